@@ -1,0 +1,144 @@
+# nosnoop: builds the hypervisor, its loader, its test guests and its host tests.
+# SPDX-License-Identifier: BSD-2-Clause
+.SUFFIXES:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON   ?= /usr/bin/python3
+CC       := gcc
+HOST_CC  := gcc
+NASM     := nasm
+BUILD    ?= build
+LINT     := # make lint adds -Werror
+
+# Files of Debian's packages, all in this one place; tools/nosnoop/paths.py hands them to the scripts.
+EFI_INCLUDE ?= /usr/include/efi
+EFI_LIB     ?= /usr/lib
+export PYTHON BUILD
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-align \
+	-Wcast-qual -Wformat=2 -Wmissing-prototypes -Wmissing-declarations -Wstrict-prototypes \
+	-Wold-style-definition -Wpointer-arith -Wredundant-decls -Wundef -Wvla -Wwrite-strings \
+	-Wdate-time -Wswitch-enum -Wimplicit-fallthrough -Wnull-dereference -Wframe-larger-than=1024
+
+COMMON  := -std=c11 -g -I. $(WARNINGS) $(LINT) -MMD -MP
+FREE     =  $(COMMON) -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) \
+	-fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing \
+	-fcf-protection=none -mno-red-zone -mgeneral-regs-only -fno-omit-frame-pointer
+KERNEL   = $(FREE) -O2 -mcmodel=kernel -fno-optimize-sibling-calls
+
+.PHONY: all deps clean
+all: deps $(BUILD)/nosnoop.elf $(BUILD)/BOOTX64.EFI guests
+
+deps:
+	@tools/deps
+
+# Files that run at every exit are compiled for speed, the rest for size and speed alike.
+HOT := vmm/access vmm/advance vmm/walk vmm/decode vmm/run vmm/cpuid vmm/msr vmm/io svm/svm svm/exit \
+	svm/state vmx/vmx vmx/exit vmx/state
+$(HOT:%=$(BUILD)/kernel/%.o): KERNEL += -O3 -foptimize-sibling-calls
+
+# --- the kernel: linked twice, the second time with the first one's symbol table ----------------
+KERNEL_C   := $(filter-out boot/efi_map.c,$(wildcard boot/*.c vmm/*.c svm/*.c vmx/*.c mm/*.c drivers/*.c \
+	lib/*.c))
+KERNEL_ASM := $(wildcard boot/*.asm vmm/*.asm svm/*.asm vmx/*.asm)
+KERNEL_OBJ := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
+KERNEL_LD  := ld -nostdlib -z max-page-size=4096 -z noexecstack -no-pie -T linker.ld
+
+VERSION := 0.1
+GIT     := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+$(BUILD)/gen/version.h: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '#define NOSNOOP_VERSION "$(VERSION)"' '#define NOSNOOP_GIT "$(GIT)"' \
+		"#define NOSNOOP_BUILD \"$$(cat $(KERNEL_C) $(KERNEL_ASM) linker.ld | sha1sum | cut -c1-8)\"" \
+		> $@.new
+	@cmp -s $@.new $@ || mv $@.new $@
+	@rm -f $@.new
+
+.PHONY: FORCE
+FORCE:
+
+$(BUILD)/kernel/vmm/start.o: $(BUILD)/gen/version.h
+
+$(BUILD)/kernel/%.o: %.c Makefile | deps
+	@mkdir -p $(@D)
+	$(CC) $(KERNEL) -I$(BUILD)/gen -c -o $@ $<
+
+$(BUILD)/kernel/%.asm.o: %.asm boot/entry.inc Makefile | deps
+	@mkdir -p $(@D)
+	$(NASM) -f elf64 -g -w+all -w-number-overflow -o $@ $<
+
+$(BUILD)/kernel/none.asm.o: tools/symbols | deps
+	@mkdir -p $(@D)
+	tools/symbols > $(BUILD)/kernel/none.asm
+	$(NASM) -f elf64 -o $@ $(BUILD)/kernel/none.asm
+
+$(BUILD)/kernel/unnamed.elf: $(KERNEL_OBJ) $(BUILD)/kernel/none.asm.o linker.ld
+	$(KERNEL_LD) -o $@ $(filter %.o,$^)
+
+$(BUILD)/nosnoop.elf: $(BUILD)/kernel/unnamed.elf
+	tools/symbols $< > $(BUILD)/kernel/symbols.asm
+	$(NASM) -f elf64 -o $(BUILD)/kernel/symbols.asm.o $(BUILD)/kernel/symbols.asm
+	$(KERNEL_LD) -o $@ $(KERNEL_OBJ) $(BUILD)/kernel/symbols.asm.o
+
+-include guest-tests/guests.mk boot/efi/efi.mk
+
+# --- host tests: the same C files, linked into a process -------------------------------------
+# HOST_SRC: every file that also compiles for the host. tests/unit/test_*.c are cmocka programs
+# that link with all of them (and with tests/unit/host.c, which gives them log and assert).
+HOST_SRC := $(wildcard mm/*.c lib/format.c boot/mb1.c boot/info.c boot/efi_map.c boot/efi/elf.c \
+	vmm/config.c vmm/config_check.c vmm/decode.c vmm/walk.c vmm/image.c svm/npt.c svm/caps.c \
+	vmx/ept.c vmx/check.c vmx/caps.c vmx/fields.c)
+HOST_OBJ := $(HOST_SRC:%.c=$(BUILD)/host/%.o) $(BUILD)/host/tests/unit/host.o
+UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+HOST     := $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+
+$(BUILD)/host/%.o: %.c Makefile | deps
+	@mkdir -p $(@D)
+	$(HOST_CC) $(HOST) -c -o $@ $<
+
+$(BUILD)/unit/%: $(BUILD)/host/tests/unit/%.o $(HOST_OBJ)
+	@mkdir -p $(@D)
+	$(HOST_CC) -fsanitize=address,undefined -o $@ $^ -lcmocka $(UNIT_LIBS)
+
+# The decoder is compared with Zydis, by the fuzzer's own comparison.
+$(BUILD)/unit/test_decode: $(BUILD)/host/tests/fuzz/fuzz_decode.o
+$(BUILD)/unit/test_decode: UNIT_LIBS := -lZydis
+
+.PHONY: unit
+unit: deps $(UNIT)
+.SECONDARY:
+
+# --- what a user runs --------------------------------------------------------------------------
+.PHONY: run test bench lint fuzz
+run: all
+	@tools/run --bed svm --door uefi $(BUILD)/guests/cpuid.elf
+
+test: all unit
+	@tools/test
+
+bench: all
+	@tools/bench
+
+lint: deps
+	@tools/lint
+
+# Sixty seconds for each fuzzer: FUZZ_SECONDS=N for more.
+FUZZ_SECONDS ?= 60
+FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SRC := $(HOST_SRC) tests/unit/host.c
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC) Makefile | deps
+	@mkdir -p $(@D)
+	clang -std=c11 -g -O1 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-o $@ $< $(FUZZ_SRC) -lcmocka -lZydis
+
+fuzz: $(FUZZ)
+	@for f in $(FUZZ); do echo "$$f"; mkdir -p $$f.corpus; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -verbosity=0 \
+		-artifact_prefix=$$f. $$f.corpus || exit 1; done
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,18 @@
+/* The machine's 16550 UARTs, by polling. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define COM1 0x3f8
+#define COM2 0x2f8
+
+/* Sets 115200 baud, 8 bits, no parity, FIFOs on. False: no UART answers there (LSR reads FFh). */
+bool serial_start(uint16_t port);
+
+/* Sends one byte; waits for the transmitter for a bounded time, then drops it. */
+void serial_put(uint16_t port, char c);
+
+/* Waits, bounded, until the last byte has left the shift register. */
+void serial_drain(uint16_t port);

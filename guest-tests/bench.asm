@@ -1,0 +1,179 @@
+; What operations that a hypervisor may intercept cost, in TSC ticks: in 32-bit code before paging
+; is on, and in 64-bit code on 4 KiB pages.
+; SPDX-License-Identifier: BSD-2-Clause
+
+REPEAT equ 1000
+UNUSED equ 0x580                ; an unassigned port
+UNKNOWN equ 0x7fffffff          ; a hypercall that is none
+
+MSR_MTRR_LAST_PAIR equ 0x20e
+MSR_MTRR_FIX64K equ 0x250
+MSR_PAT equ 0x277
+MSR_MTRR_DEF_TYPE equ 0x2ff
+CR0_NW equ 1 << 29
+CR0_CD equ 1 << 30
+CPUID_HYPERVISOR equ 0x40000000 ; as in vmm/abi.h
+
+; When an operation exists: values of bench_hypercall.
+ALWAYS equ 0
+BY_VMCALL equ 1
+BY_VMMCALL equ 2
+
+; Offsets in a struct measurement of bench.c.
+FULL equ 0
+EMPTY equ 4
+
+%macro cpuid_0 0
+    xor eax, eax
+    cpuid
+%endmacro
+
+; Every write stores what was there.
+%macro read_msr 1
+    mov ecx, %1
+    rdmsr
+%endmacro
+
+%macro read_pair 0
+    read_msr MSR_MTRR_LAST_PAIR + 1
+    mov ebx, eax
+    mov ebp, edx
+    read_msr MSR_MTRR_LAST_PAIR
+%endmacro
+
+%macro write_pair 0-1
+%rep 2
+    %1
+    xor ecx, 1
+    xchg eax, ebx
+    xchg edx, ebp
+%endrep
+%endmacro
+
+; CR0 is moved from and to a register as wide as the code.
+%macro from_cr0 1
+%if __?BITS?__ == 64
+    mov r%1, cr0
+%else
+    mov e%1, cr0
+%endif
+%endmacro
+
+%macro to_cr0 1
+%if __?BITS?__ == 64
+    mov cr0, r%1
+%else
+    mov cr0, e%1
+%endif
+%endmacro
+
+%macro read_cr0 0
+    from_cr0 bx
+    and ebx, ~(CR0_CD | CR0_NW)
+    mov eax, ebx
+    or eax, CR0_CD
+%endmacro
+
+%macro set_clear_cd 0
+    to_cr0 ax
+    to_cr0 bx
+%endmacro
+
+%define RESULT(part) bench_results + result * 16 + (__?BITS?__ / 64) * 8 + part
+
+; operation NAME, WHEN, INIT, OPERATION, EMPTY: INIT runs once, then OPERATION and, for what the
+; loop itself costs, EMPTY run REPEAT times each. ESI and EDI are not theirs.
+%macro operation 5
+%if %2 != ALWAYS
+    cmp byte [bench_hypercall], %2
+    jne %%next
+%endif
+    timed_warm RESULT(FULL), {%3}, {%4}
+    timed_warm RESULT(EMPTY), {%3}, {%5}
+%%next:
+    %assign result result + 1
+%if __?BITS?__ == 64
+    [section .rodata]
+%%name: db %1, 0
+    [section .bench_names]
+    dq %%name
+    __?SECT?__
+%endif
+%endmacro
+
+%macro timed 3
+    rdtsc
+    mov edi, eax
+    %2
+    mov esi, REPEAT
+%%again:
+    %3
+    dec esi
+    jnz %%again
+    rdtsc
+    sub eax, edi
+    mov [%1], eax
+%endmacro
+
+; Twice: the first time warms up what an emulator caches.
+%macro timed_warm 3
+    timed %1, {%2}, {%3}
+    timed %1, {%2}, {%3}
+%endmacro
+
+section .bench_names align=8 noexec nowrite
+    global bench_names
+bench_names:
+
+section .text
+    bits 32
+    global before_paging
+before_paging:
+    pushad
+    call find_hypercall
+%include "guest-tests/bench.inc"
+    popad
+    ret
+
+; The hypercall instruction, if this is the hypervisor: by its signature and the CPU's vendor.
+find_hypercall:
+    mov eax, 1
+    cpuid
+    test ecx, ecx
+    jns .none
+    mov eax, CPUID_HYPERVISOR
+    cpuid
+    cmp ebx, "NoSn"
+    jne .none
+    cmp ecx, "oopH"
+    jne .none
+    cmp edx, "yper"
+    jne .none
+    xor eax, eax
+    cpuid
+    mov byte [bench_hypercall], BY_VMCALL
+    cmp ebx, "Genu"
+    je .none
+    mov byte [bench_hypercall], BY_VMMCALL
+.none:
+    ret
+
+    bits 64
+    global bench_long_mode
+bench_long_mode:
+    push rbx
+    push rbp
+%include "guest-tests/bench.inc"
+    pop rbp
+    pop rbx
+    ret
+
+section .bench_names
+    global bench_names_end
+bench_names_end:
+
+section .data
+    global bench_results, bench_hypercall
+    align 8
+bench_results: times bench_count * 2 dq 0
+bench_hypercall: db ALWAYS

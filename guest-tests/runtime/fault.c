@@ -1,0 +1,130 @@
+/* The guest's IDT and TSS, and the resuming of code whose exception was expected. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "guest-tests/runtime/fault.h"
+
+#include "guest-tests/runtime/console.h"
+#include "lib/assert.h"
+#include "mm/types.h"
+
+enum { EXCEPTIONS = 32, CRASH_VALUE = 2, GATE_INTERRUPT = 0x8e, TSS_AVAILABLE = 0x89 };
+
+/* As pushed by exception_common and the CPU. */
+struct fault_frame {
+    uint64_t registers[15];
+    uint64_t cr2, vector, error;
+    uint64_t rip, cs, rflags, rsp, ss;
+};
+
+struct gate {
+    uint16_t offset_low, selector;
+    uint8_t ist, type;
+    uint16_t offset_middle;
+    uint32_t offset_high, reserved;
+};
+static_assert(sizeof(struct gate) == 16, "SDM, \"64-Bit Mode IDT\"");
+
+struct tss {
+    uint32_t reserved0;
+    uint32_t rsp[6];
+    uint32_t reserved1[2];
+    uint32_t ist[14];
+    uint32_t reserved2[2];
+    uint16_t reserved3, io_bitmap;
+};
+static_assert(sizeof(struct tss) == 104, "SDM, \"Task Management in 64-bit Mode\"");
+
+struct table_pointer {
+    uint16_t limit;
+    uint64_t base;
+} __attribute__((packed));
+
+extern const uint64_t exception_entries[EXCEPTIONS];
+extern uint64_t gdt[];
+extern const char form_done[];
+void fault_handle(struct fault_frame *frame);
+void form_enter(struct registers *registers, uint64_t rip, uint64_t cs, uint64_t ss);
+
+struct fault fault_taken;
+uint64_t fault_resume;
+
+static struct gate idt[EXCEPTIONS];
+static struct tss tss;
+static uint8_t exception_stack[8192] __attribute__((aligned(16)));
+
+static void set_gate(struct gate *gate, uint64_t entry)
+{
+    *gate = (struct gate){.offset_low = (uint16_t)entry,
+                          .selector = SEL_CODE64,
+                          .ist = 1,
+                          .type = GATE_INTERRUPT,
+                          .offset_middle = (uint16_t)(entry >> 16),
+                          .offset_high = (uint32_t)(entry >> 32)};
+}
+
+void fault_init(void)
+{
+    uint64_t base = (uint64_t)&tss, stack = (uint64_t)(exception_stack + sizeof(exception_stack));
+    tss.ist[0] = (uint32_t)stack;
+    tss.rsp[0] = (uint32_t)stack;
+    tss.io_bitmap = sizeof(tss); /* beyond the limit: no port belongs to CPL 3 */
+    gdt[SEL_TSS / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | (uint64_t)TSS_AVAILABLE << 40 |
+                       (base >> 24 & 0xff) << 56;
+    gdt[SEL_TSS / 8 + 1] = base >> 32;
+    for (unsigned i = 0; i < EXCEPTIONS; i++)
+        set_gate(&idt[i], exception_entries[i]);
+    struct table_pointer pointer = {sizeof(idt) - 1, (uint64_t)idt};
+    __asm__ volatile("lidt %0; ltr %w1" : : "m"(pointer), "r"(SEL_TSS));
+}
+
+void fault_handle(struct fault_frame *frame)
+{
+    fault_taken = (struct fault){.vector = (int)frame->vector,
+                                 .error = (uint32_t)frame->error,
+                                 .cr2 = frame->cr2,
+                                 .rip = frame->rip};
+    if (fault_resume == 0) {
+        print("# unexpected exception %lu, error %lx, CR2 %lx, RIP %lx\n", frame->vector,
+              frame->error, frame->cr2, frame->rip);
+        guest_exit(CRASH_VALUE);
+    }
+    frame->rip = fault_resume;
+    frame->cs = SEL_CODE64;
+    frame->ss = SEL_DATA;
+    fault_resume = 0;
+}
+
+struct fault form_run(const void *rip, enum selector cs, struct registers *registers)
+{
+    fault_clear();
+    form_enter(registers, (uint64_t)rip, cs, cs == SEL_USER_CODE64 ? SEL_USER_DATA : SEL_DATA);
+    return fault_taken;
+}
+
+void segment_set_base(enum selector selector, uint32_t base)
+{
+    assert(selector == SEL_CODE16 || selector == SEL_BASED);
+    uint64_t *descriptor = &gdt[selector / 8];
+    *descriptor &= ~(0xffffffull << 16 | 0xffull << 56);
+    *descriptor |= (uint64_t)(base & 0xffffff) << 16 | (uint64_t)(base >> 24) << 56;
+    if (selector == SEL_BASED)
+        __asm__ volatile("mov %w0, %%es" : : "r"(SEL_BASED));
+}
+
+struct fault try_rdmsr(uint32_t msr, uint64_t *value)
+{
+    uint32_t low = 0, high = 0;
+    fault_clear();
+    __asm__ volatile(GUARDED("rdmsr") : "+a"(low), "+d"(high) : "c"(msr) : "memory");
+    *value = (uint64_t)high << 32 | low;
+    return fault_taken;
+}
+
+struct fault try_wrmsr(uint32_t msr, uint64_t value)
+{
+    fault_clear();
+    __asm__ volatile(GUARDED("wrmsr")
+                     :
+                     : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+                     : "memory");
+    return fault_taken;
+}

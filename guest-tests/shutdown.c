@@ -1,0 +1,84 @@
+/*
+ * What resets a PC: a triple fault, the keyboard controller, port 92h and port CF9h; and writes to
+ * the same ports that must not.
+ *
+ * row: shutdown.harmless end=0 cmdline="by=nothing"
+ * row: shutdown.triple end=126 stopped="reset" cmdline="by=triple" control=127
+ * row: shutdown.port64 end=126 stopped="reset" cmdline="by=port64" control=127
+ * row: shutdown.port92 end=126 stopped="reset" cmdline="by=port92" control=127
+ * row: shutdown.cf9 end=126 stopped="reset" cmdline="by=cf9" control=127
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "guest-tests/runtime/console.h"
+#include "guest-tests/runtime/ktap.h"
+#include "guest-tests/runtime/machine.h"
+#include "lib/x86.h"
+
+enum { KEYBOARD = 0x64, PORT_92 = 0x92, RESET_CONTROL = 0xcf9 };
+enum { KEYBOARD_RESET = 0xfe, KEYBOARD_DISABLE = 0xad, A20 = 1 << 1, FAST_RESET = 1 << 0 };
+enum { RST_HARD = 1 << 1, RST_CPU = 1 << 2, SPINS = 1000000 };
+
+static void triple_fault(void)
+{
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) no_idt = {0, 0};
+    __asm__ volatile("lidt %0; ud2" : : "m"(no_idt));
+}
+
+static void reset(void)
+{
+    if (cmdline_has("by", "triple"))
+        triple_fault();
+    if (cmdline_has("by", "port64"))
+        out8(KEYBOARD, KEYBOARD_RESET);
+    if (cmdline_has("by", "port92"))
+        out8(PORT_92, A20 | FAST_RESET);
+    if (cmdline_has("by", "cf9")) {
+        out8(RESET_CONTROL, RST_HARD);
+        out8(RESET_CONTROL, RST_HARD | RST_CPU);
+    }
+}
+
+/* A machine resets some instructions after the write. */
+static void wait(void)
+{
+    for (unsigned i = 0; i < SPINS; i++)
+        cpu_relax();
+}
+
+static void other_commands(void)
+{
+    out8(KEYBOARD, KEYBOARD_DISABLE);
+    wait();
+}
+
+static void a20_alone(void)
+{
+    out8(PORT_92, A20);
+    wait();
+}
+
+static void hard_without_reset(void)
+{
+    out8(RESET_CONTROL, RST_HARD);
+    wait();
+}
+
+static const struct test_case harmless[] = {
+    {"port 64h: another command", NULL, other_commands},
+    {"port 92h: bit 0 clear", NULL, a20_alone},
+    {"port CF9h: bit 2 clear", NULL, hard_without_reset},
+};
+
+void test_main(void)
+{
+    if (cmdline_has("by", "nothing")) {
+        ktap_begin(ARRAY_SIZE(harmless));
+        ktap_run(harmless, ARRAY_SIZE(harmless));
+        ktap_end();
+    }
+    reset();
+    wait();
+}

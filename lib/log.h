@@ -1,0 +1,7 @@
+/* The log as seen by every file; vmm/log.c, the UEFI loader and the host tests each implement it.
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/* Writes one line: no newline in FMT. Formats are those of lib/format.h. */
+__attribute__((format(printf, 1, 2))) void log_line(const char *fmt, ...);

@@ -1,0 +1,223 @@
+/* Moves guest state between the VMCB and its neutral form, and prints the VMCB by name. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/x86.h"
+#include "svm/svm.h"
+#include "vmm/log.h"
+
+/* The VMCB packs a descriptor's bits 55:52 next to 47:40. */
+static struct seg unpack(const struct vmcb_seg *seg)
+{
+    uint16_t attr = (uint16_t)((seg->attrib & 0xff) | (seg->attrib & 0xf00) << 4);
+    return (struct seg){seg->selector, attr, seg->limit, seg->base};
+}
+
+static struct vmcb_seg pack(const struct seg *seg)
+{
+    uint16_t attrib = (uint16_t)((seg->attr & 0xff) | (seg->attr >> 4 & 0xf00));
+    return (struct vmcb_seg){seg->selector, attrib, seg->limit, seg->base};
+}
+
+static const uint16_t seg_offsets[SEGS] = {
+    [SEG_ES] = offsetof(struct vmcb, es),     [SEG_CS] = offsetof(struct vmcb, cs),
+    [SEG_SS] = offsetof(struct vmcb, ss),     [SEG_DS] = offsetof(struct vmcb, ds),
+    [SEG_FS] = offsetof(struct vmcb, fs),     [SEG_GS] = offsetof(struct vmcb, gs),
+    [SEG_LDTR] = offsetof(struct vmcb, ldtr), [SEG_TR] = offsetof(struct vmcb, tr),
+};
+
+static struct vmcb_seg *seg_of(struct vmcb *vmcb, enum seg_reg reg)
+{
+    return (struct vmcb_seg *)(void *)((char *)vmcb + seg_offsets[reg]);
+}
+
+static void fetch_code(struct guest_state *state, const struct vmcb *vmcb)
+{
+    state->seg[SEG_CS] = unpack(&vmcb->cs);
+    state->cpl = vmcb->cpl;
+}
+
+static void fetch_segments(struct guest_state *state, struct vmcb *vmcb)
+{
+    for (enum seg_reg i = SEG_ES; i < SEGS; i++)
+        if (i != SEG_CS)
+            state->seg[i] = unpack(seg_of(vmcb, i));
+    state->gdtr = (struct table_reg){vmcb->gdtr.base, vmcb->gdtr.limit};
+    state->idtr = (struct table_reg){vmcb->idtr.base, vmcb->idtr.limit};
+}
+
+/* The real CR4.MCE is always 1, EFER.SVME too: the guest sees its own. */
+static void fetch_control(struct guest_state *state, const struct vmcb *vmcb)
+{
+    state->cr0 = vmcb->cr0;
+    state->cr2 = vmcb->cr2;
+    state->cr3 = vmcb->cr3;
+    state->cr4 = (vmcb->cr4 & ~CR4_MCE) | (state->cr4 & CR4_MCE);
+    state->efer = vmcb->efer & ~EFER_SVME;
+    state->dr6 = vmcb->dr6;
+    state->dr7 = vmcb->dr7;
+}
+
+static void fetch_msrs(struct guest_state *state, const struct vmcb *vmcb)
+{
+    state->sysenter_cs = vmcb->sysenter_cs;
+    state->sysenter_esp = vmcb->sysenter_esp;
+    state->sysenter_eip = vmcb->sysenter_eip;
+    state->star = vmcb->star;
+    state->lstar = vmcb->lstar;
+    state->cstar = vmcb->cstar;
+    state->sfmask = vmcb->sfmask;
+    state->kernel_gs_base = vmcb->kernel_gs_base;
+}
+
+void svm_fetch(struct vcpu *vcpu, unsigned groups)
+{
+    struct vmcb *vmcb = svm_of(vcpu)->vmcb;
+    if ((groups & STATE_CR) != 0)
+        fetch_control(&vcpu->state, vmcb);
+    if ((groups & STATE_CODE) != 0)
+        fetch_code(&vcpu->state, vmcb);
+    if ((groups & STATE_SEG) != 0)
+        fetch_segments(&vcpu->state, vmcb);
+    if ((groups & STATE_MSR) != 0)
+        fetch_msrs(&vcpu->state, vmcb);
+}
+
+static void commit_code(const struct guest_state *state, struct vmcb *vmcb)
+{
+    vmcb->cs = pack(&state->seg[SEG_CS]);
+    vmcb->cpl = state->cpl;
+}
+
+static void commit_segments(const struct guest_state *state, struct vmcb *vmcb)
+{
+    for (enum seg_reg i = SEG_ES; i < SEGS; i++)
+        if (i != SEG_CS)
+            *seg_of(vmcb, i) = pack(&state->seg[i]);
+    vmcb->gdtr = (struct vmcb_seg){.base = state->gdtr.base, .limit = state->gdtr.limit};
+    vmcb->idtr = (struct vmcb_seg){.base = state->idtr.base, .limit = state->idtr.limit};
+}
+
+static void commit_control(struct svm_vcpu *svm, const struct guest_state *state)
+{
+    struct vmcb *vmcb = svm->vmcb;
+    uint64_t cr4 = state->cr4 | CR4_MCE;
+    uint64_t translation = CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP;
+    if (((cr4 ^ vmcb->cr4) & translation) != 0 || vmcb->g_pat != state->pat)
+        svm->flush = true;
+    vmcb->cr0 = state->cr0;
+    vmcb->cr2 = state->cr2;
+    vmcb->cr3 = state->cr3;
+    vmcb->cr4 = cr4;
+    vmcb->efer = state->efer | EFER_SVME;
+    vmcb->dr6 = state->dr6;
+    vmcb->dr7 = state->dr7;
+    vmcb->g_pat = state->pat;
+}
+
+static void commit_msrs(const struct guest_state *state, struct vmcb *vmcb)
+{
+    vmcb->sysenter_cs = state->sysenter_cs;
+    vmcb->sysenter_esp = state->sysenter_esp;
+    vmcb->sysenter_eip = state->sysenter_eip;
+    vmcb->star = state->star;
+    vmcb->lstar = state->lstar;
+    vmcb->cstar = state->cstar;
+    vmcb->sfmask = state->sfmask;
+    vmcb->kernel_gs_base = state->kernel_gs_base;
+}
+
+void svm_commit(struct vcpu *vcpu, unsigned groups)
+{
+    struct svm_vcpu *svm = svm_of(vcpu);
+    if ((groups & STATE_CR) != 0)
+        commit_control(svm, &vcpu->state);
+    if ((groups & STATE_CODE) != 0)
+        commit_code(&vcpu->state, svm->vmcb);
+    if ((groups & STATE_SEG) != 0)
+        commit_segments(&vcpu->state, svm->vmcb);
+    if ((groups & STATE_MSR) != 0)
+        commit_msrs(&vcpu->state, svm->vmcb);
+}
+
+struct dump_row {
+    const char *name;
+    uint16_t offset;
+    uint8_t bytes;
+};
+
+#define ROW(field)                                                                                 \
+    {                                                                                              \
+#field, offsetof(struct vmcb, field), sizeof(((struct vmcb *)0)->field)                    \
+    }
+
+static const struct dump_row dump_rows[] = {
+    ROW(intercept_cr_read),
+    ROW(intercept_cr_write),
+    ROW(intercept_dr_read),
+    ROW(intercept_dr_write),
+    ROW(intercept_exceptions),
+    ROW(intercept_1),
+    ROW(intercept_2),
+    ROW(intercept_3),
+    ROW(iopm_base),
+    ROW(msrpm_base),
+    ROW(tsc_offset),
+    ROW(asid),
+    ROW(tlb_control),
+    ROW(v_intr),
+    ROW(int_state),
+    ROW(exitcode),
+    ROW(exitinfo1),
+    ROW(exitinfo2),
+    ROW(exitintinfo),
+    ROW(np_enable),
+    ROW(eventinj),
+    ROW(n_cr3),
+    ROW(lbr_enable),
+    ROW(clean),
+    ROW(nrip),
+    ROW(cpl),
+    ROW(efer),
+    ROW(cr4),
+    ROW(cr3),
+    ROW(cr0),
+    ROW(dr7),
+    ROW(dr6),
+    ROW(rflags),
+    ROW(rip),
+    ROW(rsp),
+    ROW(rax),
+    ROW(star),
+    ROW(lstar),
+    ROW(cstar),
+    ROW(sfmask),
+    ROW(kernel_gs_base),
+    ROW(sysenter_cs),
+    ROW(sysenter_esp),
+    ROW(sysenter_eip),
+    ROW(cr2),
+    ROW(g_pat),
+    ROW(dbgctl),
+};
+
+static void dump_seg(const char *name, const struct vmcb_seg *seg)
+{
+    log_line("  %-22s %04x attrib %03x limit %08x base %016lx", name, seg->selector, seg->attrib,
+             seg->limit, seg->base);
+}
+
+void svm_dump(struct vcpu *vcpu)
+{
+    static const char *const names[SEGS] = {"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"};
+    struct vmcb *vmcb = svm_of(vcpu)->vmcb;
+    log_line("VMCB at 0x%lx:", svm_of(vcpu)->vmcb_hpa);
+    for (unsigned i = 0; i < ARRAY_SIZE(dump_rows); i++) {
+        const struct dump_row *row = &dump_rows[i];
+        uint64_t value = 0;
+        __builtin_memcpy(&value, (const char *)vmcb + row->offset, row->bytes);
+        log_line("  %-22s %0*lx", row->name, 2 * row->bytes, value);
+    }
+    for (enum seg_reg i = SEG_ES; i < SEGS; i++)
+        dump_seg(names[i], seg_of(vmcb, i));
+    dump_seg("gdtr", &vmcb->gdtr);
+    dump_seg("idtr", &vmcb->idtr);
+}

@@ -1,0 +1,186 @@
+/* SVM: turns it on, makes vCPUs, and runs them. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "svm/svm.h"
+
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "lib/x86.h"
+#include "svm/caps.h"
+#include "svm/npt.h"
+#include "vmm/decode.h"
+#include "vmm/host.h"
+#include "vmm/log.h"
+#include "vmm/msr.h"
+#include "vmm/panic.h"
+
+/* Deny by default: one map of each kind serves all guests (APM, "MSR Intercepts", "IOIO
+ * Intercepts"). */
+static _Alignas(4096) uint8_t msrpm[8192];
+static _Alignas(4096) uint8_t iopm[12288];
+
+/* Two bits an MSR, read and write, in three ranges of 2 KiB each. */
+static void allow_msr(const struct msr_direct *direct)
+{
+    static const uint32_t bases[] = {0x00000000, 0xc0000000, 0xc0010000};
+    for (unsigned i = 0; i < ARRAY_SIZE(bases); i++)
+        if (direct->msr >= bases[i] && direct->msr - bases[i] < 0x2000) {
+            uint32_t bit = i * 2048 * 8 + (direct->msr - bases[i]) * 2;
+            unsigned allowed = (direct->read ? 1u : 0) | (direct->write ? 2u : 0);
+            msrpm[bit / 8] &= (uint8_t) ~(allowed << bit % 8);
+            return;
+        }
+    panic("MSR 0x%x lies in no range of the permission map", direct->msr);
+}
+
+static void fill_maps(const struct virt_caps *caps)
+{
+    struct msr_direct direct;
+    memset(msrpm, 0xff, sizeof(msrpm));
+    memset(iopm, 0xff, sizeof(iopm));
+    for (unsigned i = 0; msr_direct(caps, i, &direct); i++)
+        allow_msr(&direct);
+}
+
+static struct svm_cpu read_cpu(void)
+{
+    struct svm_cpu c = {.has_svm = cpu_has(0x80000001, 2, 2)};
+    struct cpuid_regs r = cpuid(0x8000000a, 0);
+    c.asids = r.ebx;
+    c.features = r.edx;
+    if (!rdmsr_safe(MSR_VM_CR, &c.vm_cr))
+        c.vm_cr = 0;
+    return c;
+}
+
+static void log_features(const struct svm_cpu *c, const struct virt_caps *caps)
+{
+    log_line("SVM: %u ASIDs, next RIP %s, flush by ASID %s, 1 GiB nested pages %s", c->asids,
+             caps->has_nrips ? "yes" : "no",
+             (c->features & SVM_FEATURE_FLUSH_BY_ASID) != 0 ? "yes" : "no",
+             caps->max_leaf == 3 ? "yes" : "no");
+}
+
+static int svm_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *caps)
+{
+    struct svm_cpu c = read_cpu();
+    int error = svm_check(&c);
+    if (error != 0)
+        return error;
+    struct vmcb *pages = frames_alloc(&host->frames, 2); /* the host's VMCB, the save area */
+    if (pages == NULL)
+        return -ENOMEM;
+    *caps = (struct virt_caps){
+        .format = &npt_format,
+        .max_leaf = cpu_has(0x80000001, 3, 26) ? 3 : 2,
+        .has_nrips = (c.features & SVM_FEATURE_NRIPS) != 0,
+        .owns_cr0_cd = true,
+        .hypercall = INSN_VMMCALL,
+    };
+    fill_maps(caps);
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+    wrmsr(MSR_VM_HSAVE_PA, host_address(host, &pages[1]).v);
+    cpu->backend = pages;
+    __asm__ volatile("vmsave %0" : : "a"(host_address(host, pages).v) : "memory");
+    log_features(&c, caps);
+    return 0;
+}
+
+static void svm_cpu_stop(struct cpu *cpu)
+{
+    (void)cpu;
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SVME);
+}
+
+void svm_set_controls(struct vmcb *vmcb)
+{
+    vmcb->intercept_cr_read = 1 << 4;
+    vmcb->intercept_cr_write = 1 << 4;
+    vmcb->intercept_exceptions = 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC;
+    vmcb->intercept_1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC |
+                        INTERCEPT_CPUID | INTERCEPT_RSM | INTERCEPT_INVD | INTERCEPT_HLT |
+                        INTERCEPT_INVLPGA | INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_SHUTDOWN;
+    vmcb->intercept_2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
+                        INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |
+                        INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_MWAIT_ARMED |
+                        INTERCEPT_XSETBV | INTERCEPT_RDPRU;
+    vmcb->intercept_3 = INTERCEPT_INVLPGB | INTERCEPT_MCOMMIT | INTERCEPT_TLBSYNC;
+    vmcb->v_intr = V_INTR_MASKING;
+    vmcb->np_enable = 1;
+    vmcb->clean = 0;
+}
+
+static int svm_vcpu_create(struct vcpu *vcpu, hpa_t root)
+{
+    struct host *host = vcpu->vm->host;
+    struct vmcb *vmcb = frames_alloc(&host->frames, 1);
+    struct svm_vcpu *svm = frames_alloc(&host->frames, 1);
+    if (vmcb == NULL || svm == NULL)
+        return -ENOMEM;
+    *svm = (struct svm_vcpu){
+        .vmcb = vmcb,
+        .vmcb_hpa = host_address(host, vmcb).v,
+        .host_vmcb_hpa = host_address(host, vcpu->cpu->backend).v,
+        .flush = true,
+    };
+    svm_set_controls(vmcb);
+    vmcb->iopm_base = host_address(host, iopm).v;
+    vmcb->msrpm_base = host_address(host, msrpm).v;
+    vmcb->asid = 1;
+    vmcb->n_cr3 = root.v;
+    vcpu->backend = svm;
+    return 0;
+}
+
+static uint64_t event_bits(const struct event *event)
+{
+    if (!event->valid)
+        return 0;
+    uint64_t bits = EVENT_VALID | (uint64_t)event->type << EVENT_TYPE_SHIFT | event->vector;
+    if (event->has_error)
+        bits |= EVENT_ERROR_VALID | (uint64_t)event->error << 32;
+    return bits;
+}
+
+static void svm_run(struct vcpu *vcpu, struct vm_exit *exit)
+{
+    struct svm_vcpu *svm = svm_of(vcpu);
+    struct vmcb *vmcb = svm->vmcb;
+    struct guest_state *state = &vcpu->state;
+    vmcb->rax = state->gpr[RAX];
+    vmcb->rsp = state->gpr[RSP];
+    vmcb->rip = state->rip;
+    vmcb->rflags = state->rflags;
+    vmcb->tsc_offset = vcpu->tsc_offset;
+    vmcb->eventinj = event_bits(&vcpu->event);
+    vmcb->tlb_control = svm->flush ? TLB_FLUSH_ALL : TLB_KEEP;
+    svm->flush = false;
+    if (vcpu->completed)
+        vmcb->int_state &= ~INT_SHADOW;
+    vcpu->completed = false;
+    svm_enter(state->gpr, svm->vmcb_hpa, svm->host_vmcb_hpa);
+    state->gpr[RAX] = vmcb->rax;
+    state->gpr[RSP] = vmcb->rsp;
+    state->rip = vmcb->rip;
+    state->rflags = vmcb->rflags;
+    svm_decode_exit(vcpu, exit);
+}
+
+/* Its one vCPU flushes at its next entry; it is not running, as this CPU is executing this. */
+static void svm_invalidate(struct vm *vm, struct cpu_set cpus)
+{
+    assert(cpus.bits == 1ull << this_cpu()->index);
+    if (vm->vcpu.backend != NULL)
+        svm_of(&vm->vcpu)->flush = true;
+}
+
+const struct virt_ops svm_ops = {
+    .name = "SVM",
+    .cpu_start = svm_cpu_start,
+    .cpu_stop = svm_cpu_stop,
+    .vcpu_create = svm_vcpu_create,
+    .run = svm_run,
+    .fetch = svm_fetch,
+    .commit = svm_commit,
+    .invalidate = svm_invalidate,
+    .dump = svm_dump,
+};

@@ -1,0 +1,2 @@
+"""What the programs in tools/ share."""
+# SPDX-License-Identifier: BSD-2-Clause

@@ -1,0 +1,113 @@
+"""The beds: emulators, as command lines, and which one is the default."""
+# SPDX-License-Identifier: BSD-2-Clause
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nosnoop import doors, gdb, paths
+from nosnoop.status import Refusal
+
+EXIT_DEVICE = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+
+
+@dataclass(frozen=True)
+class QemuBed:
+    """QEMU with one accelerator and CPU model."""
+    name: str
+    accelerator: str
+    cpu: str
+
+    def base(self, payload, options, serial):
+        """What all runs share; SERIAL: where COM1 and COM2 write to."""
+        argv = [paths.package_file("QEMU"), "-M", "q35", "-accel", self.accelerator,
+                "-cpu", self.cpu, "-m", f"{payload.memory >> 20}M", "-smp", str(payload.cpus),
+                "-net", "none", "-display", "none", "-monitor", "none", "-no-reboot"]
+        for number, path in enumerate(serial):
+            argv += ["-chardev", f"file,id=com{number + 1},path={path}",
+                     "-serial", f"chardev:com{number + 1}"]
+        if options.icount:
+            argv += ["-icount", f"shift={options.door.icount_shift},sleep=off"]
+        return argv
+
+    def hypervisor(self, payload, options, serial, private):
+        """The command line of a run; PRIVATE: a directory of its own."""
+        argv = self.base(payload, options, serial) + options.door.arguments(payload, private)
+        if options.gdb or options.door.noisy:
+            argv += ["-S", "-gdb", f"unix:{private}/{gdb.SOCKET},server=on,wait=off"]
+        return argv + options.emulator
+
+    def control(self, payload, options, serial, private):
+        """The command line of GUEST on the bare emulator."""
+        argv = self.base(payload, options, serial) + EXIT_DEVICE
+        return argv + doors.control(payload, options, private) + options.emulator
+
+    @staticmethod
+    def control_value(code, complaints):
+        """
+        The guest's value by the emulator's status CODE, None if there is none. The exit device
+        gives (value << 1 | 1), so an emulator that failed looks like a 0, but for its COMPLAINTS.
+        """
+        if code is None or code < 0 or code & 1 == 0 or code == 1 and complaints:
+            return None
+        return code >> 1
+
+    def refusal(self):
+        """Why this machine cannot run the bed, or None."""
+        if self.accelerator != "kvm":
+            return None
+        works, reason = nested_kvm(*machine_facts())
+        return None if works else reason
+
+
+BEDS = {bed.name: bed for bed in (
+    QemuBed("svm", "tcg", "EPYC"),
+    QemuBed("kvm", "kvm", "host"),
+)}
+LATER = ("vmx", "svm-bochs", "vmx-snb")
+
+
+def nested_kvm(opens, flags, nested):
+    """
+    Whether nested virtualization works, and the reason: of whether /dev/kvm OPENS, the CPU's FLAGS,
+    and the value of the module's parameter NESTED, None where there is no such parameter.
+    """
+    if not opens:
+        return False, "/dev/kvm does not open"
+    if not {"vmx", "svm"} & set(flags):
+        return False, "the CPU shows neither vmx nor svm"
+    if nested not in ("1", "Y"):
+        return False, "the KVM module's parameter nested is off"
+    return True, "nested KVM works"
+
+
+def default_bed(opens, flags, nested):
+    """The default bed's name and, in one line, why."""
+    works, reason = nested_kvm(opens, flags, nested)
+    return ("kvm" if works else "svm"), reason
+
+
+def machine_facts():
+    """The arguments of default_bed() for this machine."""
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
+        opens = True
+    except OSError:
+        opens = False
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    flags = next((line.split()[2:] for line in lines if line.startswith("flags")), [])
+    parameters = Path("/sys/module").glob("kvm_*/parameters/nested")
+    nested = next((path.read_text().strip() for path in parameters), None)
+    return opens, flags, nested
+
+
+def pick(name, say):
+    """The bed of that name, the default one without a name, or Refusal."""
+    if name is None:
+        name, reason = default_bed(*machine_facts())
+        if name == "svm":
+            say(f"bed svm, not kvm: {reason}")
+    if name in LATER:
+        raise Refusal(f"bed {name} is not there yet; use --bed svm")
+    if reason := BEDS[name].refusal():
+        raise Refusal(f"bed {name}: {reason}; use --bed svm")
+    return BEDS[name]

@@ -1,0 +1,117 @@
+"""tools/bench: what operations cost in instructions, beside goals and what others cost."""
+# SPDX-License-Identifier: BSD-2-Clause
+import csv
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from nosnoop import paths
+from nosnoop.status import USAGE, Refusal
+
+BED = "svm"
+FIRST_ENTRY = "entry_to_first_guest_instruction"
+TEXT = "text_bytes"
+MEMORY = "hypervisor_memory_kib"
+
+# The largest values that are good enough.
+GOALS = {"out_unused_port 32": 250, "cpuid 32": 500, "cpuid 64": 1100,
+         FIRST_ENTRY: 10_000_000, TEXT: 96 << 10, MEMORY: 4 << 10}
+
+# KVM (Linux 6.1) and Xen 4.17 with their default mitigations in the same emulator.
+PEERS = {
+    "cpuid 64": ("2678", "2474"),
+    "hypercall_unknown 64": ("2817", "2540"),
+    "rdmsr_pat 64": ("2791", "no exit"),
+    "wrmsr_pat 64": ("2761", "no exit"),
+    "mtrr_variable_pair 64": ("5977", "15754"),
+    "mtrr_def_type 64": ("2851", "2447"),
+    "mtrr_fixed_64k 64": ("2933", "2434"),
+    "lapic_tpr_write 64": ("3551", "5111"),
+    "in_0x21 64": ("1690", "1106"),
+    "cr0_cd_set_clear 64": ("7135", "10016"),
+    "wbinvd 64": ("2556", "2333"),
+    "first_touch 64": ("7075", ""),
+    "hlt_wake 64": ("14037", "15200"),
+    FIRST_ENTRY: ("6.8e9 from power-on", "9.5e9 from power-on"),
+    MEMORY: ("88000", "13000"),
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One line of the table."""
+    name: str
+    value: int
+
+    def missed(self):
+        """Whether there is a goal and the value is above it."""
+        return self.value > GOALS.get(self.name, self.value)
+
+    def fields(self):
+        """The line as in the CSV file."""
+        return [self.name, BED, self.value, GOALS.get(self.name, ""),
+                *PEERS.get(self.name, ("", ""))]
+
+
+def of_run(output, log):
+    """The Measurements in a guest's OUTPUT and the LOG of its run."""
+    found = [Measurement(name, int(value))
+             for name, value in re.findall(r"^# bench (\S+ \d+) (\d+)\r?$", output, re.M)]
+    for name, pattern in ((FIRST_ENTRY, r"first entry after (\d+) "),
+                          (MEMORY, r"memory: hypervisor (\d+) KiB")):
+        if match := re.search(pattern, log):
+            found.append(Measurement(name, int(match[1])))
+    return found
+
+
+def text_size(kernel):
+    """Bytes of the kernel's text, read-only data included, as size(1) counts."""
+    done = subprocess.run(["size", str(kernel)], capture_output=True, text=True, check=True)
+    return Measurement(TEXT, int(done.stdout.splitlines()[1].split()[0]))
+
+
+def measure():
+    """Runs the guest and returns all Measurements, or Refusal."""
+    guest, kernel = paths.built("guests/bench.elf"), paths.built("nosnoop.elf")
+    argv = [sys.executable, str(paths.ROOT / "tools/run"), "--bed", BED, "--icount", str(guest)]
+    done = subprocess.run(argv, cwd=paths.ROOT, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True)
+    if done.returncode != 0:
+        raise Refusal(f"the bench guest ended with status {done.returncode}:\n{done.stderr}")
+    log = re.search(r"^log: (.*)$", done.stderr, re.M)[1]
+    found = of_run(done.stdout, (paths.ROOT / log).read_text())
+    found.append(text_size(kernel))
+    missing = GOALS.keys() - {measurement.name for measurement in found}
+    if missing:
+        raise Refusal(f"not measured: {', '.join(sorted(missing))}")
+    return found
+
+
+def write(found, path):
+    """Writes the CSV file."""
+    with open(path, "w", encoding="utf-8", newline="") as out:
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(["name", "bed", "value", "goal", "kvm", "xen"])
+        table.writerows(measurement.fields() for measurement in found)
+
+
+def show(found):
+    """Prints the table."""
+    line = "{:<34} {:<4} {:>10} {:>10} {:>20} {:>20}  {}"
+    print(line.format("name", "bed", "value", "goal", "kvm", "xen", "").rstrip())
+    for measurement in found:
+        mark = "MISSED" if measurement.missed() else ""
+        print(line.format(*measurement.fields(), mark).rstrip())
+
+
+def main():
+    """Returns the exit status of tools/bench: 1 where a goal is missed."""
+    try:
+        found = measure()
+    except Refusal as problem:
+        print(f"tools/bench: {problem}", file=sys.stderr)
+        return USAGE
+    write(found, paths.BUILD / "bench.csv")
+    show(found)
+    return 1 if any(measurement.missed() for measurement in found) else 0

@@ -1,0 +1,153 @@
+"""The columns of the test report: beds, doors, and the control run; and one cell's run."""
+# SPDX-License-Identifier: BSD-2-Clause
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nosnoop import paths
+from nosnoop.judge import Judge
+from nosnoop.ktap import Ktap
+
+LAST_LINES = 15  # of each output, in a failure's details
+GRACE = 10       # seconds that tools/run has beyond the time-out of its guest
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column runs a row."""
+    name: str
+    options: tuple
+    only: frozenset | None = None  # names of the rows that it runs; None: all
+    extra_time: float = 0          # seconds, for firmware
+    control: bool = False
+
+    def runs(self, row):
+        """Whether the row has a cell in this column."""
+        return self.only is None or row.name in self.only
+
+    def end(self, row):
+        """How the row must end here."""
+        return row.control if self.control else row.end
+
+    def timeout(self, row):
+        """Wall seconds for the guest."""
+        return (row.control_timeout if self.control else row.timeout) + self.extra_time
+
+
+COLUMNS = (
+    Column("svm", ("--bed", "svm")),
+    Column("svm-uefi", ("--bed", "svm", "--door", "uefi"), extra_time=10, only=frozenset(
+        ("cpuid", "value.7", "memory", "msr", "shutdown.triple", "halt"))),
+    Column("control", ("--bed", "svm", "--control"), control=True),
+)
+
+
+@dataclass
+class Cell:
+    """The result of one test in one column."""
+    verdict: str            # PASS, FAIL or SKIP
+    seconds: float = 0
+    details: list = field(default_factory=list)  # lines, of a failure or why it was skipped
+    ktap: Ktap | None = None
+    end: int | None = None
+
+    def fail(self, problem):
+        """Makes this a failure."""
+        self.verdict = "FAIL"
+        self.details.append(problem)
+
+
+def tail(title, text):
+    """The last lines of TEXT under a title."""
+    return [f"{title}:"] + ["    " + line for line in text.splitlines()[-LAST_LINES:]]
+
+
+def command(column, row):
+    """The command line of tools/run for a cell."""
+    argv = [sys.executable, str(paths.ROOT / "tools/run"), *column.options,
+            "--timeout", str(column.timeout(row)), "--cmdline", row.cmdline]
+    if row.memory:
+        argv += ["--mem", row.memory]
+    for pair in row.sets:
+        argv += ["--set", pair]
+    return argv + [str(paths.BUILD / "guests" / f"{row.guest}.elf")]
+
+
+def run_cell(column, row):
+    """Runs one cell and judges it."""
+    if column.end(row) is None:
+        return Cell("SKIP", details=[row.control_reason])
+    before = time.monotonic()
+    try:
+        done = subprocess.run(command(column, row), cwd=paths.ROOT, stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=column.timeout(row) + GRACE)
+    except subprocess.TimeoutExpired:
+        return Cell("FAIL", time.monotonic() - before, ["tools/run itself ran out of time"])
+    output = done.stdout.decode("utf-8", "replace")
+    messages = done.stderr.decode("utf-8", "replace")
+    log = log_of(messages)
+    cell = Cell("PASS", time.monotonic() - before, ktap=Ktap.of(output), end=done.returncode)
+    for problem in problems(column, row, cell, log):
+        cell.fail(problem)
+    if cell.verdict == "FAIL":
+        cell.details += tail("guest", output) + tail("log", log) + tail("messages", messages)
+    elif cell.ktap.all_skipped():
+        cell.verdict = "SKIP"
+        cell.details = sorted({result.reason for result in cell.ktap.results})
+    return cell
+
+
+def log_of(messages):
+    """The text of the log that tools/run named, if it named one."""
+    match = re.search(r"^log: (.*)$", messages, re.M)
+    if not match:
+        return ""
+    return (paths.ROOT / Path(match[1])).read_text(encoding="utf-8", errors="replace")
+
+
+def problems(column, row, cell, log):
+    """What is wrong with how a cell ended."""
+    expected = column.end(row)
+    if cell.end != expected:
+        yield f"ended with status {cell.end}, expected {expected}"
+    elif expected == 0 and row.plan and cell.ktap.plan is None:
+        yield "the guest printed no KTAP plan (plan=no in its row allows that)"
+    if row.stopped and not column.control and row.stopped not in stop_reasons(log):
+        yield f"the log has no line that says it was stopped for: {row.stopped}"
+
+
+def stop_reasons(log):
+    """The reasons of the log's "stopped:" lines."""
+    judge = Judge()
+    for line in log.splitlines():
+        judge.log_line(line)
+    return "\n".join(judge.stopped.values())
+
+
+def compare(cells):
+    """
+    Fails those of a row's CELLS (column name: cell) whose KTAP names or verdicts differ from those
+    of the first cell that ended in the same way.
+    """
+    first = {}
+    for name, cell in cells.items():
+        if cell.ktap is None or cell.verdict == "FAIL":
+            continue
+        other_name, other = first.setdefault(cell.end, (name, cell))
+        if difference := difference_of(other.ktap.results, cell.ktap.results):
+            cell.fail(f"not as on {other_name}: {difference}")
+
+
+def difference_of(one, other):
+    """The first difference of two lists of results that matters, or None."""
+    names = [[result.name for result in results] for results in (one, other)]
+    if names[0] != names[1]:
+        odd = [name for name in names[0] + names[1] if names[0].count(name) != names[1].count(name)]
+        return f"other cases: {', '.join(odd) or 'in another order'}"
+    for a, b in zip(one, other):
+        if "skip" not in (a.verdict, b.verdict) and a.verdict != b.verdict:
+            return f"{a.name}: {a.verdict} and {b.verdict}"
+    return None

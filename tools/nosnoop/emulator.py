@@ -1,0 +1,129 @@
+"""Runs one emulator as a child and follows what it writes, as it writes it."""
+# SPDX-License-Identifier: BSD-2-Clause
+import os
+import selectors
+import subprocess
+import time
+
+KILL_AFTER = 1.0    # seconds that an emulator has to end after SIGTERM
+LONGEST_LINE = 1 << 16
+
+
+class Lines:
+    """Cuts a stream of bytes into lines for TAKE; bytes that are not UTF-8 are replaced."""
+
+    def __init__(self, take):
+        self.take = take
+        self.rest = b""
+
+    def feed(self, data):
+        """Takes the next bytes."""
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        if len(self.rest) > LONGEST_LINE:
+            lines, self.rest = [*lines, self.rest], b""
+        for line in lines:
+            self.take(line.decode("utf-8", "replace").rstrip("\r"))
+
+    def close(self):
+        """The stream has ended: what is left is a line too."""
+        if self.rest:
+            self.feed(b"\n")
+
+
+class Emulator:
+    """A child, its pipes, and who takes the bytes of each. Use as a context manager."""
+
+    def __init__(self):
+        self.selector = selectors.DefaultSelector()
+        self.read_ends = set()
+        self.write_ends = []
+        self.child = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.kill()
+        self.selector.close()
+        for read_end in self.read_ends:
+            os.close(read_end)
+        self.close_write_ends()
+
+    def pipe(self, sink):
+        """A path that the emulator can open to write; SINK gets the bytes."""
+        read_end, write_end = os.pipe()
+        os.set_blocking(read_end, False)
+        self.read_ends.add(read_end)
+        self.watch(read_end, lambda: self.read(read_end, sink))
+        self.write_ends.append(write_end)
+        return f"/dev/fd/{write_end}"
+
+    def start(self, argv, messages):
+        """Starts the child, which dies with its parent; MESSAGES gets its standard error."""
+        self.pipe(messages)
+        error = self.write_ends[-1]
+        self.child = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", *argv], stdin=subprocess.DEVNULL,
+            stdout=error, stderr=error, pass_fds=self.write_ends, start_new_session=True)
+        self.close_write_ends()
+
+    def follow(self, deadline, finished):
+        """
+        Hands out bytes until all streams have ended, FINISHED() is true, or the time DEADLINE()
+        (time.monotonic() seconds) has come. Returns whether the time did not run out.
+        """
+        while self.selector.get_map() and not finished():
+            left = deadline() - time.monotonic()
+            if left <= 0:
+                return False
+            self.step(min(left, 3600))
+        return True
+
+    def step(self, wait):
+        """Hands out what there is, after waiting at most WAIT seconds; says if there was any."""
+        events = self.selector.select(wait)
+        for key, _ in events:
+            key.data()
+        return bool(events)
+
+    def watch(self, descriptor, ready):
+        """Has READY() called whenever DESCRIPTOR can be read."""
+        self.selector.register(descriptor, selectors.EVENT_READ, ready)
+
+    def read(self, read_end, sink):
+        """Reads what a pipe has for its SINK."""
+        try:
+            data = os.read(read_end, 1 << 16)
+        except BlockingIOError:
+            return
+        if data:
+            sink(data)
+        else:
+            self.selector.unregister(read_end)
+            self.read_ends.remove(read_end)
+            os.close(read_end)
+
+    def drain(self):
+        """Hands out what has been written so far."""
+        end = time.monotonic() + KILL_AFTER / 2
+        while self.selector.get_map() and self.step(0) and time.monotonic() < end:
+            pass
+
+    def wait(self, seconds):
+        """The child's status (negative: a signal), or None if it has not ended in SECONDS."""
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self):
+        """Ends the child, if it still runs."""
+        if self.child is None or self.child.poll() is not None:
+            return
+        self.child.kill()
+        self.child.wait()
+
+    def close_write_ends(self):
+        """Leaves the write ends to the child alone, so that its end ends the streams."""
+        while self.write_ends:
+            os.close(self.write_ends.pop())

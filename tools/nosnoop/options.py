@@ -1,0 +1,84 @@
+"""The command line of tools/run."""
+# SPDX-License-Identifier: BSD-2-Clause
+import argparse
+
+from nosnoop import beds, doors
+from nosnoop.payload import MEMORY, memory_bytes
+from nosnoop.status import Refusal
+
+VM_OPTIONS = ("guest", "mem", "cpus", "cmdline", "module", "set", "host")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that refuses instead of exiting with a status of its own."""
+
+    def error(self, message):
+        raise Refusal(f"{message}\n{self.format_usage().strip()}")
+
+
+def seconds(text):
+    """A positive number of seconds."""
+    value = float(text)
+    if not 0 < value < 1e9:
+        raise ValueError
+    return value
+
+
+def memory(text):
+    """A size with K, M or G, as text."""
+    if not memory_bytes(text):
+        raise ValueError
+    return text
+
+
+def count(text):
+    """A number of CPUs."""
+    value = int(text)
+    if not 1 <= value <= 255:
+        raise ValueError
+    return value
+
+
+def parser():
+    """The parser of all but the emulator's arguments."""
+    make = Parser(prog="tools/run", allow_abbrev=False, epilog="-- emulator arguments",
+                  description="Runs a guest under the hypervisor; the exit status is the verdict.")
+    add = make.add_argument
+    add("--bed", choices=[*beds.BEDS, *beds.LATER], help="default: kvm where it works, else svm")
+    add("--door", choices=[*doors.DOORS, *doors.LATER], default="mb1")
+    add("--mem", type=memory, default=MEMORY, help="the VM's memory (%(default)s)")
+    add("--cpus", type=count, default=1, help="the VM's CPUs (%(default)s)")
+    add("--cmdline", default="", metavar="STR", help="the guest's command line")
+    add("--module", action="append", default=[], metavar="FILE[=STR]")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of [vm]")
+    add("--host", action="append", default=[], metavar="KEY=VALUE", help="a key of [host]")
+    add("--timeout", type=seconds, metavar="SECONDS", help="wall time (60, none with --gdb)")
+    add("--icount", action="store_true", help="time counts instructions")
+    add("--control", action="store_true", help="GUEST on the bare emulator, no hypervisor")
+    add("--gdb", action="store_true", help="stop at the kernel's entry for gdb")
+    add("--log", metavar="FILE", help="the hypervisor's log")
+    add("--config", metavar="FILE", help="a nosnoop.cfg instead of GUEST and the VM options")
+    add("guest", nargs="?", metavar="GUEST", help="a multiboot 1 kernel")
+    return make
+
+
+def parse(argv):
+    """The options of ARGV, checked, or Refusal."""
+    split = argv.index("--") if "--" in argv else len(argv)
+    make = parser()
+    options = make.parse_args(argv[:split])
+    options.emulator = argv[split + 1:]
+    if (options.guest is None) == (options.config is None):
+        make.error("give either GUEST or --config FILE")
+    if options.config is not None:
+        given = [name for name in VM_OPTIONS if getattr(options, name) != make.get_default(name)]
+        if given or options.control:
+            make.error("--config takes the place of GUEST and the VM options")
+    if options.control and (options.gdb or options.door != make.get_default("door")):
+        make.error("--control has no kernel to stop at and no door")
+    if options.door in doors.LATER:
+        make.error(f"door {options.door} is not there yet; use --door mb1 or uefi")
+    options.door = doors.DOORS[options.door]
+    if options.timeout is None:
+        options.timeout = 1e9 if options.gdb else 60
+    return options

@@ -1,0 +1,120 @@
+"""tools/test: runs all tests, and reports one row a test and one column a bed."""
+# SPDX-License-Identifier: BSD-2-Clause
+import argparse
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from nosnoop import columns, host_tests, paths, rows
+from nosnoop.status import USAGE, Refusal
+
+NAME_WIDTH = 48
+CELL_WIDTH = 12
+HOST = "host"
+
+
+class Report:
+    """Prints the table as results come, then the failures, then the count."""
+
+    def __init__(self, names):
+        self.names = names
+        self.counts = {"PASS": 0, "FAIL": 0, "SKIP": 0}
+        self.failures = []
+        self.line("test", {name: name for name in names})
+
+    def line(self, name, texts):
+        """Prints one line of the table."""
+        cells = (f"{texts.get(column, ''):<{CELL_WIDTH}}" for column in self.names)
+        print(f"{name:<{NAME_WIDTH}} {' '.join(cells)}".rstrip(), flush=True)
+
+    def add(self, name, cells):
+        """Takes a row's cells (column name: cell)."""
+        self.line(name, {column: f"{cell.verdict} {cell.seconds:.1f}s"
+                         for column, cell in cells.items()})
+        for column, cell in cells.items():
+            self.counts[cell.verdict] += 1
+            if cell.verdict == "FAIL":
+                self.failures.append((f"{name} ({column})", cell))
+
+    def finish(self):
+        """Prints the details and the last line; returns the exit status."""
+        for title, cell in self.failures:
+            print(f"\nFAIL {title}")
+            for line in cell.details:
+                print(f"  {line}")
+        print("\n{PASS} passed, {FAIL} failed, {SKIP} skipped".format(**self.counts), flush=True)
+        return 1 if self.counts["FAIL"] or not self.counts["PASS"] else 0
+
+
+def parse(argv):
+    """The options of tools/test."""
+    parser = argparse.ArgumentParser(prog="tools/test", description="Runs the tests.")
+    names = [HOST] + [column.name for column in columns.COLUMNS]
+    parser.add_argument("--filter", default="", metavar="NAME",
+                        help="only tests whose name contains NAME")
+    parser.add_argument("--bed", action="append", choices=names,
+                        help="only this column; may stand more than once")
+    options = parser.parse_args(argv)
+    options.bed = [name for name in names if name in (options.bed or names)]
+    return options
+
+
+def start(pool, options):
+    """Starts everything; returns functions that wait for rows, {name: {column: cell}}."""
+    waiting = []
+
+    def submit(collect, *args):
+        waiting.append(pool.submit(collect, *args).result)
+
+    if HOST in options.bed:
+        for program in host_tests.unit_tests():
+            if options.filter in program.name:
+                submit(lambda program: {program.name: {HOST: host_tests.run_unit(program)}},
+                       program)
+    chosen = [column for column in columns.COLUMNS if column.name in options.bed]
+    for row in rows.of_tree(paths.ROOT / "guest-tests"):
+        if options.filter in row.name:
+            waiting.append(start_row(pool, row, chosen))
+    if HOST in options.bed:
+        for directory in host_tests.DIRECTORIES:
+            submit(lambda directory: {name: {HOST: cell} for name, cell in host_tests.run_pytest(
+                directory, options.filter).items()}, directory)
+    return waiting
+
+
+def start_row(pool, row, chosen):
+    """Starts a row's cells; returns the function that waits for them."""
+    started = {column.name: pool.submit(columns.run_cell, column, row)
+               for column in chosen if column.runs(row)}
+
+    def wait():
+        cells = {name: future.result() for name, future in started.items()}
+        columns.compare(cells)
+        return {row.name: cells} if cells else {}
+
+    return wait
+
+
+def run(argv):
+    """Runs and reports; returns the exit status."""
+    options = parse(argv)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            waiting = start(pool, options)
+            report = Report(options.bed)
+            for wait in waiting:
+                for name, cells in wait().items():
+                    report.add(name, cells)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return report.finish()
+
+
+def main(argv):
+    """Returns the exit status of tools/test."""
+    try:
+        return run(argv)
+    except Refusal as problem:
+        print(f"tools/test: {problem}", file=sys.stderr)
+        return USAGE

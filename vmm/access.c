@@ -1,0 +1,248 @@
+/* Guest memory as an instruction sees it: by segment, linear and guest-physical address. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/access.h"
+
+#include "lib/assert.h"
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "lib/x86.h"
+#include "vmm/decode.h"
+#include "vmm/host.h"
+
+enum gpa_kind vm_gpa_kind(const struct vm *vm, gpa_t gpa)
+{
+    if (gpa.v >= GUEST_HOLE_START && gpa.v < GUEST_HOLE_END)
+        return GPA_HOLE;
+    for (unsigned i = 0; i < vm->ram_count; i++)
+        if (gpa.v >= vm->ram[i].start && gpa.v < vm->ram[i].end)
+            return GPA_RAM;
+    return GPA_NOWHERE;
+}
+
+/* The guest's RAM from GPA to the end of its page in a window, or NULL where GPA is not RAM. */
+static inline char *open_page(struct vcpu *vcpu, enum window_slot slot, gpa_t gpa,
+                              enum memtype type)
+{
+    hpa_t at;
+    const struct vm *vm = vcpu->vm;
+    if (!extent_byte(vm->extents, vm->extent_count, gpa, &at))
+        return NULL;
+    return window_open(vcpu->cpu, slot, at, type);
+}
+
+static int read_nothing(const struct vcpu *vcpu, gpa_t gpa, uint64_t *value)
+{
+    *value = UINT64_MAX;
+    return vm_gpa_kind(vcpu->vm, gpa) == GPA_HOLE ? 0 : -EIO;
+}
+
+static int walk_read(void *context, gpa_t gpa, unsigned width, enum memtype type, uint64_t *value)
+{
+    struct vcpu *vcpu = context;
+    char *entry = open_page(vcpu, WINDOW_WALK, gpa, type);
+    if (entry == NULL)
+        return read_nothing(vcpu, gpa, value);
+    *value = width == 8 ? *(volatile uint64_t *)(void *)entry : *(volatile uint32_t *)(void *)entry;
+    window_close(vcpu->cpu, WINDOW_WALK);
+    return 0;
+}
+
+static int walk_set_bits(void *context, gpa_t gpa, unsigned width, enum memtype type, uint64_t old,
+                         uint64_t bits)
+{
+    struct vcpu *vcpu = context;
+    char *entry = open_page(vcpu, WINDOW_WALK, gpa, type);
+    uint32_t old32 = (uint32_t)old;
+    bool same;
+    if (entry == NULL)
+        return vm_gpa_kind(vcpu->vm, gpa) == GPA_HOLE ? 0 : -EIO;
+    if (width == 8)
+        same = __atomic_compare_exchange_n((uint64_t *)(void *)entry, &old, old | bits, false,
+                                           __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    else
+        same =
+            __atomic_compare_exchange_n((uint32_t *)(void *)entry, &old32, old32 | (uint32_t)bits,
+                                        false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    window_close(vcpu->cpu, WINDOW_WALK);
+    return same ? 0 : -EEXIST;
+}
+
+static bool in_limit(const struct seg *seg, uint64_t offset, unsigned width)
+{
+    bool expand_down = (seg->attr & (SEG_S | 0xc)) == (SEG_S | 0x4);
+    uint64_t last = offset + width - 1;
+    if (!expand_down)
+        return last <= seg->limit;
+    return offset > seg->limit && last <= ((seg->attr & SEG_D) != 0 ? UINT32_MAX : UINT16_MAX);
+}
+
+static bool allows(struct vcpu *vcpu, const struct seg *seg, bool write)
+{
+    if ((vcpu->state.cr0 & CR0_PE) == 0 || (vcpu->state.rflags & RFLAGS_VM) != 0)
+        return true;
+    bool code = (seg->attr & 8) != 0, second = (seg->attr & 2) != 0;
+    return (seg->attr & SEG_P) != 0 && (write ? !code && second : !code || second);
+}
+
+bool vcpu_linear(struct vcpu *vcpu, enum seg_reg seg_reg, uint64_t offset, unsigned width,
+                 bool write, gva_t *linear)
+{
+    unsigned code_size = vcpu_code_size(vcpu);
+    vcpu_fetch(vcpu, STATE_SEG);
+    const struct seg *seg = &vcpu->state.seg[seg_reg];
+    bool legal;
+    if (code_size == 8) {
+        unsigned bits = (vcpu->state.cr4 & CR4_LA57) != 0 ? 57 : 48;
+        *linear = gva((seg_reg >= SEG_FS ? seg->base : 0) + offset);
+        legal = (uint64_t)((int64_t)(linear->v << (64 - bits)) >> (64 - bits)) == linear->v;
+    } else {
+        *linear = gva((uint32_t)(seg->base + offset));
+        legal = in_limit(seg, offset, width) && allows(vcpu, seg, write);
+    }
+    if (!legal)
+        vcpu_raise(vcpu, seg_reg == SEG_SS ? VECTOR_SS : VECTOR_GP, 0);
+    return legal;
+}
+
+void vcpu_stop_nowhere(struct vcpu *vcpu, gpa_t gpa, unsigned access)
+{
+    const char *what = (access & PT_W) != 0 ? "write" : (access & PT_X) != 0 ? "fetch" : "read";
+    vm_stop(vcpu->vm, "%s at GPA 0x%lx, where nothing is, by RIP 0x%lx", what, gpa.v,
+            vcpu->state.rip);
+}
+
+static inline int walk(struct vcpu *vcpu, gva_t linear, unsigned access, struct walk_result *result)
+{
+    const struct walk_memory memory = {walk_read, walk_set_bits, vcpu};
+    const struct guest_state *guest = &vcpu->state;
+    struct walk_state state;
+    vcpu_fetch(vcpu, STATE_CR | STATE_CODE);
+    if ((guest->cr0 & CR0_PG) == 0) {
+        walk_unpaged(linear, result);
+        return 0;
+    }
+    state.cr0 = guest->cr0;
+    state.cr3 = guest->cr3;
+    state.cr4 = guest->cr4;
+    state.efer = guest->efer;
+    state.rflags = guest->rflags;
+    state.pat = guest->pat;
+    state.cpl = guest->cpl;
+    state.phys_bits = vcpu->mtrr.phys_bits;
+    state.has_1g = true;
+    state.pdpte_valid = vcpu->vm->caps->has_pdptes;
+    if (state.pdpte_valid)
+        memcpy(state.pdpte, guest->pdpte, sizeof(state.pdpte));
+    return guest_walk_paged(&state, &memory, linear, access, result);
+}
+
+bool vcpu_read_pdptes(struct vcpu *vcpu, uint64_t cr3, uint64_t pdpte[4])
+{
+    const uint64_t present = 1, reserved_low = 0x1e6;
+    uint64_t reserved = reserved_low | ~((1ull << vcpu->mtrr.phys_bits) - 1);
+    for (unsigned i = 0; i < 4; i++) {
+        gpa_t at = gpa((uint32_t)align_down(cr3, 32) + 8 * i);
+        if (walk_read(vcpu, at, 8, MT_WB, &pdpte[i]) != 0)
+            return false;
+        if ((pdpte[i] & present) != 0 && (pdpte[i] & reserved) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* A walk that failed: the guest gets its fault, or is stopped. */
+static void refuse(struct vcpu *vcpu, gva_t linear, int error, const struct walk_result *result)
+{
+    if (error == -EFAULT)
+        vcpu_raise_page_fault(vcpu, linear, result->error);
+    else if (error == -EINVAL)
+        vcpu_raise(vcpu, VECTOR_GP, 0);
+    else
+        vm_stop(vcpu->vm, "page tables at GPA 0x%lx, where nothing is, by RIP 0x%lx", result->at.v,
+                vcpu->state.rip);
+}
+
+/* Where a part of an access inside one page goes; false: a fault is queued, or the VM stopped. */
+static bool translate(struct vcpu *vcpu, gva_t linear, unsigned access, struct walk_result *result)
+{
+    int error = walk(vcpu, linear, access, result);
+    if (error != 0)
+        refuse(vcpu, linear, error, result);
+    else if (vm_gpa_kind(vcpu->vm, result->gpa) == GPA_NOWHERE)
+        vcpu_stop_nowhere(vcpu, result->gpa, access);
+    else
+        return true;
+    return false;
+}
+
+static void copy_part(struct vcpu *vcpu, const struct walk_result *at, unsigned access, char *data,
+                      unsigned width)
+{
+    char *page = open_page(vcpu, WINDOW_DATA, at->gpa, (enum memtype)at->pat_type);
+    bool write = (access & WALK_WRITE) != 0;
+    if (page == NULL) {
+        if (!write)
+            memset(data, 0xff, width);
+        vcpu->vm->hole_writes += write ? 1 : 0;
+        vcpu->vm->hole_reads += write ? 0 : 1;
+        return;
+    }
+    if (write)
+        memcpy(page, data, width);
+    else
+        memcpy(data, page, width);
+    window_close(vcpu->cpu, WINDOW_DATA);
+}
+
+bool vcpu_access(struct vcpu *vcpu, gva_t linear, unsigned access, void *data, unsigned width)
+{
+    unsigned first = (unsigned)min_u64(width, PAGE_SIZE - linear.v % PAGE_SIZE);
+    struct walk_result low, high;
+    assert(width > 0 && width <= 16);
+    if (!translate(vcpu, linear, access, &low))
+        return false;
+    if (first < width && !translate(vcpu, (gva_t){linear.v + first}, access, &high))
+        return false;
+    copy_part(vcpu, &low, access, data, first);
+    if (first < width)
+        copy_part(vcpu, &high, access, (char *)data + first, width - first);
+    return true;
+}
+
+/* The bytes of code at AT to the end of its page; false: nothing is there, and the VM is stopped.
+ */
+static bool fetch_part(struct vcpu *vcpu, gpa_t at, enum memtype type, uint8_t *bytes, unsigned n)
+{
+    const char *page = open_page(vcpu, WINDOW_DATA, at, type);
+    if (page == NULL) {
+        vcpu_stop_nowhere(vcpu, at, WALK_FETCH);
+        return false;
+    }
+    if (n == INSN_MAX_LENGTH) /* nearly always, and then no call */
+        memcpy(bytes, page, INSN_MAX_LENGTH);
+    else
+        memcpy(bytes, page, n);
+    window_close(vcpu->cpu, WINDOW_DATA);
+    return true;
+}
+
+unsigned vcpu_fetch_code(struct vcpu *vcpu, unsigned code_size, uint8_t *bytes)
+{
+    gva_t linear = gva(vcpu->state.rip);
+    struct walk_result at;
+    if (code_size != 8)
+        linear.v = (uint32_t)(vcpu->state.seg[SEG_CS].base + vcpu->state.rip);
+    unsigned first = (unsigned)min_u64(INSN_MAX_LENGTH, PAGE_SIZE - linear.v % PAGE_SIZE);
+    int error = walk(vcpu, linear, WALK_FETCH, &at);
+    if (error != 0) {
+        refuse(vcpu, linear, error, &at);
+        return 0;
+    }
+    if (!fetch_part(vcpu, at.gpa, (enum memtype)at.pat_type, bytes, first))
+        return 0;
+    if (first == INSN_MAX_LENGTH || walk(vcpu, gva(linear.v + first), WALK_FETCH, &at) != 0 ||
+        vm_gpa_kind(vcpu->vm, at.gpa) != GPA_RAM)
+        return first;
+    fetch_part(vcpu, at.gpa, (enum memtype)at.pat_type, bytes + first, INSN_MAX_LENGTH - first);
+    return INSN_MAX_LENGTH;
+}

@@ -1,0 +1,46 @@
+/* Guest memory as an instruction sees it: by segment, linear and guest-physical address. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "vmm/vm.h"
+#include "vmm/walk.h"
+
+/* What lies at a guest-physical address. */
+enum gpa_kind { GPA_RAM, GPA_HOLE, GPA_NOWHERE };
+enum gpa_kind vm_gpa_kind(const struct vm *vm, gpa_t gpa);
+
+/* Bytes of code at RIP: 2, 4 or 8 (CS.D, and 64-bit mode). */
+static inline unsigned vcpu_code_size(struct vcpu *vcpu)
+{
+    vcpu_fetch(vcpu, STATE_CR | STATE_CODE);
+    const struct seg *cs = &vcpu->state.seg[SEG_CS];
+    if ((vcpu->state.efer & EFER_LMA) != 0 && (cs->attr & SEG_L) != 0)
+        return 8;
+    return (cs->attr & SEG_D) != 0 ? 4 : 2;
+}
+
+/* The linear address of OFFSET in a segment; false: a fault has been queued (limit, canonical). */
+bool vcpu_linear(struct vcpu *vcpu, enum seg_reg seg, uint64_t offset, unsigned width, bool write,
+                 gva_t *linear);
+
+/*
+ * Copies WIDTH bytes at a linear address as an access of the guest would (WALK_READ, WALK_WRITE,
+ * WALK_FETCH): RAM through a window, the hole as all ones or dropped. False: a fault has been
+ * queued, or the VM was stopped; nothing was written.
+ */
+bool vcpu_access(struct vcpu *vcpu, gva_t linear, unsigned access, void *data, unsigned width);
+
+/*
+ * Up to 15 bytes of code at RIP, CODE_SIZE as vcpu_code_size() says; 0: a fault has been queued, or
+ * the VM was stopped.
+ */
+unsigned vcpu_fetch_code(struct vcpu *vcpu, unsigned code_size, uint8_t *bytes);
+
+/*
+ * Reads the four PDPTEs at CR3, as the CPU does when PAE paging begins (SDM, "PDPTE Registers").
+ * False: a reserved bit is set (#GP), or they lie nowhere.
+ */
+bool vcpu_read_pdptes(struct vcpu *vcpu, uint64_t cr3, uint64_t pdpte[4]);
+
+/* Stops the VM for an access to nothing, with GPA, access and RIP. */
+void vcpu_stop_nowhere(struct vcpu *vcpu, gpa_t gpa, unsigned access);

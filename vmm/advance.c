@@ -1,0 +1,61 @@
+/* Completing an instruction in the guest's place: finding its length, and going past it. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/assert.h"
+#include "lib/errno.h"
+#include "lib/x86.h"
+#include "vmm/access.h"
+#include "vmm/exits.h"
+
+/* The bytes end at a page that cannot be read now: the guest gets what its own fetch would. */
+static void refetch(struct vcpu *vcpu, unsigned fetched)
+{
+    uint8_t byte;
+    uint64_t base = vcpu_code_size(vcpu) == 8 ? 0 : vcpu->state.seg[SEG_CS].base;
+    if (vcpu_access(vcpu, gva(base + vcpu->state.rip + fetched), WALK_FETCH, &byte, 1))
+        vm_stop(vcpu->vm, "instruction at RIP 0x%lx is longer than 15 bytes", vcpu->state.rip);
+}
+
+bool vcpu_decode(struct vcpu *vcpu, struct insn *insn)
+{
+    uint8_t bytes[INSN_MAX_LENGTH];
+    unsigned code_size = vcpu_code_size(vcpu);
+    unsigned n = vcpu_fetch_code(vcpu, code_size, bytes);
+    if (n == 0)
+        return false;
+    int error = insn_decode(bytes, n, code_size, insn);
+    if (error == 0)
+        return true;
+    if (error == -ENODATA)
+        refetch(vcpu, n);
+    else
+        vm_stop(vcpu->vm, "instruction form %02x %02x %02x %02x at RIP 0x%lx is not emulated",
+                bytes[0], bytes[1], bytes[2], bytes[3], vcpu->state.rip);
+    return false;
+}
+
+bool vcpu_expect(struct vcpu *vcpu, enum insn_op op, struct insn *insn)
+{
+    if (!vcpu_decode(vcpu, insn))
+        return false;
+    if (insn->op != op)
+        vm_stop(vcpu->vm, "instruction at RIP 0x%lx changed while it ran", vcpu->state.rip);
+    return insn->op == op;
+}
+
+void vcpu_skip_rarely(struct vcpu *vcpu)
+{
+    struct guest_state *state = &vcpu->state;
+    if (vcpu_code_size(vcpu) != 8)
+        state->rip = (uint32_t)state->rip;
+    if ((state->rflags & RFLAGS_TF) != 0) {
+        vcpu_change(vcpu, STATE_CR);
+        state->dr6 |= DR6_BS;
+        vcpu_raise(vcpu, VECTOR_DB, 0);
+    }
+}
+
+uint64_t vcpu_next_rip(struct vcpu *vcpu, enum insn_op op)
+{
+    struct insn insn;
+    return vcpu_expect(vcpu, op, &insn) ? vcpu->state.rip + insn.length : 0;
+}

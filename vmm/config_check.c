@@ -1,0 +1,73 @@
+/* What nosnoop.cfg may say and this build cannot do yet: a row for each, which its feature removes.
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmm/config.h"
+
+/* A field whose value may be at most MOST. */
+struct limit {
+    size_t offset, size; /* bytes; SIZE is at most 4 */
+    uint32_t most;
+    const char *what, *cure;
+};
+
+#define FIELD(type, field) offsetof(type, field), sizeof(((type *)NULL)->field)
+#define HOST(field)        FIELD(struct host_config, field)
+#define VM(field)          FIELD(struct vm_config, field)
+
+/* clang-format off */
+static const struct limit host_limits[] = {
+    {HOST(iommu),  IOMMU_OFF,    "iommu = unsafe-identity", "write iommu = on or off"},
+    {HOST(on_end), ON_END_RESET, "on_end = poweroff",       "write on_end = halt or reset"},
+};
+
+static const struct limit vm_limits[] = {
+    {VM(cpus),         1,                    "a VM of more than one CPU", "write cpus = 1"},
+    {VM(pin[0]),       0,                    "pin to another CPU than 0", "write pin = 0"},
+    {VM(policy[0]),    0,                    "policy",                    "remove the line"},
+    {VM(mtrr),         KNOB_MTRR_DEFAULT,    "mtrr",                      "remove the line"},
+    {VM(pat),          KNOB_PAT_DEFAULT,     "pat",                       "remove the line"},
+    {VM(cd),           KNOB_CD_DEFAULT,      "cd",                        "remove the line"},
+    {VM(mmio),         KNOB_MMIO_DEFAULT,    "mmio",                      "remove the line"},
+    {VM(report),       KNOB_REPORT_DEFAULT,  "report",                    "remove the line"},
+    {VM(reset),        KNOB_RESET_DEFAULT,   "reset",                     "remove the line"},
+    {VM(region_count), 0,                    "region",                    "remove the line"},
+    {VM(device_count), 0,                    "device",                    "remove the line"},
+    {VM(on_reset),     ON_RESET_STOP,        "on_reset = restart",        "write on_reset = stop"},
+};
+/* clang-format on */
+
+static int check(const struct limit *limits, size_t count, const void *base, uint32_t line,
+                 const char *section)
+{
+    int result = 0;
+    for (const struct limit *limit = limits; limit < limits + count; limit++) {
+        uint32_t value = 0;
+        assert(limit->size <= sizeof(value));
+        memcpy(&value, (const char *)base + limit->offset, limit->size);
+        if (value > limit->most) {
+            log_line("nosnoop.cfg:%u: %s: %s is not supported yet; %s", line, section, limit->what,
+                     limit->cure);
+            result = -EINVAL;
+        }
+    }
+    return result;
+}
+
+int config_check_supported(const struct config *config)
+{
+    const struct host_config *host = &config->host;
+    int result = check(host_limits, ARRAY_SIZE(host_limits), host, host->line, "host");
+    for (const struct vm_config *vm = config->vms; vm < config->vms + config->vm_count; vm++) {
+        if (check(vm_limits, ARRAY_SIZE(vm_limits), vm, vm->line, vm->name) != 0)
+            result = -EINVAL;
+    }
+    if (config->vm_count > 1) {
+        log_line("nosnoop.cfg:%u: %s: a second VM is not supported yet; leave one [vm] section",
+                 config->vms[1].line, config->vms[1].name);
+        result = -EINVAL;
+    }
+    return result;
+}

@@ -1,0 +1,206 @@
+/* Control registers and XCR0: what of a guest's access the CPU leaves to the hypervisor. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/assert.h"
+#include "lib/x86.h"
+#include "vmm/access.h"
+#include "vmm/cpu.h"
+#include "vmm/exits.h"
+
+struct cr4_bit {
+    uint64_t bit;
+    uint32_t leaf;
+    uint8_t reg, cpuid;
+};
+
+uint64_t cr4_allowed(void)
+{
+    static const struct cr4_bit bits[] = {
+        {CR4_VME | CR4_PVI, 1, 3, 1}, {CR4_TSD, 1, 3, 4},         {CR4_DE, 1, 3, 2},
+        {CR4_PSE, 1, 3, 3},           {CR4_PAE, 1, 3, 6},         {CR4_PGE, 1, 3, 13},
+        {CR4_OSFXSR, 1, 3, 24},       {CR4_OSXMMEXCPT, 1, 3, 25}, {CR4_OSXSAVE, 1, 2, 26},
+        {CR4_FSGSBASE, 7, 1, 0},      {CR4_SMEP, 7, 1, 7},        {CR4_SMAP, 7, 1, 20},
+        {CR4_UMIP, 7, 2, 2},          {CR4_LA57, 7, 2, 16},
+    };
+    uint64_t allowed = CR4_MCE | CR4_PCE;
+    for (unsigned i = 0; i < ARRAY_SIZE(bits); i++)
+        if (cpu_has(bits[i].leaf, bits[i].reg, bits[i].cpuid))
+            allowed |= bits[i].bit;
+    return allowed;
+}
+
+/* SDM, "Control Registers": what MOV to CR4 refuses with #GP. */
+static bool cr4_legal(const struct vcpu *vcpu, uint64_t value)
+{
+    const struct guest_state *state = &vcpu->state;
+    bool long_mode = (state->efer & EFER_LMA) != 0;
+    if ((value & ~vcpu->vm->cr4_allowed) != 0)
+        return false;
+    return !long_mode || ((value & CR4_PAE) != 0 && ((value ^ state->cr4) & CR4_LA57) == 0);
+}
+
+static bool pae_paging(const struct guest_state *state)
+{
+    return (state->cr0 & CR0_PG) != 0 && (state->cr4 & CR4_PAE) != 0 &&
+           (state->efer & EFER_LMA) == 0;
+}
+
+/* Commits NEXT, unless PAE paging needs PDPTEs that are not legal: then false. */
+static bool take(struct vcpu *vcpu, struct guest_state *next, bool load_pdptes)
+{
+    if (load_pdptes && vcpu->vm->caps->has_pdptes && pae_paging(next) &&
+        !vcpu_read_pdptes(vcpu, next->cr3, next->pdpte))
+        return false;
+    vcpu->state = *next;
+    vcpu->changed |= STATE_CR;
+    return true;
+}
+
+static bool set_cr4(struct vcpu *vcpu, uint64_t value)
+{
+    const uint64_t reload = CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP;
+    struct guest_state next = vcpu->state;
+    next.cr4 = value;
+    return cr4_legal(vcpu, value) && take(vcpu, &next, ((value ^ vcpu->state.cr4) & reload) != 0);
+}
+
+/* SDM, "Control Registers" and "Initializing IA-32e Mode": what MOV to CR0 refuses with #GP. */
+static bool cr0_legal(const struct guest_state *state, uint64_t value)
+{
+    bool paging = (value & CR0_PG) != 0, was_paging = (state->cr0 & CR0_PG) != 0;
+    bool code_64 = (state->seg[SEG_CS].attr & SEG_L) != 0;
+    const uint16_t busy_tss = 0xb;
+    if (value >> 32 != 0 || (paging && (value & CR0_PE) == 0) ||
+        ((value & CR0_NW) != 0 && (value & CR0_CD) == 0))
+        return false;
+    if (paging && !was_paging && (state->efer & EFER_LME) != 0)
+        return (state->cr4 & CR4_PAE) != 0 && !code_64 &&
+               (state->seg[SEG_TR].attr & SEG_TYPE) == busy_tss;
+    return paging || (state->efer & EFER_LMA) == 0 || !code_64;
+}
+
+static bool set_cr0(struct vcpu *vcpu, uint64_t value)
+{
+    const uint64_t defined =
+        CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
+    const uint64_t reload = CR0_PG | CR0_CD | CR0_NW;
+    struct guest_state next = vcpu->state;
+    if (!cr0_legal(&vcpu->state, value))
+        return false;
+    next.cr0 = (value & defined) | CR0_ET;
+    if ((next.cr0 & CR0_PG) == 0)
+        next.efer &= ~EFER_LMA;
+    else if ((next.efer & EFER_LME) != 0)
+        next.efer |= EFER_LMA;
+    return take(vcpu, &next, ((next.cr0 ^ vcpu->state.cr0) & reload) != 0);
+}
+
+static bool set_cr8(struct vcpu *vcpu, uint64_t value)
+{
+    vcpu->cr8 = value & 0xf;
+    return value <= 0xf;
+}
+
+/* False: #GP. */
+static bool move_to(struct vcpu *vcpu, unsigned cr, uint64_t value)
+{
+    switch (cr) {
+    case 0:
+        return set_cr0(vcpu, value);
+    case 4:
+        return set_cr4(vcpu, value);
+    default:
+        assert(cr == 8);
+        return set_cr8(vcpu, value);
+    }
+}
+
+static uint64_t read_cr(const struct vcpu *vcpu, unsigned cr)
+{
+    assert(cr == 0 || cr == 4 || cr == 8);
+    return cr == 0 ? vcpu->state.cr0 : cr == 4 ? vcpu->state.cr4 : vcpu->cr8;
+}
+
+/* LMSW sets PE but does not clear it. */
+static uint64_t lmsw(uint64_t cr0, uint16_t source)
+{
+    const uint64_t low = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
+    return (cr0 & ~(low & ~CR0_PE)) | (source & low);
+}
+
+static bool perform(struct vcpu *vcpu, const struct exit_cr *cr)
+{
+    uint64_t *gpr = &vcpu->state.gpr[cr->gpr];
+    vcpu_fetch(vcpu, STATE_CR | STATE_CODE | STATE_SEG);
+    switch ((enum cr_op)cr->op) {
+    case CR_MOV_TO:
+        return move_to(vcpu, cr->cr, *gpr);
+    case CR_MOV_FROM:
+        *gpr = read_cr(vcpu, cr->cr);
+        return true;
+    case CR_CLTS:
+        return set_cr0(vcpu, vcpu->state.cr0 & ~CR0_TS);
+    case CR_LMSW:
+        return set_cr0(vcpu, lmsw(vcpu->state.cr0, cr->source));
+    }
+    return false;
+}
+
+/* Where the CPU did not say what the access was, only its MOV forms are intercepted. */
+static bool describe(struct vcpu *vcpu, const struct vm_exit *exit, struct exit_cr *cr,
+                     uint64_t *next_rip)
+{
+    struct insn insn;
+    *cr = exit->cr;
+    *next_rip = exit->next_rip;
+    if (cr->known)
+        return true;
+    if (!vcpu_decode(vcpu, &insn))
+        return false;
+    if ((insn.op != INSN_MOV_TO_CR && insn.op != INSN_MOV_FROM_CR) || insn.extra != 4) {
+        vm_stop(vcpu->vm, "control-register access at RIP 0x%lx is not emulated", vcpu->state.rip);
+        return false;
+    }
+    cr->op = insn.op == INSN_MOV_TO_CR ? CR_MOV_TO : CR_MOV_FROM;
+    cr->cr = insn.extra;
+    cr->gpr = insn.reg;
+    *next_rip = vcpu->state.rip + insn.length;
+    return true;
+}
+
+void exit_cr(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    struct exit_cr cr;
+    uint64_t next_rip;
+    if (!describe(vcpu, exit, &cr, &next_rip))
+        return;
+    assert(cr.gpr < GPRS);
+    if (perform(vcpu, &cr))
+        vcpu_skip(vcpu, next_rip);
+    else
+        vcpu_raise(vcpu, VECTOR_GP, 0);
+}
+
+/* SDM, "XSETBV": XCR0 as a set of state components that may be enabled together. */
+static bool xcr0_legal(uint64_t value)
+{
+    enum { X87 = 1, SSE = 2, AVX = 4, MPX = 0x18, AVX512 = 0xe0 };
+    struct cpuid_regs r = cpuid(0xd, 0);
+    uint64_t supported = ((uint64_t)r.edx << 32 | r.eax) & (X87 | SSE | AVX | AVX512);
+    if ((value & X87) == 0 || (value & ~supported) != 0)
+        return false;
+    if ((value & AVX) != 0 && (value & SSE) == 0)
+        return false;
+    return (value & AVX512) == 0 || ((value & AVX512) == AVX512 && (value & AVX) != 0);
+}
+
+void exit_xsetbv(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    uint64_t *gpr = vcpu->state.gpr;
+    uint64_t value = gpr[RDX] << 32 | (uint32_t)gpr[RAX];
+    vcpu_fetch(vcpu, STATE_CODE);
+    if (vcpu->state.cpl != 0 || (uint32_t)gpr[RCX] != 0 || !xcr0_legal(value) ||
+        !xsetbv_safe(value))
+        vcpu_raise(vcpu, VECTOR_GP, 0);
+    else
+        vcpu_advance(vcpu, exit, INSN_XSETBV);
+}

@@ -1,0 +1,70 @@
+/*
+ * Decodes exactly those x86 instructions that the hypervisor completes in the guest's place: their
+ * length, and for accesses to memory also operand and width. Pure: it sees bytes and a mode.
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "mm/types.h"
+
+enum { INSN_MAX_LENGTH = 15, INSN_NO_REG = 0xff, INSN_RIP = 0xfe };
+
+enum insn_op {
+    INSN_CPUID,
+    INSN_RDMSR,
+    INSN_WRMSR,
+    INSN_HLT,
+    INSN_INVD,
+    INSN_WBINVD, /* WBNOINVD too, which writes back no more */
+    INSN_XSETBV,
+    INSN_VMCALL,      /* 0F 01 C1 */
+    INSN_VMMCALL,     /* 0F 01 D9 */
+    INSN_MOV_FROM_CR, /* reg = general register, extra = control register: 0, 2, 3, 4, 8 */
+    INSN_MOV_TO_CR,
+    INSN_MOV_FROM_DR, /* extra = debug register 0 to 7; 4 and 5 are 6 and 7, or #UD by CR4.DE */
+    INSN_MOV_TO_DR,
+    INSN_CLTS,
+    INSN_LMSW, /* register or memory operand of 2 bytes */
+    INSN_SMSW, /* register operand of op_size, or memory operand of 2 bytes */
+    INSN_IN,   /* IN and OUT: reg = RAX; the port is imm (has_imm) or in DX */
+    INSN_OUT,
+    INSN_INS, /* string forms: no reg; base, seg and addr_size say where */
+    INSN_OUTS,
+    INSN_MOV_LOAD,  /* MOV r, m (8A, 8B, A0, A1) */
+    INSN_MOV_STORE, /* MOV m, r (88, 89, A2, A3) and MOV m, imm (C6, C7): has_imm, no reg */
+    INSN_MOVZX,     /* 0F B6, 0F B7: source width is `width`, destination `op_size` */
+    INSN_MOVSX,     /* 0F BE, 0F BF, and MOVSXD 63 in 64-bit mode */
+    INSN_STOS,      /* AA, AB: reg = RAX */
+};
+
+enum insn_seg { INSN_ES, INSN_CS, INSN_SS, INSN_DS, INSN_FS, INSN_GS };
+
+/* What an instruction does not have is 0, false or INSN_NO_REG. */
+struct insn {
+    uint8_t op;        /* enum insn_op */
+    uint8_t length;    /* bytes, prefixes included: 1 to 15 */
+    uint8_t op_size;   /* bytes of the register or immediate operand: 1, 2, 4, 8 */
+    uint8_t width;     /* bytes of the memory or port access: 1, 2, 4, 8 */
+    uint8_t addr_size; /* bytes: 2, 4, 8; always valid */
+    uint8_t reg;       /* general register 0 to 15 of the operand */
+    uint8_t extra;     /* control or debug register */
+    bool high_byte;    /* reg is AH, CH, DH or BH: bits 15:8 of register reg (0 to 3) */
+    bool has_imm;
+    bool rep;      /* F3 or F2 on INS, OUTS, STOS */
+    bool memory;   /* has a memory operand, described by the next five */
+    uint8_t seg;   /* enum insn_seg, overrides applied */
+    uint8_t base;  /* register 0 to 15, INSN_NO_REG or INSN_RIP (disp counts from the next insn) */
+    uint8_t index; /* register 0 to 15 or INSN_NO_REG */
+    uint8_t scale; /* 1, 2, 4, 8 */
+    int64_t disp;  /* sign-extended; of A0 to A3 the whole address, zero-extended */
+    uint64_t imm;  /* the port; or op_size bytes, an imm32 sign-extended where op_size is 8 */
+};
+
+/*
+ * Decodes the instruction at BYTES (N of them, at most 15) in code of CODE_SIZE bytes (2, 4: by
+ * CS.D; 8: 64-bit mode). Returns 0; -ENODATA where N bytes do not hold all of it; -ENOEXEC for any
+ * other instruction or form (a LOCK prefix, by which AMD names CR8 outside 64-bit mode, or one
+ * longer than 15 bytes included). After an error *OUT is undefined. (SDM, "Instruction Format"; APM
+ * volume 3, "Instruction Encoding".)
+ */
+int insn_decode(const uint8_t *bytes, unsigned n, unsigned code_size, struct insn *out);

@@ -1,0 +1,124 @@
+/* Puts a guest's files into its memory before its first entry. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/guest.h"
+
+#include "lib/errno.h"
+#include "lib/x86.h"
+#include "vmm/host.h"
+#include "vmm/image.h"
+#include "vmm/log.h"
+#include "vmm/panic.h"
+
+enum { MULTIBOOT_MAGIC = 0x2badb002 };
+
+static void read_file(const struct image_file *file, uint64_t offset, void *to, size_t n)
+{
+    const struct boot_file *boot = file->context;
+    host_read(this_cpu(), hpa(boot->hpa + offset), to, n);
+}
+
+static const struct boot_file *find_file(const struct vm *vm, const struct boot_info *info,
+                                         const char *name)
+{
+    const struct boot_file *file = boot_find_file(info, name);
+    if (file == NULL)
+        log_line("vm %s: file %s was not given to the boot loader; put it beside nosnoop.cfg or "
+                 "add it as a module",
+                 vm->config->name, name);
+    return file;
+}
+
+/* Where N bytes at GPA are; the planner has checked that they are RAM. Parts end at an extent's
+ * end. */
+static hpa_t guest_part(const struct vm *vm, gpa_t at, uint64_t n, uint64_t *part)
+{
+    for (unsigned i = 0; i < vm->extent_count; i++) {
+        const struct extent *e = &vm->extents[i];
+        if (at.v >= e->gpa.v && at.v - e->gpa.v < e->size) {
+            *part = min_u64(n, e->size - (at.v - e->gpa.v));
+            return hpa(e->hpa.v + (at.v - e->gpa.v));
+        }
+    }
+    panic("GPA 0x%lx was planned for a file, but is not RAM of vm %s", at.v, vm->config->name);
+}
+
+enum { COPY_SIZE = 4096 };
+
+/* Copies from physical memory (SOURCE), from a buffer (DATA), or zeroes. */
+static void put(struct vm *vm, gpa_t to, const hpa_t *source, const void *data, uint64_t n)
+{
+    for (uint64_t done = 0, part = 0; done < n; done += part) {
+        hpa_t at = guest_part(vm, gpa(to.v + done), n - done, &part);
+        if (source != NULL)
+            host_copy(this_cpu(), at, hpa(source->v + done), part);
+        else if (data != NULL)
+            host_write(this_cpu(), at, (const char *)data + done, part);
+        else
+            host_zero(this_cpu(), at, part);
+    }
+}
+
+static void load_segments(struct vm *vm, const struct image_plan *plan,
+                          const struct boot_file *kernel)
+{
+    for (unsigned i = 0; i < plan->count; i++) {
+        const struct image_segment *s = &plan->segments[i];
+        hpa_t source = hpa(kernel->hpa + s->offset);
+        put(vm, s->gpa, &source, NULL, s->file_size);
+        put(vm, gpa(s->gpa.v + s->file_size), NULL, NULL, s->mem_size - s->file_size);
+    }
+}
+
+static int load_modules_and_info(struct vm *vm, const struct boot_info *info,
+                                 const struct image_plan *plan, gpa_t *at)
+{
+    static uint8_t bytes[COPY_SIZE];
+    const struct vm_config *config = vm->config;
+    const struct boot_file *files[CONFIG_MAX_MODULES];
+    struct image_module modules[CONFIG_MAX_MODULES];
+    struct image_boot boot = {vm->ram, vm->ram_count,        config->cmdline,
+                              modules, config->module_count, {0}};
+    size_t used;
+    for (unsigned i = 0; i < config->module_count; i++) {
+        const struct config_module *m = &config->modules[i];
+        files[i] = find_file(vm, info, m->file);
+        if (files[i] == NULL)
+            return -ENOENT;
+        modules[i] =
+            (struct image_module){files[i]->size, m->string[0] != '\0' ? m->string : m->file, {0}};
+    }
+    int error = image_boot_info(plan, &boot, bytes, sizeof(bytes), &used);
+    if (error != 0)
+        return error;
+    for (unsigned i = 0; i < config->module_count; i++) {
+        hpa_t source = hpa(files[i]->hpa);
+        put(vm, modules[i].gpa, &source, NULL, modules[i].size);
+    }
+    put(vm, boot.info, NULL, bytes, used);
+    *at = boot.info;
+    return 0;
+}
+
+int guest_load(struct vm *vm, const struct boot_info *info)
+{
+    const struct boot_file *kernel = find_file(vm, info, vm->config->kernel);
+    struct image_plan plan;
+    gpa_t at;
+    if (kernel == NULL)
+        return -ENOENT;
+    struct image_file file = {kernel->name, kernel->size, read_file, (void *)(uintptr_t)kernel};
+    int error = image_plan(&file, vm->ram, vm->ram_count, &plan);
+    if (error != 0)
+        return error;
+    load_segments(vm, &plan, kernel);
+    error = load_modules_and_info(vm, info, &plan, &at);
+    if (error != 0)
+        return error;
+    wbinvd();
+    vm->vcpu.state.rip = plan.entry;
+    vm->vcpu.state.gpr[RAX] = MULTIBOOT_MAGIC;
+    vm->vcpu.state.gpr[RBX] = at.v;
+    log_line("vm %s: %s enters at 0x%x, information at 0x%lx", vm->config->name, kernel->name,
+             plan.entry, at.v);
+    return 0;
+}

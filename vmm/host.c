@@ -1,0 +1,223 @@
+/* The host's own memory: the pool, the page tables that map nothing else, and windows to the rest.
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/host.h"
+
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "lib/x86.h"
+#include "mm/memtype.h"
+#include "mm/pt_host.h"
+#include "vmm/layout.h"
+#include "vmm/log.h"
+
+/* The boot tables' directory of the GiB at IMAGE_VA: boot/entry.asm. */
+extern uint64_t early_pd_high[512];
+
+static const struct pt_attr RW = {.perm = PT_R | PT_W, .type = MT_WB};
+static const struct pt_attr RO = {.perm = PT_R, .type = MT_WB};
+static const struct pt_attr RX = {.perm = PT_R | PT_X, .type = MT_WB};
+
+static bool table_alloc(struct pt *pt, hpa_t *page)
+{
+    struct host *host = pt->context;
+    void *p = frames_alloc(&host->frames, 1);
+    if (p == NULL)
+        return false;
+    *page = frames_hpa(&host->frames, p);
+    return true;
+}
+
+static void table_free(struct pt *pt, hpa_t page)
+{
+    struct host *host = pt->context;
+    frames_free(&host->frames, frames_at(&host->frames, page), 1);
+}
+
+static uint64_t *table_at(const struct pt *pt, hpa_t page)
+{
+    const struct host *host = pt->context;
+    return frames_at(&host->frames, page);
+}
+
+static void table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old)
+{
+    (void)pt, (void)old;
+    for (uint64_t at = 0; at < size; at += PAGE_SIZE)
+        invlpg((const void *)(va + at));
+}
+
+static const struct pt_owner table_owner = {table_alloc, table_free, table_at, table_invalidate};
+
+hpa_t host_address(const struct host *host, const void *pointer)
+{
+    uint64_t va = (uint64_t)pointer;
+    if (va >= IMAGE_VA && va < (uint64_t)image_end)
+        return hpa(host->image.v + (va - IMAGE_VA));
+    return frames_hpa(&host->frames, pointer);
+}
+
+/* The pool is one 2 MiB page: the boot tables show it where the host's own will. */
+static int take_pool(struct host *host)
+{
+    uint64_t at;
+    static_assert(POOL_SIZE == 2 * MIB, "one boot-time directory entry maps the pool");
+    if (memmap_find(&host->map, POOL_SIZE, POOL_SIZE, MIB, 4 * GIB, &at) != 0) {
+        log_line("panic: too little memory: no free 2 MiB below 4 GiB for the hypervisor; "
+                 "give the machine more RAM");
+        return -ENOMEM;
+    }
+    early_pd_high[(POOL_VA - IMAGE_VA) / (2 * MIB)] = at | 0x83;
+    frames_init(&host->frames, (void *)POOL_VA, hpa(at), POOL_SIZE);
+    return memmap_set(&host->map, at, at + POOL_SIZE, MEM_HYPERVISOR);
+}
+
+static int map_image(struct host *host)
+{
+    const struct {
+        const char *start, *end;
+        struct pt_attr attr;
+    } parts[] = {
+        {image_start, text_end, RX},
+        {text_end, rodata_end, RO},
+        {rodata_end, image_end, RW},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+        uint64_t va = (uint64_t)parts[i].start;
+        int error = pt_map(&host->pt, va, host_address(host, parts[i].start),
+                           (uint64_t)parts[i].end - va, parts[i].attr);
+        if (error != 0)
+            return error;
+    }
+    return pt_map(&host->pt, POOL_VA, host_address(host, (void *)POOL_VA), POOL_SIZE, RW);
+}
+
+static int map_stack(struct host *host, uint64_t top, uint64_t size)
+{
+    void *pages = frames_alloc(&host->frames, (unsigned)(size / PAGE_SIZE));
+    if (pages == NULL)
+        return -ENOMEM;
+    return pt_map(&host->pt, top - size, host_address(host, pages), size, RW);
+}
+
+static int map_stacks(struct host *host, uint32_t index)
+{
+    int error = map_stack(host, cpu_main_stack(index), MAIN_STACK_SIZE);
+    for (enum ist ist = IST_DF; ist < IST_COUNT && error == 0; ist++)
+        error = map_stack(host, cpu_ist_stack(index, ist), IST_STACK_SIZE);
+    return error;
+}
+
+/* A window is an entry in a table page that is made here once and written directly ever after. */
+static int make_windows(struct host *host, struct cpu *cpu)
+{
+    uint64_t va = WINDOW_VA + cpu->index * CPU_STRIDE;
+    int error = pt_map(&host->pt, va, host->image, PAGE_SIZE, RW);
+    if (error != 0)
+        return error;
+    cpu->windows = (char *)va;
+    cpu->window_entry = pt_entry(&host->pt, va);
+    *cpu->window_entry = 0;
+    for (unsigned type = 0; type < ARRAY_SIZE(cpu->window_bits); type++)
+        if (memtype_is_pat(type))
+            cpu->window_bits[type] =
+                pt_host_format.leaf((struct pt_attr){RW.perm, (uint8_t)type, false}, 1);
+    return 0;
+}
+
+int host_init(struct host *host, const struct boot_info *info, hpa_t image, struct cpu *cpu)
+{
+    host->image = image;
+    int error = memmap_build(info, &host->map);
+    if (error == 0)
+        error = memmap_set(&host->map, image.v, image.v + (uint64_t)(image_end - image_start),
+                           MEM_HYPERVISOR);
+    if (error == 0)
+        error = take_pool(host);
+    unsigned max_leaf = cpu_has(0x80000001, 3, 26) ? 3 : 2;
+    if (error == 0)
+        error = pt_init(&host->pt, &pt_host_format, &table_owner, host, max_leaf);
+    if (error == 0)
+        error = map_image(host);
+    if (error == 0)
+        error = map_stacks(host, cpu->index);
+    if (error == 0)
+        error = make_windows(host, cpu);
+    if (error == 0)
+        error = extents_init(&host->guest, &host->map);
+    return error;
+}
+
+_Noreturn void host_enter(struct host *host, struct cpu *cpu, void (*next)(void))
+{
+    write_cr3(host->pt.root.v);
+    cpu_load_tables(cpu);
+    __asm__ volatile("mov %0, %%rsp\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "call *%1\n\t"
+                     "ud2"
+                     :
+                     : "r"(cpu_main_stack(cpu->index)), "r"(next)
+                     : "memory");
+    __builtin_unreachable();
+}
+
+/* Calls for each page's part of a physical range: the window's bytes, and how many count. */
+static void each_page(struct cpu *cpu, hpa_t at, uint64_t n, void *data, const void *source)
+{
+    for (uint64_t done = 0; done < n;) {
+        uint64_t offset = (at.v + done) % PAGE_SIZE;
+        uint64_t part = min_u64(n - done, PAGE_SIZE - offset);
+        char *bytes = window_open(cpu, WINDOW_BOOT, hpa(at.v + done), MT_WB);
+        if (data != NULL)
+            memcpy((char *)data + done, bytes, part);
+        else if (source != NULL)
+            memcpy(bytes, (const char *)source + done, part);
+        else
+            memset(bytes, 0, part);
+        window_close(cpu, WINDOW_BOOT);
+        done += part;
+    }
+}
+
+void host_read(struct cpu *cpu, hpa_t from, void *to, size_t n)
+{
+    each_page(cpu, from, n, to, NULL);
+}
+
+void host_write(struct cpu *cpu, hpa_t to, const void *from, size_t n)
+{
+    each_page(cpu, to, n, NULL, from);
+}
+
+void host_zero(struct cpu *cpu, hpa_t to, uint64_t n)
+{
+    each_page(cpu, to, n, NULL, NULL);
+}
+
+void host_copy(struct cpu *cpu, hpa_t to, hpa_t from, uint64_t n)
+{
+    for (uint64_t done = 0; done < n;) {
+        uint64_t offset = (from.v + done) % PAGE_SIZE;
+        uint64_t part = min_u64(n - done, PAGE_SIZE - offset);
+        const char *bytes = window_open(cpu, WINDOW_LOAD, hpa(from.v + done), MT_WB);
+        host_write(cpu, hpa(to.v + done), bytes, part);
+        window_close(cpu, WINDOW_LOAD);
+        done += part;
+    }
+}
+
+volatile void *host_map_mmio(struct host *host, hpa_t registers, uint64_t size)
+{
+    const struct pt_attr uncached = {.perm = PT_R | PT_W, .type = MT_UC};
+    uint64_t first = align_down(registers.v, PAGE_SIZE);
+    uint64_t bytes = align_up(registers.v + size, PAGE_SIZE) - first;
+    uint64_t va = MMIO_VA + host->mmio_used;
+    assert(size > 0 && bytes <= STACK_VA - va);
+    if (pt_map(&host->pt, va, hpa(first), bytes, uncached) != 0) {
+        log_line("host: no memory to map the registers at 0x%lx", registers.v);
+        return NULL;
+    }
+    host->mmio_used += bytes;
+    return (volatile void *)(va + registers.v % PAGE_SIZE);
+}

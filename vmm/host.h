@@ -1,0 +1,43 @@
+/* The host's own memory: the pool, the page tables that map nothing else, and windows to the rest.
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "boot/boot_info.h"
+#include "mm/extents.h"
+#include "mm/frames.h"
+#include "mm/memmap.h"
+#include "mm/pt.h"
+#include "vmm/cpu.h"
+#include "vmm/window.h"
+
+struct host {
+    hpa_t image;          /* where the image lies */
+    struct memmap map;    /* all of physical memory, and who has it */
+    struct frames frames; /* the host pool */
+    struct pt pt;         /* the host's page tables */
+    struct extents guest; /* RAM for guests */
+    uint64_t mmio_used;   /* bytes of MMIO_VA given out */
+};
+
+/*
+ * Takes the pool out of the memory that INFO describes, and builds the host's tables: image (W^X),
+ * pool, and this CPU's stacks and windows; nothing else. Returns 0 or a negative errno, logged.
+ */
+int host_init(struct host *host, const struct boot_info *info, hpa_t image, struct cpu *cpu);
+
+/* Leaves the boot tables for the host's own, and continues in NEXT on this CPU's guarded stack. */
+_Noreturn void host_enter(struct host *host, struct cpu *cpu, void (*next)(void));
+
+/* Where a byte of the image or the pool is. */
+hpa_t host_address(const struct host *host, const void *pointer);
+
+/* Copies N bytes from or to any physical address through WB, by windows. */
+void host_read(struct cpu *cpu, hpa_t from, void *to, size_t n);
+void host_write(struct cpu *cpu, hpa_t to, const void *from, size_t n);
+void host_zero(struct cpu *cpu, hpa_t to, uint64_t n);
+void host_copy(struct cpu *cpu, hpa_t to, hpa_t from, uint64_t n);
+
+/* Maps SIZE bytes of device registers, uncached, for good. Returns NULL, logged, when out of room.
+ */
+volatile void *host_map_mmio(struct host *host, hpa_t registers, uint64_t size);

@@ -1,0 +1,138 @@
+/* Port I/O of a guest: which port is what, and the string forms. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/assert.h"
+#include "lib/x86.h"
+#include "vmm/abi.h"
+#include "vmm/access.h"
+#include "vmm/exits.h"
+
+enum {
+    PORT_KEYBOARD = 0x64,
+    KEYBOARD_RESET = 0xfe,
+    PORT_A = 0x92,
+    PORT_A_RESET = 1,
+    PORT_RESET = 0xcf9,
+    RESET_CPU = 4,
+};
+
+/* Elements of a REP string moved in one exit: bounds the time away from the guest. */
+enum { STRING_BATCH = 256 };
+
+static bool in_uart(const struct uart *uart, uint16_t port)
+{
+    return uart->base != 0 && port >= uart->base && port < uart->base + UART_PORTS;
+}
+
+static bool resets(uint16_t port, uint32_t value)
+{
+    return (port == PORT_KEYBOARD && (value & 0xff) == KEYBOARD_RESET) ||
+           (port == PORT_A && (value & PORT_A_RESET) != 0) ||
+           (port == PORT_RESET && (value & RESET_CPU) != 0);
+}
+
+static uint32_t port_in(struct vm *vm, uint16_t port, unsigned width)
+{
+    if (in_uart(&vm->uart, port) && width == 1)
+        return uart_read(&vm->uart, port - vm->uart.base);
+    vm->port_reads++;
+    return UINT32_MAX;
+}
+
+static void port_out(struct vm *vm, uint16_t port, unsigned width, uint32_t value)
+{
+    if (in_uart(&vm->uart, port) && width == 1)
+        uart_write(&vm->uart, port - vm->uart.base, (uint8_t)value);
+    else if (port == PORT_EXIT)
+        vm_exit_value(vm, value);
+    else if (resets(port, value))
+        vm_reset(vm, "a port");
+    else
+        vm->port_writes++;
+}
+
+/* IN writes AL, AX, or EAX, which clears the rest of RAX. */
+static void set_accumulator(uint64_t *rax, unsigned width, uint32_t value)
+{
+    uint64_t mask = width == 1 ? 0xff : width == 2 ? 0xffff : UINT64_MAX;
+    uint64_t low = width == 4 ? value : value & mask;
+    *rax = (*rax & ~mask) | low;
+}
+
+static uint32_t narrow(uint64_t value, unsigned width)
+{
+    return (uint32_t)(value & (width == 4 ? UINT32_MAX : (1u << 8 * width) - 1));
+}
+
+/* A register as an address of ADDR_SIZE bytes is written back: 32 bits clear the upper half. */
+static void set_index(uint64_t *reg, unsigned addr_size, uint64_t value)
+{
+    if (addr_size == 2)
+        *reg = (*reg & ~0xffffull) | (value & 0xffff);
+    else
+        *reg = addr_size == 4 ? (uint32_t)value : value;
+}
+
+static uint64_t get_index(uint64_t reg, unsigned addr_size)
+{
+    return addr_size == 2 ? (uint16_t)reg : addr_size == 4 ? (uint32_t)reg : reg;
+}
+
+/* One element of INS or OUTS; false: a fault is queued or the VM has ended, nothing has moved. */
+static bool string_element(struct vcpu *vcpu, const struct exit_io *io, const struct insn *insn)
+{
+    enum gpr index_reg = io->in ? RDI : RSI;
+    uint64_t *index = &vcpu->state.gpr[index_reg];
+    enum seg_reg seg = io->in ? SEG_ES : (enum seg_reg)insn->seg;
+    uint64_t offset = get_index(*index, insn->addr_size);
+    uint64_t step = (vcpu->state.rflags & RFLAGS_DF) != 0 ? -(uint64_t)io->width : io->width;
+    uint32_t value = UINT32_MAX;
+    gva_t linear;
+    if (!vcpu_linear(vcpu, seg, offset, io->width, io->in, &linear))
+        return false;
+    if (io->in) {
+        value = port_in(vcpu->vm, io->port, io->width);
+        if (!vcpu_access(vcpu, linear, WALK_WRITE, &value, io->width))
+            return false;
+    } else {
+        if (!vcpu_access(vcpu, linear, WALK_READ, &value, io->width))
+            return false;
+        port_out(vcpu->vm, io->port, io->width, narrow(value, io->width));
+    }
+    set_index(index, insn->addr_size, offset + step);
+    return true;
+}
+
+static void string_io(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    struct insn insn;
+    uint64_t *count = &vcpu->state.gpr[RCX];
+    if (!vcpu_expect(vcpu, exit->io.in ? INSN_INS : INSN_OUTS, &insn))
+        return;
+    uint64_t left = insn.rep ? get_index(*count, insn.addr_size) : 1;
+    for (unsigned i = 0; i < STRING_BATCH && left > 0; i++) {
+        if (!string_element(vcpu, &exit->io, &insn))
+            return;
+        left--;
+        if (insn.rep)
+            set_index(count, insn.addr_size, left);
+        if (vcpu->vm->state != VM_RUNNING)
+            return;
+    }
+    if (left == 0)
+        vcpu_skip(vcpu, vcpu->state.rip + insn.length);
+}
+
+void exit_io(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    const struct exit_io *io = &exit->io;
+    uint64_t *rax = &vcpu->state.gpr[RAX];
+    if (io->string) {
+        string_io(vcpu, exit);
+        return;
+    }
+    if (io->in)
+        set_accumulator(rax, io->width, port_in(vcpu->vm, io->port, io->width));
+    else
+        port_out(vcpu->vm, io->port, io->width, narrow(*rax, io->width));
+    vcpu_advance(vcpu, exit, io->in ? INSN_IN : INSN_OUT);
+}

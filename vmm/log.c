@@ -1,0 +1,68 @@
+/* The log: dense lines with a time and a CPU, into a ring in memory and out of a UART. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/log.h"
+
+#include "drivers/serial.h"
+#include "lib/format.h"
+#include "lib/string.h"
+#include "lib/x86.h"
+#include "vmm/cpu.h"
+
+struct log_ring log_ring;
+
+extern const uint64_t entry_tsc; /* boot/entry.asm */
+
+static uint16_t uart; /* its first port; 0: none */
+
+uint64_t log_ticks(void)
+{
+    return rdtsc() - entry_tsc;
+}
+
+uint16_t log_port(void)
+{
+    return uart;
+}
+
+static void put(char c)
+{
+    log_ring.bytes[log_ring.next] = c;
+    log_ring.next = (log_ring.next + 1) % LOG_RING_SIZE;
+    if (uart != 0)
+        serial_put(uart, c);
+}
+
+void log_raw(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        put(text[i]);
+}
+
+bool log_to_port(uint16_t port)
+{
+    if (port == uart)
+        return true;
+    log_drain();
+    if (port != 0 && !serial_start(port))
+        return false;
+    uart = port;
+    return true;
+}
+
+void log_line(const char *fmt, ...)
+{
+    char line[256];
+    va_list args;
+    size_t n = format(line, sizeof(line), "[%10lu %u] ", log_ticks(), this_cpu()->index);
+    va_start(args, fmt);
+    n += format_v(line + n, sizeof(line) - n - 1, fmt, args);
+    va_end(args);
+    line[n++] = '\n';
+    log_raw(line, n);
+}
+
+void log_drain(void)
+{
+    if (uart != 0)
+        serial_drain(uart);
+}

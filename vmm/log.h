@@ -1,0 +1,33 @@
+/* Where log lines go: a ring in memory, always, and a UART where there is one. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/log.h"
+
+enum { LOG_RING_SIZE = 16384 };
+
+/* The last LOG_RING_SIZE bytes of the log; the oldest is at LOG_RING_NEXT. For debuggers and dumps.
+ */
+struct log_ring {
+    char bytes[LOG_RING_SIZE];
+    uint32_t next;
+};
+extern struct log_ring log_ring;
+
+/* Sends all later lines to the UART at PORT too; 0: to the ring alone. False: no UART answers
+ * there. */
+bool log_to_port(uint16_t port);
+uint16_t log_port(void);
+
+/* Writes raw text with neither time nor newline (guest lines under `serial = log`). */
+void log_raw(const char *text, size_t n);
+
+/* Waits until what was logged has left the machine. */
+void log_drain(void);
+
+/* TSC ticks since the kernel was entered: the time in the log. */
+uint64_t log_ticks(void);

@@ -1,0 +1,14 @@
+/* The model-specific registers of a guest: one table says of each what a read and a write do. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "vmm/virt.h"
+
+/* MSRs that the guest accesses without an exit; what is not listed exits. */
+struct msr_direct {
+    uint32_t msr;
+    bool read, write;
+};
+
+/* The I-th of them; false: there are no more. Backends make their MSR bitmaps of these. */
+bool msr_direct(const struct virt_caps *caps, unsigned i, struct msr_direct *direct);

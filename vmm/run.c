@@ -1,0 +1,140 @@
+/* The run loop of a vCPU: enter, look at the exit, do what its kind asks for. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/assert.h"
+#include "lib/x86.h"
+#include "vmm/exits.h"
+#include "vmm/log.h"
+
+static const char *const kind_names[EXIT_KINDS] = {
+    [EXIT_NONE] = "none",
+    [EXIT_CPUID] = "CPUID",
+    [EXIT_RDMSR] = "RDMSR",
+    [EXIT_WRMSR] = "WRMSR",
+    [EXIT_CR] = "CR",
+    [EXIT_XSETBV] = "XSETBV",
+    [EXIT_IO] = "I/O",
+    [EXIT_HLT] = "HLT",
+    [EXIT_INVD] = "INVD",
+    [EXIT_WBINVD] = "WBINVD",
+    [EXIT_HYPERCALL] = "hypercall",
+    [EXIT_UNDEFINED] = "undefined",
+    [EXIT_PRIVILEGED] = "privileged",
+    [EXIT_MEMORY] = "memory",
+    [EXIT_EXCEPTION] = "exception",
+    [EXIT_TRIPLE_FAULT] = "triple fault",
+    [EXIT_INIT] = "INIT",
+    [EXIT_INTERRUPT] = "interrupt",
+    [EXIT_FAILED] = "failed",
+    [EXIT_UNKNOWN] = "unknown",
+};
+
+static void exit_none(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    (void)vcpu, (void)exit;
+}
+
+/* No interrupt source exists that could end it. */
+static void exit_hlt(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    (void)exit;
+    vm_stop(vcpu->vm, "halted for good");
+}
+
+/* No device reads this guest's memory behind the caches: nothing need be written back. */
+static void exit_invd(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    struct insn insn;
+    uint64_t next = exit->next_rip;
+    if (next == 0) {
+        if (!vcpu_decode(vcpu, &insn))
+            return;
+        assert(insn.op == INSN_INVD || insn.op == INSN_WBINVD);
+        next = vcpu->state.rip + insn.length;
+    }
+    vcpu_skip(vcpu, next);
+}
+
+static void exit_undefined(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    (void)exit;
+    vcpu_raise(vcpu, VECTOR_UD, 0);
+}
+
+static void exit_privileged(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    (void)exit;
+    vcpu_raise(vcpu, VECTOR_GP, 0);
+}
+
+/* Intercepted so that no guest can hold the CPU in its delivery: the guest gets it all the same. */
+static void exit_exception(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    vcpu_raise(vcpu, (enum vector)exit->exception.vector, exit->exception.error);
+}
+
+static void exit_triple_fault(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    (void)exit;
+    vm_reset(vcpu->vm, "triple fault");
+}
+
+static void exit_fatal(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    vm_stop(vcpu->vm, "%s exit, code 0x%lx", kind_names[exit->kind], exit->code);
+    vcpu->vm->ops->dump(vcpu);
+}
+
+static exit_handler *const handlers[EXIT_KINDS] = {
+    [EXIT_NONE] = exit_none,
+    [EXIT_CPUID] = exit_cpuid,
+    [EXIT_RDMSR] = exit_rdmsr,
+    [EXIT_WRMSR] = exit_wrmsr,
+    [EXIT_CR] = exit_cr,
+    [EXIT_XSETBV] = exit_xsetbv,
+    [EXIT_IO] = exit_io,
+    [EXIT_HLT] = exit_hlt,
+    [EXIT_INVD] = exit_invd,
+    [EXIT_WBINVD] = exit_invd,
+    [EXIT_HYPERCALL] = exit_hypercall,
+    [EXIT_UNDEFINED] = exit_undefined,
+    [EXIT_PRIVILEGED] = exit_privileged,
+    [EXIT_MEMORY] = exit_memory,
+    [EXIT_EXCEPTION] = exit_exception,
+    [EXIT_TRIPLE_FAULT] = exit_triple_fault,
+    [EXIT_INIT] = exit_none,
+    [EXIT_INTERRUPT] = exit_none,
+    [EXIT_FAILED] = exit_fatal,
+    [EXIT_UNKNOWN] = exit_fatal,
+};
+
+static void log_exits(const struct vcpu *vcpu)
+{
+    const struct vm *vm = vcpu->vm;
+    for (unsigned kind = 0; kind < EXIT_KINDS; kind++)
+        if (vcpu->exits[kind] != 0)
+            log_line("vm %s: exits %s %lu", vm->config->name, kind_names[kind], vcpu->exits[kind]);
+    log_line("vm %s: hole %lu reads %lu writes, unassigned ports %lu reads %lu writes",
+             vm->config->name, vm->hole_reads, vm->hole_writes, vm->port_reads, vm->port_writes);
+}
+
+void vcpu_run(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    struct vm_exit exit;
+    assert(vcpu->cpu == this_cpu());
+    vcpu->cpu->vcpu = vcpu;
+    log_line("vm %s: first entry after %lu ticks", vm->config->name, log_ticks());
+    while (vm->state == VM_RUNNING) {
+        if (vcpu->changed != 0)
+            vm->ops->commit(vcpu, vcpu->changed);
+        vcpu->changed = 0;
+        vcpu->fetched = 0;
+        vm->ops->run(vcpu, &exit);
+        assert(exit.kind < EXIT_KINDS);
+        vcpu->exits[exit.kind]++;
+        vcpu->event = exit.delivering;
+        handlers[exit.kind](vcpu, &exit);
+    }
+    vcpu->cpu->vcpu = NULL;
+    log_exits(vcpu);
+}

@@ -1,0 +1,156 @@
+/* The order of start-up: from the doors to the first entry of a guest, and to the machine's end. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "boot/boot_info.h"
+#include "boot/mb1.h"
+#include "drivers/apic.h"
+#include "drivers/pic.h"
+#include "drivers/serial.h"
+#include "lib/string.h"
+#include "lib/x86.h"
+#include "mm/memtype.h"
+#include "vmm/guest.h"
+#include "vmm/host.h"
+#include "vmm/layout.h"
+#include "vmm/log.h"
+#include "vmm/panic.h"
+#include "version.h"
+
+enum { CONFIG_TEXT_SIZE = 16384 };
+
+static struct cpu boot_cpu;
+static struct boot_info boot_info;
+static struct host host;
+static struct config config;
+static struct vm vm;
+
+noreturn void start(uint32_t door, uint64_t info, uint64_t image);
+
+static const void *identity(uint64_t address)
+{
+    return address < 4 * GIB ? (const void *)address : NULL;
+}
+
+/* Boot data lies below 4 GiB, which the boot tables map one to one. */
+static void take_boot_info(uint32_t door, uint64_t from)
+{
+    switch (door) {
+    case DOOR_MULTIBOOT1:
+        if (mb1_boot_info((const struct mb1_info *)from, identity, &boot_info) != 0)
+            panic("the boot loader gives no memory map; use one that does");
+        break;
+    case DOOR_UEFI:
+        memcpy(&boot_info, (const void *)from, sizeof(boot_info));
+        if (boot_info.version != BOOT_INFO_VERSION)
+            panic("BOOTX64.EFI and nosnoop.elf are of different builds; install both");
+        break;
+    default:
+        panic("unknown boot loader: use UEFI or multiboot 1");
+    }
+}
+
+static void log_banner(void)
+{
+    static const char *const doors[] = {"?", "multiboot 1", "multiboot 2", "UEFI"};
+    char brand[49] = "";
+    for (uint32_t i = 0; i < 3 && cpuid(0x80000000, 0).eax >= 0x80000004; i++) {
+        struct cpuid_regs r = cpuid(0x80000002 + i, 0);
+        memcpy(&brand[i * sizeof(r)], &r, sizeof(r));
+    }
+    log_line("nosnoop %s (%s) build %s, by %s, on %s", NOSNOOP_VERSION, NOSNOOP_GIT, NOSNOOP_BUILD,
+             doors[boot_info.door], brand);
+}
+
+static void log_memory(void)
+{
+    uint64_t ram = 0;
+    for (unsigned i = 0; i < host.map.count; i++)
+        if (host.map.r[i].kind == MEM_RAM)
+            ram += host.map.r[i].end - host.map.r[i].start;
+    uint64_t own = (uint64_t)(image_end - image_start) + POOL_SIZE;
+    log_line(
+        "memory: hypervisor %lu KiB (image at 0x%lx, pool at 0x%lx), %lu KiB free in %u ranges",
+        own / KIB, host.image.v, host_address(&host, (void *)POOL_VA).v, ram / KIB, host.map.count);
+    log_line("host PAT 0x%lx, host CR3 0x%lx", rdmsr(MSR_PAT), read_cr3());
+}
+
+static int read_config(void)
+{
+    static char text[CONFIG_TEXT_SIZE];
+    const struct boot_file *file = boot_find_file(&boot_info, "nosnoop.cfg");
+    if (file == NULL) {
+        log_line("no guest: there is no nosnoop.cfg; give it to the boot loader beside the guest");
+        return -1;
+    }
+    if (file->size > sizeof(text)) {
+        log_line("nosnoop.cfg: larger than %u bytes; shorten it", CONFIG_TEXT_SIZE);
+        return -1;
+    }
+    host_read(this_cpu(), hpa(file->hpa), text, file->size);
+    int error = config_parse(text, file->size, &config);
+    return error != 0 ? error : config_check_supported(&config);
+}
+
+static void choose_log(void)
+{
+    static const uint16_t ports[] = {[PORT_COM1] = COM1, [PORT_COM2] = COM2};
+    enum config_port choice = config.host.log;
+    uint16_t port = choice == PORT_NUMBER ? config.host.log_port
+                    : choice == PORT_NONE ? 0
+                                          : ports[choice];
+    if (!log_to_port(port))
+        log_line("log: no UART at port 0x%x", port);
+}
+
+static int make_guest(void)
+{
+    static struct virt_caps caps;
+    vm.ops = backend_pick();
+    vm.caps = &caps;
+    if (vm.ops == NULL || vm.ops->cpu_start(this_cpu(), &host, &caps) != 0)
+        end_halt("panic");
+    int error = vm_create(&vm, &config.vms[0], &host, this_cpu());
+    return error != 0 ? error : guest_load(&vm, &boot_info);
+}
+
+static noreturn void end_machine(void)
+{
+    const char *reason = "all VMs ended";
+    vm.ops->cpu_stop(this_cpu());
+    if (config.host.on_end != ON_END_RESET)
+        end_halt(reason);
+    log_line("end: %s", reason);
+    log_drain();
+    out8(0xcf9, 0x02);
+    out8(0xcf9, 0x06);
+    out8(0x64, 0xfe);
+    end_halt("the machine did not reset");
+}
+
+static void start_on_own_tables(void)
+{
+    pic_mask();
+    apic_quiet(&host);
+    log_memory();
+    if (read_config() != 0)
+        end_halt("config");
+    choose_log();
+    if (make_guest() != 0)
+        end_halt("config");
+    vcpu_run(&vm.vcpu);
+    end_machine();
+}
+
+/* From boot/entry.asm: 64-bit mode at the high address, on the boot tables and the boot stack. */
+noreturn void start(uint32_t door, uint64_t info, uint64_t image)
+{
+    traps_init();
+    cpu_load_tables(&boot_cpu);
+    if (!log_to_port(COM2))
+        log_to_port(COM1);
+    take_boot_info(door, info);
+    log_banner();
+    cpu_set_modes();
+    if (host_init(&host, &boot_info, hpa(image), &boot_cpu) != 0)
+        end_halt("panic");
+    host_enter(&host, &boot_cpu, start_on_own_tables);
+}

@@ -1,0 +1,184 @@
+/*
+ * The contract between vmm/, which decides, and the two backends vmx/ and svm/, which translate: a
+ * neutral exit, a neutral view of guest state, and one short table of operations.
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "mm/pt.h"
+#include "vmm/cpu.h"
+
+struct host;
+struct vm;
+struct vcpu;
+
+/* In the order of x86's encodings. */
+enum gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, GPRS };
+
+/* In the order of x86's encodings, then the two that have none. */
+enum seg_reg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEGS };
+
+/* Attributes as in a descriptor's bits 55:40, with bits 11:8 (the limit) as 0. */
+enum seg_attr {
+    SEG_TYPE = 0xf,
+    SEG_S = 1 << 4,
+    SEG_P = 1 << 7,
+    SEG_L = 1 << 13,
+    SEG_D = 1 << 14,
+    SEG_G = 1 << 15,
+};
+
+struct seg {
+    uint16_t selector;
+    uint16_t attr;  /* enum seg_attr; 0: unusable */
+    uint32_t limit; /* bytes, granularity applied */
+    uint64_t base;
+};
+
+struct table_reg {
+    uint64_t base;
+    uint32_t limit;
+};
+
+/* Groups of guest state that a backend fetches when asked and commits when changed. */
+enum state_group {
+    STATE_CR = 1 << 0,   /* control registers, EFER, DR6, DR7, IA32_PAT as the guest sees them */
+    STATE_CODE = 1 << 1, /* CS and the CPL */
+    STATE_SEG = 1 << 2,  /* the other segments, GDTR, IDTR */
+    STATE_MSR = 1 << 3,  /* SYSENTER_*, STAR, LSTAR, CSTAR, SFMASK, KERNEL_GS_BASE */
+};
+
+struct guest_state {
+    uint64_t gpr[GPRS]; /* always valid after an exit, as are the next two */
+    uint64_t rip;
+    uint64_t rflags;
+    /* STATE_CR */
+    uint64_t cr0, cr2, cr3, cr4, efer, dr6, dr7, pat;
+    uint64_t pdpte[4]; /* where the CPU holds them (has_pdptes) and PAE paging is on */
+    /* STATE_CODE and STATE_SEG */
+    struct seg seg[SEGS];
+    uint8_t cpl;
+    struct table_reg gdtr, idtr;
+    /* STATE_MSR */
+    uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+    uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
+};
+
+/* As in EVENTINJ and the VM-entry interruption-information field, whose encodings agree. */
+enum event_type {
+    DELIVER_INTERRUPT = 0,
+    DELIVER_NMI = 2,
+    DELIVER_EXCEPTION = 3,
+    DELIVER_SOFT_INTERRUPT = 4,
+    DELIVER_ICEBP = 5,          /* INT1; on SVM an exception */
+    DELIVER_SOFT_EXCEPTION = 6, /* INT3, INTO; on SVM an exception */
+};
+
+struct event {
+    bool valid;
+    uint8_t vector;
+    uint8_t type; /* enum event_type */
+    bool has_error;
+    uint32_t error;
+    uint8_t length; /* of the instruction, for software events */
+};
+
+enum exit_kind {
+    EXIT_NONE,  /* nothing to do: enter again */
+    EXIT_CPUID, /* from here to EXIT_HYPERCALL: instructions that vmm/ completes */
+    EXIT_RDMSR,
+    EXIT_WRMSR,
+    EXIT_CR, /* an access to CR0, CR4 or CR8 */
+    EXIT_XSETBV,
+    EXIT_IO,
+    EXIT_HLT,
+    EXIT_INVD,
+    EXIT_WBINVD,
+    EXIT_HYPERCALL,
+    EXIT_UNDEFINED,  /* an instruction that this guest does not have: #UD */
+    EXIT_PRIVILEGED, /* an instruction that this guest may not use: #GP(0) */
+    EXIT_MEMORY,     /* a second-level fault */
+    EXIT_EXCEPTION,  /* an intercepted exception of the guest */
+    EXIT_TRIPLE_FAULT,
+    EXIT_INIT,
+    EXIT_INTERRUPT, /* a physical interrupt: taken by the host before the exit is returned */
+    EXIT_FAILED,    /* the CPU refused the entry: the backend has logged why */
+    EXIT_UNKNOWN,   /* a code that was never asked for */
+    EXIT_KINDS,
+};
+
+struct exit_io {
+    uint16_t port;
+    uint8_t width; /* bytes: 1, 2, 4 */
+    bool in, string, rep;
+};
+
+enum cr_op { CR_MOV_TO, CR_MOV_FROM, CR_CLTS, CR_LMSW };
+
+struct exit_cr {
+    bool known;      /* false: the CPU did not say, the instruction does */
+    uint8_t op;      /* enum cr_op */
+    uint8_t cr, gpr; /* of the MOVs */
+    uint16_t source; /* of LMSW */
+};
+
+struct exit_memory {
+    gpa_t gpa;
+    uint8_t access; /* PT_R, PT_W, PT_X: what was tried */
+    bool present;   /* a leaf was there and forbade it */
+    bool walk;      /* by the CPU's walk of the guest's tables, not by the access itself */
+};
+
+struct vm_exit {
+    enum exit_kind kind;
+    uint64_t next_rip;       /* 0: the CPU did not say */
+    struct event delivering; /* an event whose delivery the exit interrupted */
+    union {
+        struct exit_io io;
+        struct exit_cr cr;
+        struct exit_memory memory;
+        struct event exception; /* EXIT_EXCEPTION; #PF has its address in CR2 */
+        uint64_t code;          /* EXIT_UNKNOWN, EXIT_FAILED: the backend's own number */
+    };
+};
+
+/* What the running CPU can do beyond what every supported CPU can. */
+struct virt_caps {
+    const struct pt_format *format; /* second-level tables */
+    uint8_t max_leaf;               /* level of their largest leaf: 2 or 3 */
+    bool has_ipat;                  /* leaves can ignore the guest's PAT */
+    bool has_nrips;                 /* exits carry the next RIP */
+    bool has_pdptes;                /* the CPU holds the PDPTEs of PAE paging */
+    bool switches_pat;              /* the guest's IA32_PAT is its own without exits */
+    bool owns_cr0_cd;               /* the guest's CR0.CD acts by itself, without exits */
+    uint8_t hypercall;              /* enum insn_op: the instruction of this vendor */
+};
+
+struct virt_ops {
+    const char *name;
+
+    /* Checks the running CPU and turns virtualization on; caps are valid after it. 0 or -ENODEV. */
+    int (*cpu_start)(struct cpu *cpu, struct host *host, struct virt_caps *caps);
+    /* Turns it off on the running CPU. */
+    void (*cpu_stop)(struct cpu *cpu);
+
+    /* Makes the backend's part of VCPU; its second-level root is ROOT. 0 or -ENOMEM. */
+    int (*vcpu_create)(struct vcpu *vcpu, hpa_t root);
+
+    /* Enters the guest with committed state and the event of VCPU; returns at the next exit. */
+    void (*run)(struct vcpu *vcpu, struct vm_exit *exit);
+
+    /* Moves groups of guest state (enum state_group) between VCPU->state and the CPU's structure.
+     */
+    void (*fetch)(struct vcpu *vcpu, unsigned groups);
+    void (*commit)(struct vcpu *vcpu, unsigned groups);
+
+    /* Makes CPUS forget every cached translation of VM before they enter it again. */
+    void (*invalidate)(struct vm *vm, struct cpu_set cpus);
+
+    /* Logs every field of the backend's control structure by name. */
+    void (*dump)(struct vcpu *vcpu);
+};
+
+/* Picks the backend by CPUID feature bit: the one place that names a vendor. NULL, logged: none. */
+const struct virt_ops *backend_pick(void);

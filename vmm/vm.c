@@ -1,0 +1,187 @@
+/* Makes and ends virtual machines: memory, second-level tables, the first vCPU. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/vm.h"
+
+#include "drivers/serial.h"
+#include "lib/format.h"
+#include "lib/x86.h"
+#include "mm/memtype.h"
+#include "vmm/exits.h"
+#include "vmm/host.h"
+#include "vmm/log.h"
+
+enum { EXIT_VALUE_MAX = 99 };
+
+static bool table_alloc(struct pt *pt, hpa_t *page)
+{
+    struct vm *vm = pt->context;
+    void *p = frames_alloc(&vm->host->frames, 1);
+    if (p == NULL)
+        return false;
+    *page = frames_hpa(&vm->host->frames, p);
+    return true;
+}
+
+static void table_free(struct pt *pt, hpa_t page)
+{
+    struct vm *vm = pt->context;
+    frames_free(&vm->host->frames, frames_at(&vm->host->frames, page), 1);
+}
+
+static uint64_t *table_at(const struct pt *pt, hpa_t page)
+{
+    const struct vm *vm = pt->context;
+    return frames_at(&vm->host->frames, page);
+}
+
+static void table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old)
+{
+    struct vm *vm = pt->context;
+    (void)va, (void)size, (void)old;
+    if (vm->vcpu.cpu != NULL)
+        vm->ops->invalidate(vm, (struct cpu_set){1ull << vm->vcpu.cpu->index});
+}
+
+static const struct pt_owner table_owner = {table_alloc, table_free, table_at, table_invalidate};
+
+/* RAM from 0 to the hole, the rest from 4 GiB up. */
+static void lay_out(struct vm *vm)
+{
+    uint64_t low = min_u64(vm->config->memory, GUEST_HOLE_START);
+    uint64_t high = vm->config->memory - low;
+    vm->ram[0] = (struct range){0, low};
+    vm->ram[1] = (struct range){GUEST_HOLE_END, GUEST_HOLE_END + high};
+    vm->ram_count = high > 0 ? 2 : 1;
+}
+
+static int back_with_memory(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->ram_count; i++) {
+        unsigned count = 0;
+        struct extent *next = &vm->extents[vm->extent_count];
+        int error = extents_alloc(&vm->host->guest, vm->ram[i], next,
+                                  VM_MAX_EXTENTS - vm->extent_count, &count);
+        if (error != 0) {
+            log_line("vm %s: memory = %lu KiB is more than the machine has free; lower it or add "
+                     "RAM",
+                     vm->config->name, vm->config->memory / KIB);
+            return error;
+        }
+        vm->extent_count += count;
+    }
+    return 0;
+}
+
+static int map_memory(struct vm *vm)
+{
+    const struct pt_attr attr = {.perm = PT_R | PT_W | PT_X, .type = MT_WB};
+    int error = pt_init(&vm->view, vm->caps->format, &table_owner, vm, vm->caps->max_leaf);
+    for (unsigned i = 0; i < vm->extent_count && error == 0; i++) {
+        const struct extent *e = &vm->extents[i];
+        error = pt_map(&vm->view, e->gpa.v, e->hpa, e->size, attr);
+        log_line("vm %s: memory GPA 0x%lx-0x%lx at HPA 0x%lx", vm->config->name, e->gpa.v,
+                 e->gpa.v + e->size, e->hpa.v);
+    }
+    if (error != 0)
+        log_line("vm %s: no memory for its tables; give it less", vm->config->name);
+    return error;
+}
+
+/* Multiboot Specification 0.6.96, "Machine state": flat 32-bit segments, no paging, no interrupts.
+ */
+static void reset_vcpu(struct vcpu *vcpu)
+{
+    const struct seg code = {0x08, SEG_P | SEG_S | SEG_D | SEG_G | 0xb, UINT32_MAX, 0};
+    const struct seg data = {0x10, SEG_P | SEG_S | SEG_D | SEG_G | 0x3, UINT32_MAX, 0};
+    struct guest_state *state = &vcpu->state;
+    *state = (struct guest_state){
+        .rflags = RFLAGS_FIXED,
+        .cr0 = CR0_PE | CR0_ET,
+        .dr6 = DR6_RESET,
+        .dr7 = DR7_RESET,
+        .pat = PAT_RESET,
+    };
+    for (unsigned i = 0; i < SEG_LDTR; i++)
+        state->seg[i] = i == SEG_CS ? code : data;
+    state->seg[SEG_LDTR] = (struct seg){0, SEG_P | 0x2, 0xffff, 0};
+    state->seg[SEG_TR] = (struct seg){0, SEG_P | 0xb, 0xffff, 0};
+    state->gdtr = state->idtr = (struct table_reg){0, 0xffff};
+    mtrr_reset_firmware(&vcpu->mtrr, cpu_phys_bits());
+    vcpu->tsc_offset = -rdtsc();
+    vcpu->fetched = vcpu->changed = STATE_CR | STATE_CODE | STATE_SEG | STATE_MSR;
+}
+
+int vm_create(struct vm *vm, const struct vm_config *config, struct host *host, struct cpu *cpu)
+{
+    vm->config = config;
+    vm->host = host;
+    vm->cr4_allowed = cr4_allowed();
+    lay_out(vm);
+    int error = back_with_memory(vm);
+    if (error == 0)
+        error = map_memory(vm);
+    if (error != 0)
+        return error;
+    enum config_port serial = config->serial;
+    if (serial == PORT_COM1 && log_port() == COM1)
+        serial = PORT_LOG;
+    uart_init(&vm->uart, serial, config->name);
+    vm->vcpu.vm = vm;
+    reset_vcpu(&vm->vcpu);
+    vm->vcpu.cpu = cpu;
+    error = vm->ops->vcpu_create(&vm->vcpu, vm->view.root);
+    if (error != 0)
+        log_line("vm %s: no memory for its vCPU", config->name);
+    log_line("vm %s: %u table pages, format %s", config->name, vm->view.pages,
+             vm->view.format->name);
+    return error;
+}
+
+void vm_exit_value(struct vm *vm, unsigned value)
+{
+    uart_flush(&vm->uart);
+    if (value > EXIT_VALUE_MAX)
+        log_line("vm %s: exit value %u is larger than %u", vm->config->name, value, EXIT_VALUE_MAX);
+    log_line("exit: vm %s value %u", vm->config->name, value);
+    vm->state = VM_EXITED;
+}
+
+static void log_seg(const char *name, const struct seg *seg)
+{
+    log_line("  %s %04x base %016lx limit %08x attr %04x", name, seg->selector, seg->base,
+             seg->limit, seg->attr);
+}
+
+static void log_state(struct vcpu *vcpu)
+{
+    const struct guest_state *s = &vcpu->state;
+    const uint64_t *r = s->gpr;
+    vcpu_fetch(vcpu, STATE_CR | STATE_CODE | STATE_SEG);
+    log_line("  rip %016lx rflags %lx cpl %u", s->rip, s->rflags, s->cpl);
+    for (unsigned i = 0; i < GPRS; i += 4)
+        log_line("  r%-2u %016lx %016lx %016lx %016lx", i, r[i], r[i + 1], r[i + 2], r[i + 3]);
+    log_line("  cr0 %lx cr2 %lx cr3 %lx cr4 %lx efer %lx", s->cr0, s->cr2, s->cr3, s->cr4, s->efer);
+    log_seg("cs", &s->seg[SEG_CS]);
+    log_seg("ss", &s->seg[SEG_SS]);
+}
+
+void vm_stop(struct vm *vm, const char *fmt, ...)
+{
+    char reason[128];
+    va_list args;
+    if (vm->state != VM_RUNNING)
+        return;
+    va_start(args, fmt);
+    format_v(reason, sizeof(reason), fmt, args);
+    va_end(args);
+    uart_flush(&vm->uart);
+    log_line("stopped: vm %s %s", vm->config->name, reason);
+    log_state(&vm->vcpu);
+    vm->state = VM_STOPPED;
+}
+
+void vm_reset(struct vm *vm, const char *why)
+{
+    log_line("vm %s: reset by %s", vm->config->name, why);
+    vm_stop(vm, "reset");
+}

@@ -1,0 +1,96 @@
+/* A virtual machine and its vCPUs. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "lib/x86.h"
+#include "mm/extents.h"
+#include "mm/mtrr.h"
+#include "vmm/config.h"
+#include "vmm/uart.h"
+#include "vmm/virt.h"
+
+enum { VM_MAX_EXTENTS = 32, VM_MAX_RAM = 2, VM_LOGGED_MSRS = 32 };
+
+/* The guest-physical map (docs/memory-map.md). */
+#define GUEST_HOLE_START 0xc0000000ull
+#define GUEST_HOLE_END   0x100000000ull
+
+struct host;
+
+enum vm_state { VM_RUNNING, VM_EXITED, VM_STOPPED };
+
+struct vcpu {
+    struct guest_state state;
+    uint32_t fetched; /* groups of STATE that are valid */
+    uint32_t changed; /* groups that must be committed before the next entry */
+    struct vm *vm;
+    struct cpu *cpu;
+    void *backend;
+    struct event event; /* to be injected by the next entry */
+    bool completed; /* the instruction at the last exit is done: the next entry ends its shadow */
+    struct mtrr_state mtrr;
+    uint64_t cr8;        /* where its accesses exit */
+    uint64_t tsc_offset; /* guest TSC less host TSC */
+    uint64_t exits[EXIT_KINDS];
+    uint64_t first_entry; /* TSC */
+};
+
+struct vm {
+    const struct vm_config *config;
+    const struct virt_ops *ops;
+    const struct virt_caps *caps;
+    struct host *host;
+    struct range ram[VM_MAX_RAM]; /* guest-physical, rising */
+    unsigned ram_count;
+    struct extent extents[VM_MAX_EXTENTS];
+    unsigned extent_count;
+    struct pt view;
+    uint64_t cr4_allowed; /* CR4 bits that the guest may set */
+    struct vcpu vcpu;
+    struct uart uart;
+    enum vm_state state;
+    unsigned value;                      /* VM_EXITED: what the guest wrote to the exit port */
+    uint64_t hole_reads, hole_writes;    /* accesses to nothing in the hole */
+    uint64_t port_reads, port_writes;    /* accesses to unassigned ports */
+    uint32_t logged_msr[VM_LOGGED_MSRS]; /* unknown MSRs that the log has named already */
+    unsigned logged_msrs;
+};
+
+/* Brings groups of guest state up to date before they are read. */
+static inline void vcpu_fetch(struct vcpu *vcpu, unsigned groups)
+{
+    if ((vcpu->fetched & groups) != groups) {
+        vcpu->vm->ops->fetch(vcpu, groups & ~vcpu->fetched);
+        vcpu->fetched |= groups;
+    }
+}
+
+/* The same, for groups that are about to be written. */
+static inline void vcpu_change(struct vcpu *vcpu, unsigned groups)
+{
+    vcpu_fetch(vcpu, groups);
+    vcpu->changed |= groups;
+}
+
+/*
+ * Makes the VM that CONFIG describes on the backend of VM->ops and VM->caps: memory from HOST,
+ * second-level tables, one vCPU on CPU. Returns 0 or a negative errno, logged.
+ */
+int vm_create(struct vm *vm, const struct vm_config *config, struct host *host, struct cpu *cpu);
+
+/* Ends the VM with the value that its guest gave: `exit: vm NAME value N`. */
+void vm_exit_value(struct vm *vm, unsigned value);
+
+/* Stops the VM: `stopped: vm NAME reason`, with the state of its vCPU. */
+__attribute__((format(printf, 2, 3))) void vm_stop(struct vm *vm, const char *fmt, ...);
+
+/* The guest asked for a reset, or ended in a triple fault: does what the config says. */
+void vm_reset(struct vm *vm, const char *why);
+
+/* Runs the vCPU on the CPU that it is pinned to, until its VM ends. */
+void vcpu_run(struct vcpu *vcpu);
+
+/* Queues an exception, merged with one in delivery as the manuals say (double and triple faults).
+ */
+void vcpu_raise(struct vcpu *vcpu, enum vector vector, uint32_t error);
+void vcpu_raise_page_fault(struct vcpu *vcpu, gva_t address, uint32_t error);

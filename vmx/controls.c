@@ -1,0 +1,86 @@
+/* Fills a VMCS but for the guest's state: controls, bitmaps, and the state that an exit restores.
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/string.h"
+#include "lib/x86.h"
+#include "vmm/host.h"
+#include "vmm/msr.h"
+#include "vmm/traps.h"
+#include "vmx/controls.h"
+#include "vmx/vmx.h"
+
+/* Deny by default: one of each serves all guests (SDM, "MSR-Bitmap Address", "I/O-Bitmap
+ * Addresses"). */
+static _Alignas(4096) uint8_t msr_bitmap[4096];
+static _Alignas(4096) uint8_t io_bitmaps[2][4096];
+
+/* Reads of low and high MSRs, then writes of low and high MSRs: 1 KiB each. */
+static void allow_msr(const struct msr_direct *direct)
+{
+    uint32_t high = direct->msr >= 0xc0000000 ? 1 : 0;
+    uint32_t bit = direct->msr & 0x1fff;
+    assert((direct->msr & ~0xc0001fffu) == 0);
+    if (direct->read)
+        msr_bitmap[high * 1024 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
+    if (direct->write)
+        msr_bitmap[2048 + high * 1024 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
+}
+
+static void set_bitmaps(const struct vm *vm)
+{
+    struct msr_direct direct;
+    memset(msr_bitmap, 0xff, sizeof(msr_bitmap));
+    memset(io_bitmaps, 0xff, sizeof(io_bitmaps));
+    for (unsigned i = 0; msr_direct(vm->caps, i, &direct); i++)
+        allow_msr(&direct);
+    vmwrite(VMCS_ADDRESS_OF_MSR_BITMAPS, host_address(vm->host, msr_bitmap).v);
+    vmwrite(VMCS_ADDRESS_OF_IO_BITMAP_A, host_address(vm->host, io_bitmaps[0]).v);
+    vmwrite(VMCS_ADDRESS_OF_IO_BITMAP_B, host_address(vm->host, io_bitmaps[1]).v);
+}
+
+static void set_execution(const struct vcpu *vcpu)
+{
+    const struct vmx_vcpu *vmx = vmx_of(vcpu);
+    const uint32_t *control = vmx->caps->control;
+    vmwrite(VMCS_PIN_BASED_CONTROLS, control[VMX_PIN]);
+    vmwrite(VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, control[VMX_PROC]);
+    vmwrite(VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS, control[VMX_PROC2]);
+    vmwrite(VMCS_PRIMARY_VM_EXIT_CONTROLS, control[VMX_EXIT]);
+    vmwrite(VMCS_VM_ENTRY_CONTROLS, control[VMX_ENTRY]);
+    vmwrite(VMCS_EXCEPTION_BITMAP, 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC);
+    vmwrite(VMCS_CR0_GUEST_HOST_MASK, VMX_CR0_HOST);
+    vmwrite(VMCS_CR4_GUEST_HOST_MASK, vmx->cr4_host);
+    vmwrite(VMCS_EPT_POINTER, vmx->eptp);
+    if ((control[VMX_PROC2] & PROC2_ENABLE_VPID) != 0)
+        vmwrite(VMCS_VIRTUAL_PROCESSOR_IDENTIFIER, VMX_GUEST_VPID);
+    if ((control[VMX_PROC2] & PROC2_ENABLE_XSAVES_XRSTORS) != 0)
+        vmwrite(VMCS_XSS_EXITING_BITMAP, UINT64_MAX);
+    vmwrite(VMCS_VMCS_LINK_POINTER, UINT64_MAX);
+}
+
+/* What an exit loads: the registers of this CPU as they are now. */
+static void set_host(const struct cpu *cpu)
+{
+    vmwrite(VMCS_HOST_CR0, read_cr0());
+    vmwrite(VMCS_HOST_CR3, read_cr3());
+    vmwrite(VMCS_HOST_CR4, read_cr4());
+    vmwrite(VMCS_HOST_CS_SELECTOR, SEL_CODE);
+    vmwrite(VMCS_HOST_SS_SELECTOR, SEL_DATA);
+    vmwrite(VMCS_HOST_DS_SELECTOR, SEL_DATA);
+    vmwrite(VMCS_HOST_ES_SELECTOR, SEL_DATA);
+    vmwrite(VMCS_HOST_TR_SELECTOR, SEL_TSS);
+    vmwrite(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
+    vmwrite(VMCS_HOST_GS_BASE, (uint64_t)cpu);
+    vmwrite(VMCS_HOST_GDTR_BASE, (uint64_t)cpu->gdt);
+    vmwrite(VMCS_HOST_IDTR_BASE, traps_idt_base());
+    vmwrite(VMCS_HOST_RIP, (uint64_t)vmx_exit_point);
+    vmwrite(VMCS_HOST_IA32_PAT, rdmsr(MSR_PAT));
+    vmwrite(VMCS_HOST_IA32_EFER, rdmsr(MSR_EFER));
+}
+
+void vmx_set_controls(struct vcpu *vcpu)
+{
+    set_bitmaps(vcpu->vm);
+    set_execution(vcpu);
+    set_host(this_cpu());
+}

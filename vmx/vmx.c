@@ -1,0 +1,212 @@
+/* VMX: turns it on, makes vCPUs, and runs them. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmx/vmx.h"
+
+#include "lib/errno.h"
+#include "lib/x86.h"
+#include "vmm/decode.h"
+#include "vmm/host.h"
+#include "vmm/log.h"
+#include "vmm/panic.h"
+#include "vmx/controls.h"
+#include "vmx/ept.h"
+#include "vmx/insn.h"
+
+/* The same on every CPU that may run guests. */
+static struct vmx_caps vmx_caps;
+
+uint64_t vmread(enum vmcs_field field)
+{
+    uint64_t value;
+    bool done = vmread_insn(field, &value);
+    assert(done);
+    return value;
+}
+
+bool vmread_safe(enum vmcs_field field, uint64_t *value)
+{
+    return vmread_insn(field, value);
+}
+
+void vmwrite(enum vmcs_field field, uint64_t value)
+{
+    if (!vmwrite_insn(field, value))
+        panic("VMWRITE of field 0x%x failed", (unsigned)field);
+}
+
+/* A 4 KiB region that begins with the CPU's revision (SDM, "VMCS Data", "VMXON Region"). */
+static bool make_region(struct host *host, hpa_t *region)
+{
+    uint32_t *page = frames_alloc(&host->frames, 1);
+    if (page == NULL)
+        return false;
+    page[0] = (uint32_t)vmx_caps.msrs.basic & 0x7fffffff;
+    *region = host_address(host, page);
+    return true;
+}
+
+static int read_caps(void)
+{
+    struct vmx_msrs msrs;
+    uint64_t set;
+    vmx_msrs_read(&msrs, rdmsr, cpuid(0x80000008, 0).eax, cpuid(7, 0).ebx);
+    if (vmx_judge_firmware(msrs.feature_control, &set) == VMX_FIRMWARE_OPEN) {
+        wrmsr(MSR_FEATURE_CONTROL, set);
+        msrs.feature_control = rdmsr(MSR_FEATURE_CONTROL);
+    }
+    return vmx_caps_init(&vmx_caps, &msrs);
+}
+
+static void forget_all(void)
+{
+    const struct invalidate_descriptor none = {0, 0};
+    bool done = invept(INVALIDATE_ALL, none);
+    if ((vmx_caps.ept_vpid & VPID_CAP_ALL_CONTEXTS) != 0)
+        done = invvpid(INVALIDATE_ALL, none) && done;
+    assert(done);
+}
+
+static int vmx_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *caps)
+{
+    hpa_t region;
+    int error = read_caps();
+    if (error != 0)
+        return error;
+    if (!make_region(host, &region))
+        return -ENOMEM;
+    write_cr0((read_cr0() | vmx_caps.msrs.cr0_fixed0) & vmx_caps.msrs.cr0_fixed1);
+    write_cr4((read_cr4() | vmx_caps.msrs.cr4_fixed0) & vmx_caps.msrs.cr4_fixed1);
+    if (!vmxon(region)) {
+        log_line("panic: VMX: VMXON failed on CPU %u", cpu->index);
+        return -ENODEV;
+    }
+    forget_all();
+    *caps = (struct virt_caps){
+        .format = &ept_format,
+        .max_leaf = (vmx_caps.ept_vpid & EPT_CAP_PAGE_1G) != 0   ? 3
+                    : (vmx_caps.ept_vpid & EPT_CAP_PAGE_2M) != 0 ? 2
+                                                                 : 1,
+        .has_ipat = true,
+        .has_nrips = true,
+        .has_pdptes = true,
+        .switches_pat = true,
+        .hypercall = INSN_VMCALL,
+    };
+    log_line("VMX: revision %x, VPID %s, largest EPT page level %u, accessed and dirty flags %s",
+             (unsigned)vmx_caps.msrs.basic & 0x7fffffff,
+             (vmx_caps.control[VMX_PROC2] & PROC2_ENABLE_VPID) != 0 ? "yes" : "no", caps->max_leaf,
+             (vmx_caps.ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0 ? "yes" : "no");
+    return 0;
+}
+
+static void vmx_cpu_stop(struct cpu *cpu)
+{
+    (void)cpu;
+    vmxoff();
+    write_cr4(read_cr4() & ~CR4_VMXE);
+}
+
+/* SDM, "Extended-Page-Table Pointer (EPTP)": tables cached as WB, 4 levels. */
+static uint64_t eptp_of(hpa_t root)
+{
+    uint64_t flags = (vmx_caps.ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0 ? EPTP_ACCESSED_DIRTY : 0;
+    return root.v | flags | (4 - 1) << 3 | MT_WB;
+}
+
+static int vmx_vcpu_create(struct vcpu *vcpu, hpa_t root)
+{
+    struct host *host = vcpu->vm->host;
+    struct vmx_vcpu *vmx = frames_alloc(&host->frames, 1);
+    if (vmx == NULL || !make_region(host, &vmx->vmcs))
+        return -ENOMEM;
+    vmx->caps = &vmx_caps;
+    vmx->eptp = eptp_of(root);
+    vmx->cr4_host = ~vcpu->vm->cr4_allowed | CR4_MCE;
+    vmx->flush = true;
+    vcpu->backend = vmx;
+    if (!vmclear(vmx->vmcs) || !vmptrld(vmx->vmcs))
+        panic("VMX: the CPU refuses the VMCS at 0x%lx", vmx->vmcs.v);
+    vmx_set_controls(vcpu);
+    return 0;
+}
+
+/* By the cheapest type that the CPU has (SDM, "Cached Translations and EPT", "INVEPT", "INVVPID").
+ */
+static void flush(const struct vmx_vcpu *vmx)
+{
+    bool single = (vmx->caps->ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0;
+    bool done = invept(single ? INVALIDATE_SINGLE : INVALIDATE_ALL,
+                       (struct invalidate_descriptor){vmx->eptp, 0});
+    assert(done);
+    if ((vmx->caps->control[VMX_PROC2] & PROC2_ENABLE_VPID) == 0)
+        return;
+    single = (vmx->caps->ept_vpid & VPID_CAP_SINGLE_CONTEXT) != 0;
+    done = invvpid(single ? INVALIDATE_SINGLE : INVALIDATE_ALL,
+                   (struct invalidate_descriptor){VMX_GUEST_VPID, 0});
+    assert(done);
+}
+
+static void set_event(const struct event *event)
+{
+    uint32_t bits = EVENT_VALID | (uint32_t)event->type << 8 | event->vector;
+    if (event->has_error) {
+        bits |= EVENT_DELIVER_ERROR_CODE;
+        vmwrite(VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE, event->error);
+    }
+    vmwrite(VMCS_VM_ENTRY_INSTRUCTION_LENGTH, event->length);
+    vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFORMATION, bits);
+}
+
+static void end_shadow(void)
+{
+    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
+    uint64_t shadow = BLOCKING_BY_STI | BLOCKING_BY_MOV_SS;
+    if ((state & shadow) != 0)
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~shadow);
+}
+
+static void vmx_run(struct vcpu *vcpu, struct vm_exit *exit)
+{
+    struct vmx_vcpu *vmx = vmx_of(vcpu);
+    struct guest_state *state = &vcpu->state;
+    if (vmx->flush)
+        flush(vmx);
+    vmx->flush = false;
+    if (vcpu->completed)
+        end_shadow();
+    vcpu->completed = false;
+    if (vcpu->event.valid)
+        set_event(&vcpu->event);
+    vmwrite(VMCS_GUEST_RIP, state->rip);
+    vmwrite(VMCS_GUEST_RSP, state->gpr[RSP]);
+    vmwrite(VMCS_GUEST_RFLAGS, state->rflags);
+    if (!vmx_enter(state->gpr, vmx->launched)) {
+        *exit = (struct vm_exit){.kind = EXIT_FAILED, .code = vmread(VMCS_VM_INSTRUCTION_ERROR)};
+        vmx_explain(vcpu);
+        return;
+    }
+    state->rip = vmread(VMCS_GUEST_RIP);
+    state->gpr[RSP] = vmread(VMCS_GUEST_RSP);
+    state->rflags = vmread(VMCS_GUEST_RFLAGS);
+    vmx_decode_exit(vcpu, exit);
+}
+
+/* Its one vCPU flushes at its next entry; it is not running, as this CPU is executing this. */
+static void vmx_invalidate(struct vm *vm, struct cpu_set cpus)
+{
+    assert(cpus.bits == 1ull << this_cpu()->index);
+    if (vm->vcpu.backend != NULL)
+        vmx_of(&vm->vcpu)->flush = true;
+}
+
+const struct virt_ops vmx_ops = {
+    .name = "VMX",
+    .cpu_start = vmx_cpu_start,
+    .cpu_stop = vmx_cpu_stop,
+    .vcpu_create = vmx_vcpu_create,
+    .run = vmx_run,
+    .fetch = vmx_fetch,
+    .commit = vmx_commit,
+    .invalidate = vmx_invalidate,
+    .dump = vmx_dump,
+};

@@ -1,0 +1,55 @@
+/* What the files of vmx/ share. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "vmm/vm.h"
+#include "vmx/caps.h"
+#include "vmx/fields.h"
+
+struct vmx_vcpu {
+    hpa_t vmcs;
+    const struct vmx_caps *caps;
+    uint64_t eptp;
+    uint64_t cr4_host; /* CR4 bits that exit when the guest changes them */
+    bool launched;
+    bool flush; /* cached translations are to be forgotten at the next entry */
+};
+
+static inline struct vmx_vcpu *vmx_of(const struct vcpu *vcpu)
+{
+    return vcpu->backend;
+}
+
+extern const struct virt_ops vmx_ops;
+
+/* Of the current VMCS. Both panic where the field does not exist. */
+uint64_t vmread(enum vmcs_field field);
+void vmwrite(enum vmcs_field field, uint64_t value);
+
+/* Reads a field that may not exist. */
+bool vmread_safe(enum vmcs_field field, uint64_t *value);
+
+/* The VPID of every guest on its own CPU; 0 is the host's. */
+enum { VMX_GUEST_VPID = 1 };
+
+/* CR0 bits that belong to the host: the guest reads its own from the shadow. */
+#define VMX_CR0_HOST (CR0_NE | CR0_NW | CR0_CD)
+
+/* vmx/controls.c: fills the current VMCS but for the guest's state. */
+void vmx_set_controls(struct vcpu *vcpu);
+
+/* vmx/exit.c */
+void vmx_decode_exit(struct vcpu *vcpu, struct vm_exit *exit);
+
+/* vmx/report.c: logs each broken rule of VM entry, and the VM-instruction error if there is one. */
+void vmx_explain(struct vcpu *vcpu);
+
+/* virt_ops */
+void vmx_fetch(struct vcpu *vcpu, unsigned groups);
+void vmx_commit(struct vcpu *vcpu, unsigned groups);
+void vmx_dump(struct vcpu *vcpu);
+
+/* vmx/entry.asm: enters the guest with the registers GPR; false: the CPU refused the instruction.
+ */
+bool vmx_enter(uint64_t *gpr, bool launched);
+extern const char vmx_exit_point[];
