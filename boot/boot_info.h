@@ -19,7 +19,7 @@ enum boot_door { DOOR_MULTIBOOT1 = 1, DOOR_MULTIBOOT2, DOOR_UEFI };
 /* In rising order of precedence where ranges overlap. */
 enum mem_kind {
     MEM_RAM = 1,    /* free once the doors' own data are copied */
-    MEM_FILE,       /* RAM that holds a boot file; free after the guests are loaded */
+    MEM_FILE,       /* RAM that holds a boot file */
     MEM_ACPI,       /* ACPI tables, reclaimable: kept */
     MEM_FIRMWARE,   /* runtime services, ACPI NVS, reserved */
     MEM_MMIO,       /* device registers that the firmware's map names */
@@ -66,18 +66,6 @@ static_assert(sizeof(struct boot_framebuffer) == 24, "the loader and the kernel 
 static_assert(offsetof(struct boot_info, ranges) == 48,
               "the loader and the kernel share this layout");
 static_assert(sizeof(struct boot_info) == 17016, "the loader and the kernel share this layout");
-
-struct mb1_info;
-
-/*
- * Turns the information structure of the Multiboot Specification 0.6.96 ("Boot information format")
- * into INFO, all of which is set. MB points at it; AT maps a physical address of the loader's data
- * to a pointer that can be read (identity in the kernel), or to NULL. Modules that make no sense
- * are logged and counted in dropped_files. Returns 0, or -EINVAL, logged, where there is neither a
- * memory map with RAM in it nor an amount of memory.
- */
-int mb1_boot_info(const struct mb1_info *mb, const void *(*at)(uint64_t hpa),
-                  struct boot_info *info);
 
 /*
  * Adds a UEFI memory map (UEFI, "EFI_BOOT_SERVICES.GetMemoryMap()") of SIZE bytes with descriptors

@@ -21,6 +21,31 @@ header:
     db "NOSNOOP1"
     dq OFFSET(efi_start)
 
+; Multiboot2 Specification 2.0, "OS image format". The relocatable tag lets the loader choose
+; another place where the firmware has something at IMAGE_LOAD.
+MULTIBOOT2_MAGIC    equ 0xe85250d6
+MULTIBOOT2_OPTIONAL equ 1
+align 8, db 0
+header2:
+    dd MULTIBOOT2_MAGIC, 0, header2_end - header2
+    dd -(MULTIBOOT2_MAGIC + header2_end - header2)
+    dw 1, MULTIBOOT2_OPTIONAL ; information request: modules, memory, framebuffer, ACPI, EFI map
+    dd 8 + 7 * 4
+    dd 3, 4, 6, 8, 14, 15, 17
+    align 8, db 0
+    dw 2, 0                   ; address
+    dd 24, LOADED(header2), LOADED(header), LOADED(data_end), LOADED(image_end)
+    dw 3, 0                   ; entry address
+    dd 12, LOADED(multiboot2_start)
+    align 8, db 0
+    dw 6, 0                   ; aligned modules
+    dd 8
+    dw 10, MULTIBOOT2_OPTIONAL ; relocatable: lowest, highest byte, alignment, as low as possible
+    dd 24, IMAGE_LOAD, 0xffffffff, 1 << 21, 1
+    dw 0, 0                   ; end
+    dd 8
+header2_end:
+
 section .text
 bits 64
 ; RDI: struct boot_info, RSI: the image, both physical below 4 GiB and mapped one to one. Leaves
@@ -30,6 +55,9 @@ efi_start:
     cld
     mov ebp, esi
     mov ebx, edi
+    mov rax, cr4                ; paging and WP cannot be left with these set
+    and eax, ~(CR4_CET | CR4_PCIDE)
+    mov cr4, rax
     lea rax, [rbp + OFFSET(early_gdt)]
     mov [rbp + OFFSET(early_gdtr) + 2], rax
     lgdt [rbp + OFFSET(early_gdtr)]
@@ -52,6 +80,20 @@ leave_long_mode:
     xor eax, eax
     xor edx, edx
     wrmsr
+    jmp enter_long_mode
+
+; EBX: the information; its reserved word takes what CALL pushes, as there is no stack yet.
+multiboot2_start:
+    cmp eax, 0x36d76289
+    jne multiboot1_start
+    cli
+    cld
+    lea esp, [ebx + 8]
+    call .here
+.here:
+    pop ebp
+    sub ebp, OFFSET(multiboot2_start.here)
+    mov esi, DOOR_MULTIBOOT2
     jmp enter_long_mode
 
 multiboot1_start:
@@ -79,7 +121,7 @@ enter_long_mode:
     bt edx, 29
     jnc no_long_mode
     call build_tables
-    mov eax, CR4_PAE
+    mov eax, CR4_PAE | CR4_MCE
     mov cr4, eax
     lea eax, [ebp + OFFSET(early_pml4)]
     mov cr3, eax
@@ -183,7 +225,8 @@ align 8
 entry_tsc:
     dq 0                ; the TSC when the kernel was entered
 no_long_mode_text:
-    db "panic: the CPU has no 64-bit mode: nosnoop needs x86-64", 10, "end: panic", 10, 0
+    db "[         0 0] panic: the CPU has no 64-bit mode: nosnoop needs x86-64", 10
+    db "[         0 0] end: panic", 10, 0
 
 section .early_tables nobits alloc write align=4096
 early_pml4:      resb 4096

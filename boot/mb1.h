@@ -2,8 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
-#include "lib/assert.h"
-#include "mm/types.h"
+#include "boot/multiboot.h"
 
 /* EAX at the kernel's entry (Multiboot Specification 0.6.96, "Machine state"). */
 #define MB1_LOADER_MAGIC 0x2badb002u
@@ -36,10 +35,8 @@ struct mb1_info {
     uint32_t framebuffer_pitch;                     /* bytes a line */
     uint32_t framebuffer_width, framebuffer_height; /* pixels */
     uint8_t framebuffer_bpp;
-    uint8_t framebuffer_type;       /* 1: direct colour, and the six that follow hold */
-    uint8_t red_position, red_size; /* bits */
-    uint8_t green_position, green_size;
-    uint8_t blue_position, blue_size;
+    uint8_t framebuffer_type; /* 1: direct colour, and the colours hold */
+    struct multiboot_colors colors;
 };
 
 struct mb1_module {
@@ -53,10 +50,8 @@ struct mb1_mmap {
     uint32_t size;
     uint32_t base_low, base_high;
     uint32_t length_low, length_high;
-    uint32_t type;
+    uint32_t type; /* enum mb1_type */
 };
-
-enum mb1_type { MB1_RAM = 1, MB1_RESERVED, MB1_ACPI, MB1_NVS, MB1_BAD };
 
 static_assert(offsetof(struct mb1_info, mmap_length) == 44, "Boot information format");
 static_assert(offsetof(struct mb1_info, boot_loader_name) == 64, "Boot information format");
@@ -66,3 +61,12 @@ static_assert(offsetof(struct mb1_info, framebuffer_bpp) == 108, "Boot informati
 static_assert(sizeof(struct mb1_info) == 116, "Boot information format");
 static_assert(sizeof(struct mb1_module) == 16, "Boot information format");
 static_assert(sizeof(struct mb1_mmap) == 24, "Boot information format");
+
+/*
+ * Turns the information structure of the Multiboot Specification 0.6.96 ("Boot information format")
+ * into INFO, all of which is set. MB points at it; AT maps a physical address of the loader's data
+ * to a pointer that can be read (identity in the kernel), or to NULL. Modules that make no sense
+ * are logged and counted in dropped_files. Returns 0, or -EINVAL, logged, where there is neither a
+ * memory map with RAM in it nor an amount of memory.
+ */
+int mb1_boot_info(const struct mb1_info *mb, physical_at *at, struct boot_info *info);

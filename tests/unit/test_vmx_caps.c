@@ -128,7 +128,7 @@ static void test_skylake(void **state)
     assert_int_equal(vmx_caps_init(&caps, &msrs), 0);
     assert_int_equal(caps.missing_count, 0);
     assert_int_equal(caps.control[VMX_PIN], 0x0000003f);
-    assert_int_equal(caps.control[VMX_PROC], 0x960061f2);
+    assert_int_equal(caps.control[VMX_PROC], 0xb6186dfa);
     assert_int_equal(caps.control[VMX_PROC2], 0x001010ea);
     assert_int_equal(caps.control[VMX_EXIT], 0x003f6fff);
     assert_int_equal(caps.control[VMX_ENTRY], 0x0000d1ff);
@@ -175,7 +175,13 @@ struct lack {
 static const struct lack lacks[] = {
     {VMX_PIN, 0, "external-interrupt exiting (pin-based control bit 0)"},
     {VMX_PIN, 3, "NMI exiting (pin-based control bit 3)"},
+    {VMX_PROC, 3, "TSC offsetting (primary control bit 3)"},
     {VMX_PROC, 7, "HLT exiting (primary control bit 7)"},
+    {VMX_PROC, 10, "MWAIT exiting (primary control bit 10)"},
+    {VMX_PROC, 11, "RDPMC exiting (primary control bit 11)"},
+    {VMX_PROC, 19, "CR8-load exiting (primary control bit 19)"},
+    {VMX_PROC, 20, "CR8-store exiting (primary control bit 20)"},
+    {VMX_PROC, 29, "MONITOR exiting (primary control bit 29)"},
     {VMX_PROC, 25, "I/O bitmaps (primary control bit 25)"},
     {VMX_PROC, 28, "MSR bitmaps (primary control bit 28)"},
     {VMX_PROC, 31, "secondary controls (primary control bit 31)"},
