@@ -54,14 +54,24 @@
 #define EFER_LMSLE (1ull << 13)
 #define EFER_FFXSR (1ull << 14)
 
+/* State components that a guest may enable: x87, SSE, AVX, AVX-512. */
+#define XCR0_X87    (1u << 0)
+#define XCR0_SSE    (1u << 1)
+#define XCR0_AVX    (1u << 2)
+#define XCR0_AVX512 (7u << 5)
+#define XCR0_GUEST  (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512)
+
 #define DR6_BS    (1ull << 14)
 #define DR6_RESET 0xffff0ff0ull
+#define DR7_GD    (1ull << 13)
 #define DR7_RESET 0x400ull
 
 enum vector {
     VECTOR_DE = 0,
     VECTOR_DB = 1,
     VECTOR_NMI = 2,
+    VECTOR_BP = 3,
+    VECTOR_OF = 4,
     VECTOR_UD = 6,
     VECTOR_NM = 7,
     VECTOR_DF = 8,
@@ -94,6 +104,7 @@ enum vector {
 #define MSR_MTRR_DEF_TYPE   0x000002ffu
 #define MSR_MC0_STATUS      0x00000401u
 #define MSR_X2APIC_SVR      0x0000080fu
+#define MSR_XSS             0x00000da0u
 #define MSR_EFER            0xc0000080u
 #define MSR_STAR            0xc0000081u
 #define MSR_LSTAR           0xc0000082u

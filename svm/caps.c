@@ -7,7 +7,7 @@
 
 static int refuse(const char *why)
 {
-    log_line("panic: SVM: %s", why);
+    log_line("SVM: %s", why);
     return -ENODEV;
 }
 

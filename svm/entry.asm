@@ -10,18 +10,12 @@ RBX_ equ 3 * 8
 RBP_ equ 5 * 8
 RSI_ equ 6 * 8
 RDI_ equ 7 * 8
-R8_  equ 8 * 8
 
 section .text
-; RDI: registers, RSI: VMCB, RDX: the host's VMCB. With GIF clear, so that not even an NMI sees the
-; host with the guest's GS. IF is set for VMRUN alone: a pending interrupt is to exit, not to wait.
+; RDI: registers, RSI: VMCB, RDX: the host's VMCB. Keeps RBP and RSP. With GIF clear, so that not even
+; an NMI sees the host with the guest's GS. IF is set for VMRUN alone: a pending interrupt is to exit.
 svm_enter:
-    push rbx
     push rbp
-    push r12
-    push r13
-    push r14
-    push r15
     push rdx
     push rdi
     mov rax, rsi
@@ -41,8 +35,7 @@ svm_enter:
     vmload
     vmrun
     vmsave
-    push rdi
-    mov rdi, [rsp + 8]
+    xchg rdi, [rsp]
     mov [rdi + RCX_], rcx
     mov [rdi + RDX_], rdx
     mov [rdi + RBX_], rbx
@@ -54,16 +47,9 @@ svm_enter:
     %assign i i + 1
 %endrep
     pop qword [rdi + RDI_]
-    mov rax, [rsp + 8]
+    pop rax
     vmload
     cli
     stgi
-    pop rdi
-    pop rdx
-    pop r15
-    pop r14
-    pop r13
-    pop r12
     pop rbp
-    pop rbx
     ret

@@ -96,18 +96,19 @@ static void commit_segments(const struct guest_state *state, struct vmcb *vmcb)
     vmcb->idtr = (struct vmcb_seg){.base = state->idtr.base, .limit = state->idtr.limit};
 }
 
-static void commit_control(struct svm_vcpu *svm, const struct guest_state *state)
+static void commit_control(const struct guest_state *state, struct vmcb *vmcb)
 {
-    struct vmcb *vmcb = svm->vmcb;
     uint64_t cr4 = state->cr4 | CR4_MCE;
     uint64_t translation = CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP;
-    if (((cr4 ^ vmcb->cr4) & translation) != 0 || vmcb->g_pat != state->pat)
-        svm->flush = true;
+    uint64_t efer = state->efer | EFER_SVME;
+    if (((cr4 ^ vmcb->cr4) & translation) != 0 || vmcb->g_pat != state->pat || vmcb->efer != efer)
+        vmcb->tlb_control = TLB_FLUSH_ALL;
     vmcb->cr0 = state->cr0;
     vmcb->cr2 = state->cr2;
+    write_cr2(state->cr2); /* the CPU's own is free, and Bochs 2.7 does not load the VMCB's */
     vmcb->cr3 = state->cr3;
     vmcb->cr4 = cr4;
-    vmcb->efer = state->efer | EFER_SVME;
+    vmcb->efer = efer;
     vmcb->dr6 = state->dr6;
     vmcb->dr7 = state->dr7;
     vmcb->g_pat = state->pat;
@@ -115,6 +116,7 @@ static void commit_control(struct svm_vcpu *svm, const struct guest_state *state
 
 static void commit_msrs(const struct guest_state *state, struct vmcb *vmcb)
 {
+    vmcb->tsc_offset = state->tsc_offset;
     vmcb->sysenter_cs = state->sysenter_cs;
     vmcb->sysenter_esp = state->sysenter_esp;
     vmcb->sysenter_eip = state->sysenter_eip;
@@ -127,15 +129,15 @@ static void commit_msrs(const struct guest_state *state, struct vmcb *vmcb)
 
 void svm_commit(struct vcpu *vcpu, unsigned groups)
 {
-    struct svm_vcpu *svm = svm_of(vcpu);
+    struct vmcb *vmcb = svm_of(vcpu)->vmcb;
     if ((groups & STATE_CR) != 0)
-        commit_control(svm, &vcpu->state);
+        commit_control(&vcpu->state, vmcb);
     if ((groups & STATE_CODE) != 0)
-        commit_code(&vcpu->state, svm->vmcb);
+        commit_code(&vcpu->state, vmcb);
     if ((groups & STATE_SEG) != 0)
-        commit_segments(&vcpu->state, svm->vmcb);
+        commit_segments(&vcpu->state, vmcb);
     if ((groups & STATE_MSR) != 0)
-        commit_msrs(&vcpu->state, svm->vmcb);
+        commit_msrs(&vcpu->state, vmcb);
 }
 
 struct dump_row {

@@ -120,49 +120,15 @@ static int svm_vcpu_create(struct vcpu *vcpu, hpa_t root)
         .vmcb = vmcb,
         .vmcb_hpa = host_address(host, vmcb).v,
         .host_vmcb_hpa = host_address(host, vcpu->cpu->backend).v,
-        .flush = true,
     };
     svm_set_controls(vmcb);
     vmcb->iopm_base = host_address(host, iopm).v;
     vmcb->msrpm_base = host_address(host, msrpm).v;
     vmcb->asid = 1;
+    vmcb->tlb_control = TLB_FLUSH_ALL;
     vmcb->n_cr3 = root.v;
     vcpu->backend = svm;
     return 0;
-}
-
-static uint64_t event_bits(const struct event *event)
-{
-    if (!event->valid)
-        return 0;
-    uint64_t bits = EVENT_VALID | (uint64_t)event->type << EVENT_TYPE_SHIFT | event->vector;
-    if (event->has_error)
-        bits |= EVENT_ERROR_VALID | (uint64_t)event->error << 32;
-    return bits;
-}
-
-static void svm_run(struct vcpu *vcpu, struct vm_exit *exit)
-{
-    struct svm_vcpu *svm = svm_of(vcpu);
-    struct vmcb *vmcb = svm->vmcb;
-    struct guest_state *state = &vcpu->state;
-    vmcb->rax = state->gpr[RAX];
-    vmcb->rsp = state->gpr[RSP];
-    vmcb->rip = state->rip;
-    vmcb->rflags = state->rflags;
-    vmcb->tsc_offset = vcpu->tsc_offset;
-    vmcb->eventinj = event_bits(&vcpu->event);
-    vmcb->tlb_control = svm->flush ? TLB_FLUSH_ALL : TLB_KEEP;
-    svm->flush = false;
-    if (vcpu->completed)
-        vmcb->int_state &= ~INT_SHADOW;
-    vcpu->completed = false;
-    svm_enter(state->gpr, svm->vmcb_hpa, svm->host_vmcb_hpa);
-    state->gpr[RAX] = vmcb->rax;
-    state->gpr[RSP] = vmcb->rsp;
-    state->rip = vmcb->rip;
-    state->rflags = vmcb->rflags;
-    svm_decode_exit(vcpu, exit);
 }
 
 /* Its one vCPU flushes at its next entry; it is not running, as this CPU is executing this. */
@@ -170,7 +136,7 @@ static void svm_invalidate(struct vm *vm, struct cpu_set cpus)
 {
     assert(cpus.bits == 1ull << this_cpu()->index);
     if (vm->vcpu.backend != NULL)
-        svm_of(&vm->vcpu)->flush = true;
+        svm_of(&vm->vcpu)->vmcb->tlb_control = TLB_FLUSH_ALL;
 }
 
 const struct virt_ops svm_ops = {

@@ -22,13 +22,8 @@ extern const struct virt_ops svm_ops;
 /* Fills the guest-independent part of a VMCB: what is intercepted, and the permission maps. */
 void svm_set_controls(struct vmcb *vmcb);
 
-/* Turns the exit that the VMCB records into its neutral form. */
-void svm_decode_exit(struct vcpu *vcpu, struct vm_exit *exit);
-
 /* virt_ops */
+void svm_run(struct vcpu *vcpu);
 void svm_fetch(struct vcpu *vcpu, unsigned groups);
 void svm_commit(struct vcpu *vcpu, unsigned groups);
 void svm_dump(struct vcpu *vcpu);
-
-/* svm/entry.asm: enters the guest at physical VMCB, with the general registers of GPR. */
-void svm_enter(uint64_t *gpr, uint64_t vmcb_hpa, uint64_t host_vmcb_hpa);

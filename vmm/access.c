@@ -129,7 +129,7 @@ static inline int walk(struct vcpu *vcpu, gva_t linear, unsigned access, struct 
     state.pat = guest->pat;
     state.cpl = guest->cpl;
     state.phys_bits = vcpu->mtrr.phys_bits;
-    state.has_1g = true;
+    state.has_1g = (vcpu->vm->cpuid_extended[1].edx & 1u << 26) != 0;
     state.pdpte_valid = vcpu->vm->caps->has_pdptes;
     if (state.pdpte_valid)
         memcpy(state.pdpte, guest->pdpte, sizeof(state.pdpte));
@@ -194,14 +194,33 @@ static void copy_part(struct vcpu *vcpu, const struct walk_result *at, unsigned 
     window_close(vcpu->cpu, WINDOW_DATA);
 }
 
+/* How many of WIDTH bytes lie in the page of LINEAR. */
+static unsigned first_part(gva_t linear, unsigned width)
+{
+    assert(width > 0 && width <= 16);
+    return (unsigned)min_u64(width, PAGE_SIZE - linear.v % PAGE_SIZE);
+}
+
+/* HIGH is set where the access goes on in a second page. */
+static bool translate_all(struct vcpu *vcpu, gva_t linear, unsigned access, unsigned width,
+                          struct walk_result *low, struct walk_result *high)
+{
+    unsigned first = first_part(linear, width);
+    return translate(vcpu, linear, access, low) &&
+           (first == width || translate(vcpu, gva(linear.v + first), access, high));
+}
+
+bool vcpu_probe(struct vcpu *vcpu, gva_t linear, unsigned access, unsigned width)
+{
+    struct walk_result low, high;
+    return translate_all(vcpu, linear, access, width, &low, &high);
+}
+
 bool vcpu_access(struct vcpu *vcpu, gva_t linear, unsigned access, void *data, unsigned width)
 {
-    unsigned first = (unsigned)min_u64(width, PAGE_SIZE - linear.v % PAGE_SIZE);
+    unsigned first = first_part(linear, width);
     struct walk_result low, high;
-    assert(width > 0 && width <= 16);
-    if (!translate(vcpu, linear, access, &low))
-        return false;
-    if (first < width && !translate(vcpu, (gva_t){linear.v + first}, access, &high))
+    if (!translate_all(vcpu, linear, access, width, &low, &high))
         return false;
     copy_part(vcpu, &low, access, data, first);
     if (first < width)

@@ -30,6 +30,9 @@ bool vcpu_linear(struct vcpu *vcpu, enum seg_reg seg, uint64_t offset, unsigned 
  */
 bool vcpu_access(struct vcpu *vcpu, gva_t linear, unsigned access, void *data, unsigned width);
 
+/* The same, but for the copying: whether the access can be made. */
+bool vcpu_probe(struct vcpu *vcpu, gva_t linear, unsigned access, unsigned width);
+
 /*
  * Up to 15 bytes of code at RIP, CODE_SIZE as vcpu_code_size() says; 0: a fault has been queued, or
  * the VM was stopped.

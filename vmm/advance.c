@@ -33,12 +33,17 @@ bool vcpu_decode(struct vcpu *vcpu, struct insn *insn)
     return false;
 }
 
+void vcpu_stop_changed(struct vcpu *vcpu)
+{
+    vm_stop(vcpu->vm, "instruction at RIP 0x%lx changed while it ran", vcpu->state.rip);
+}
+
 bool vcpu_expect(struct vcpu *vcpu, enum insn_op op, struct insn *insn)
 {
     if (!vcpu_decode(vcpu, insn))
         return false;
     if (insn->op != op)
-        vm_stop(vcpu->vm, "instruction at RIP 0x%lx changed while it ran", vcpu->state.rip);
+        vcpu_stop_changed(vcpu);
     return insn->op == op;
 }
 
@@ -54,7 +59,7 @@ void vcpu_skip_rarely(struct vcpu *vcpu)
     }
 }
 
-uint64_t vcpu_next_rip(struct vcpu *vcpu, enum insn_op op)
+uint64_t vcpu_decode_next(struct vcpu *vcpu, enum insn_op op)
 {
     struct insn insn;
     return vcpu_expect(vcpu, op, &insn) ? vcpu->state.rip + insn.length : 0;

@@ -11,7 +11,7 @@ const struct virt_ops *backend_pick(void)
         return &svm_ops;
     if (cpu_has(1, 2, 5))
         return &vmx_ops;
-    log_line("panic: no virtualization: CPUID shows neither VMX nor SVM; enable it in the firmware "
+    log_line("no virtualization: CPUID shows neither VMX nor SVM; enable it in the firmware "
              "set-up, or run on a CPU (or an emulated model) that has it");
     return NULL;
 }

@@ -131,11 +131,12 @@ static bool perform(struct vcpu *vcpu, const struct exit_cr *cr)
 {
     uint64_t *gpr = &vcpu->state.gpr[cr->gpr];
     vcpu_fetch(vcpu, STATE_CR | STATE_CODE | STATE_SEG);
+    uint64_t mask = vcpu_code_size(vcpu) == 8 ? UINT64_MAX : UINT32_MAX;
     switch ((enum cr_op)cr->op) {
     case CR_MOV_TO:
-        return move_to(vcpu, cr->cr, *gpr);
+        return move_to(vcpu, cr->cr, *gpr & mask);
     case CR_MOV_FROM:
-        *gpr = read_cr(vcpu, cr->cr);
+        *gpr = read_cr(vcpu, cr->cr) & mask;
         return true;
     case CR_CLTS:
         return set_cr0(vcpu, vcpu->state.cr0 & ~CR0_TS);
@@ -183,24 +184,27 @@ void exit_cr(struct vcpu *vcpu, const struct vm_exit *exit)
 /* SDM, "XSETBV": XCR0 as a set of state components that may be enabled together. */
 static bool xcr0_legal(uint64_t value)
 {
-    enum { X87 = 1, SSE = 2, AVX = 4, MPX = 0x18, AVX512 = 0xe0 };
-    struct cpuid_regs r = cpuid(0xd, 0);
-    uint64_t supported = ((uint64_t)r.edx << 32 | r.eax) & (X87 | SSE | AVX | AVX512);
-    if ((value & X87) == 0 || (value & ~supported) != 0)
+    uint64_t supported = cpuid(0xd, 0).eax & XCR0_GUEST;
+    if ((value & XCR0_X87) == 0 || (value & ~supported) != 0)
         return false;
-    if ((value & AVX) != 0 && (value & SSE) == 0)
+    if ((value & XCR0_AVX) != 0 && (value & XCR0_SSE) == 0)
         return false;
-    return (value & AVX512) == 0 || ((value & AVX512) == AVX512 && (value & AVX) != 0);
+    return (value & XCR0_AVX512) == 0 ||
+           ((value & XCR0_AVX512) == XCR0_AVX512 && (value & XCR0_AVX) != 0);
 }
 
 void exit_xsetbv(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     uint64_t *gpr = vcpu->state.gpr;
     uint64_t value = gpr[RDX] << 32 | (uint32_t)gpr[RAX];
+    uint64_t next = vcpu_next_rip(vcpu, INSN_XSETBV);
+    (void)exit;
+    if (next == 0)
+        return;
     vcpu_fetch(vcpu, STATE_CODE);
     if (vcpu->state.cpl != 0 || (uint32_t)gpr[RCX] != 0 || !xcr0_legal(value) ||
         !xsetbv_safe(value))
         vcpu_raise(vcpu, VECTOR_GP, 0);
     else
-        vcpu_advance(vcpu, exit, INSN_XSETBV);
+        vcpu_skip(vcpu, next);
 }

@@ -28,9 +28,23 @@ bool vcpu_expect(struct vcpu *vcpu, enum insn_op op, struct insn *insn);
 /* CR4 bits that a guest may set: those whose feature the CPU has and CPUID shows. */
 uint64_t cr4_allowed(void);
 
-/* The parts of vcpu_skip() and vcpu_advance() that are seldom needed. */
+/* Stops the VM: the bytes at RIP are not those that the CPU executed. */
+void vcpu_stop_changed(struct vcpu *vcpu);
+
+/* The parts of the next two that are seldom needed. */
 void vcpu_skip_rarely(struct vcpu *vcpu);
-uint64_t vcpu_next_rip(struct vcpu *vcpu, enum insn_op op);
+uint64_t vcpu_decode_next(struct vcpu *vcpu, enum insn_op op);
+
+/*
+ * Where the instruction ends: as the CPU said, or else by decoding it, which must be OP. 0: it is
+ * not, or cannot be read, and what the guest must get instead has been arranged; so a handler asks
+ * before it changes anything.
+ */
+static inline uint64_t vcpu_next_rip(struct vcpu *vcpu, enum insn_op op)
+{
+    uint64_t next = vcpu->exit.next_rip;
+    return next != 0 ? next : vcpu_decode_next(vcpu, op);
+}
 
 /*
  * Sets RIP behind the instruction that was completed. Ends RF and the shadow of STI and MOV SS, and
@@ -44,15 +58,4 @@ static inline void vcpu_skip(struct vcpu *vcpu, uint64_t next_rip)
     vcpu->completed = true;
     if (next_rip >> 32 != 0 || (state->rflags & RFLAGS_TF) != 0)
         vcpu_skip_rarely(vcpu);
-}
-
-/*
- * The same, to where the CPU said, or else by decoding the instruction, which must be OP; if it is
- * not, or cannot be read, what the guest must get instead has been arranged.
- */
-static inline void vcpu_advance(struct vcpu *vcpu, const struct vm_exit *exit, enum insn_op op)
-{
-    uint64_t next = exit->next_rip != 0 ? exit->next_rip : vcpu_next_rip(vcpu, op);
-    if (next != 0)
-        vcpu_skip(vcpu, next);
 }

@@ -119,7 +119,10 @@ void exit_memory(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     const struct exit_memory *fault = &exit->memory;
     struct vm *vm = vcpu->vm;
-    if (fault->walk)
+    if (vcpu->event.valid)
+        vm_stop(vm, "delivery of vector %u touches GPA 0x%lx, where nothing is", vcpu->event.vector,
+                fault->gpa.v);
+    else if (fault->walk)
         vm_stop(vm, "page tables at GPA 0x%lx, where nothing is, by RIP 0x%lx", fault->gpa.v,
                 vcpu->state.rip);
     else if (vm_gpa_kind(vm, fault->gpa) != GPA_HOLE || vm->config->unmapped == UNMAPPED_STOP)

@@ -63,7 +63,7 @@ static int take_pool(struct host *host)
     uint64_t at;
     static_assert(POOL_SIZE == 2 * MIB, "one boot-time directory entry maps the pool");
     if (memmap_find(&host->map, POOL_SIZE, POOL_SIZE, MIB, 4 * GIB, &at) != 0) {
-        log_line("panic: too little memory: no free 2 MiB below 4 GiB for the hypervisor; "
+        log_line("too little memory: no free 2 MiB below 4 GiB for the hypervisor; "
                  "give the machine more RAM");
         return -ENOMEM;
     }

@@ -54,6 +54,8 @@ void vcpu_raise(struct vcpu *vcpu, enum vector vector, uint32_t error)
     if (doubles)
         next = (struct event){true, VECTOR_DF, DELIVER_EXCEPTION, true, 0, 0};
     vcpu->event = next;
+    if (vector != VECTOR_DB && vector != VECTOR_DF) /* a fault: what it pushes has RF set */
+        vcpu->state.rflags |= RFLAGS_RF;
 }
 
 void vcpu_raise_page_fault(struct vcpu *vcpu, gva_t address, uint32_t error)

@@ -23,11 +23,9 @@ static bool in_uart(const struct uart *uart, uint16_t port)
     return uart->base != 0 && port >= uart->base && port < uart->base + UART_PORTS;
 }
 
-static bool resets(uint16_t port, uint32_t value)
+static uint32_t narrow(uint64_t value, unsigned width)
 {
-    return (port == PORT_KEYBOARD && (value & 0xff) == KEYBOARD_RESET) ||
-           (port == PORT_A && (value & PORT_A_RESET) != 0) ||
-           (port == PORT_RESET && (value & RESET_CPU) != 0);
+    return (uint32_t)(value & (width == 4 ? UINT32_MAX : (1u << 8 * width) - 1));
 }
 
 static uint32_t port_in(struct vm *vm, uint16_t port, unsigned width)
@@ -38,16 +36,39 @@ static uint32_t port_in(struct vm *vm, uint16_t port, unsigned width)
     return UINT32_MAX;
 }
 
-static void port_out(struct vm *vm, uint16_t port, unsigned width, uint32_t value)
+/* A write that resets the machine if its value is, or has, what the port asks for. */
+static void reset_out(struct vm *vm, bool resets)
 {
-    if (in_uart(&vm->uart, port) && width == 1)
-        uart_write(&vm->uart, port - vm->uart.base, (uint8_t)value);
-    else if (port == PORT_EXIT)
-        vm_exit_value(vm, value);
-    else if (resets(port, value))
+    if (resets)
         vm_reset(vm, "a port");
     else
         vm->port_writes++;
+}
+
+/* VALUE may have more bits than WIDTH says. */
+static void port_out(struct vm *vm, uint16_t port, unsigned width, uint32_t value)
+{
+    if (in_uart(&vm->uart, port) && width == 1) {
+        uart_write(&vm->uart, port - vm->uart.base, (uint8_t)value);
+        return;
+    }
+    switch (port) {
+    case PORT_EXIT:
+        vm_exit_value(vm, narrow(value, width));
+        break;
+    case PORT_KEYBOARD:
+        reset_out(vm, (value & 0xff) == KEYBOARD_RESET);
+        break;
+    case PORT_A:
+        reset_out(vm, (value & PORT_A_RESET) != 0);
+        break;
+    case PORT_RESET:
+        reset_out(vm, (value & RESET_CPU) != 0);
+        break;
+    default:
+        vm->port_writes++;
+        break;
+    }
 }
 
 /* IN writes AL, AX, or EAX, which clears the rest of RAX. */
@@ -56,11 +77,6 @@ static void set_accumulator(uint64_t *rax, unsigned width, uint32_t value)
     uint64_t mask = width == 1 ? 0xff : width == 2 ? 0xffff : UINT64_MAX;
     uint64_t low = width == 4 ? value : value & mask;
     *rax = (*rax & ~mask) | low;
-}
-
-static uint32_t narrow(uint64_t value, unsigned width)
-{
-    return (uint32_t)(value & (width == 4 ? UINT32_MAX : (1u << 8 * width) - 1));
 }
 
 /* A register as an address of ADDR_SIZE bytes is written back: 32 bits clear the upper half. */
@@ -80,33 +96,37 @@ static uint64_t get_index(uint64_t reg, unsigned addr_size)
 /* One element of INS or OUTS; false: a fault is queued or the VM has ended, nothing has moved. */
 static bool string_element(struct vcpu *vcpu, const struct exit_io *io, const struct insn *insn)
 {
-    enum gpr index_reg = io->in ? RDI : RSI;
+    bool in = (io->flags & IO_IN) != 0;
+    enum gpr index_reg = in ? RDI : RSI;
     uint64_t *index = &vcpu->state.gpr[index_reg];
-    enum seg_reg seg = io->in ? SEG_ES : (enum seg_reg)insn->seg;
+    enum seg_reg seg = in ? SEG_ES : (enum seg_reg)insn->seg;
     uint64_t offset = get_index(*index, insn->addr_size);
     uint64_t step = (vcpu->state.rflags & RFLAGS_DF) != 0 ? -(uint64_t)io->width : io->width;
     uint32_t value = UINT32_MAX;
     gva_t linear;
-    if (!vcpu_linear(vcpu, seg, offset, io->width, io->in, &linear))
+    if (!vcpu_linear(vcpu, seg, offset, io->width, in, &linear))
         return false;
-    if (io->in) {
+    if (in) {
+        if (!vcpu_probe(vcpu, linear, WALK_WRITE, io->width))
+            return false;
         value = port_in(vcpu->vm, io->port, io->width);
         if (!vcpu_access(vcpu, linear, WALK_WRITE, &value, io->width))
             return false;
     } else {
         if (!vcpu_access(vcpu, linear, WALK_READ, &value, io->width))
             return false;
-        port_out(vcpu->vm, io->port, io->width, narrow(value, io->width));
+        port_out(vcpu->vm, io->port, io->width, value);
     }
     set_index(index, insn->addr_size, offset + step);
     return true;
 }
 
-static void string_io(struct vcpu *vcpu, const struct vm_exit *exit)
+/* Out of line, so that the common forms need few registers. */
+static __attribute__((noinline)) void string_io(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     struct insn insn;
     uint64_t *count = &vcpu->state.gpr[RCX];
-    if (!vcpu_expect(vcpu, exit->io.in ? INSN_INS : INSN_OUTS, &insn))
+    if (!vcpu_expect(vcpu, (exit->io.flags & IO_IN) != 0 ? INSN_INS : INSN_OUTS, &insn))
         return;
     uint64_t left = insn.rep ? get_index(*count, insn.addr_size) : 1;
     for (unsigned i = 0; i < STRING_BATCH && left > 0; i++) {
@@ -122,17 +142,18 @@ static void string_io(struct vcpu *vcpu, const struct vm_exit *exit)
         vcpu_skip(vcpu, vcpu->state.rip + insn.length);
 }
 
+/* Every CPU says where an I/O instruction ends. */
 void exit_io(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     const struct exit_io *io = &exit->io;
     uint64_t *rax = &vcpu->state.gpr[RAX];
-    if (io->string) {
+    if ((io->flags & IO_STRING) != 0) {
         string_io(vcpu, exit);
-        return;
-    }
-    if (io->in)
+    } else if ((io->flags & IO_IN) != 0) {
         set_accumulator(rax, io->width, port_in(vcpu->vm, io->port, io->width));
-    else
-        port_out(vcpu->vm, io->port, io->width, narrow(*rax, io->width));
-    vcpu_advance(vcpu, exit, io->in ? INSN_IN : INSN_OUT);
+        vcpu_skip(vcpu, exit->next_rip);
+    } else {
+        port_out(vcpu->vm, io->port, io->width, (uint32_t)*rax);
+        vcpu_skip(vcpu, exit->next_rip);
+    }
 }

@@ -24,7 +24,8 @@ struct msr_rule {
 static bool write_tsc(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
     (void)msr;
-    vcpu->tsc_offset = value - rdtsc();
+    vcpu_change(vcpu, STATE_MSR);
+    vcpu->state.tsc_offset = value - rdtsc();
     return true;
 }
 
@@ -161,12 +162,16 @@ bool msr_direct(const struct virt_caps *caps, unsigned i, struct msr_direct *dir
 static void log_unknown(struct vcpu *vcpu, uint32_t msr)
 {
     struct vm *vm = vcpu->vm;
-    for (unsigned i = 0; i < vm->logged_msrs; i++)
+    for (unsigned i = 0; i < min_u64(vm->logged_msrs, VM_LOGGED_MSRS); i++)
         if (vm->logged_msr[i] == msr)
             return;
-    if (vm->logged_msrs == VM_LOGGED_MSRS)
+    if (vm->logged_msrs == VM_LOGGED_MSRS + 1)
         return;
-    vm->logged_msr[vm->logged_msrs++] = msr;
+    if (vm->logged_msrs++ == VM_LOGGED_MSRS) {
+        log_line("vm %s: further unknown MSRs are not named", vm->config->name);
+        return;
+    }
+    vm->logged_msr[vm->logged_msrs - 1] = msr;
     log_line("vm %s: unknown MSR 0x%x at RIP 0x%lx: #GP", vm->config->name, msr, vcpu->state.rip);
 }
 
@@ -182,15 +187,18 @@ void exit_rdmsr(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     uint64_t *gpr = vcpu->state.gpr;
     uint32_t msr = (uint32_t)gpr[RCX];
+    uint64_t value, next = vcpu_next_rip(vcpu, INSN_RDMSR);
+    (void)exit;
+    if (next == 0)
+        return;
     const struct msr_rule *rule = rule_or_log(vcpu, msr);
-    uint64_t value;
     if (rule == NULL || rule->read == NULL || !rule->read(vcpu, msr, &value)) {
         vcpu_raise(vcpu, VECTOR_GP, 0);
         return;
     }
     gpr[RAX] = (uint32_t)value;
     gpr[RDX] = value >> 32;
-    vcpu_advance(vcpu, exit, INSN_RDMSR);
+    vcpu_skip(vcpu, next);
 }
 
 void exit_wrmsr(struct vcpu *vcpu, const struct vm_exit *exit)
@@ -198,9 +206,13 @@ void exit_wrmsr(struct vcpu *vcpu, const struct vm_exit *exit)
     uint64_t *gpr = vcpu->state.gpr;
     uint32_t msr = (uint32_t)gpr[RCX];
     uint64_t value = gpr[RDX] << 32 | (uint32_t)gpr[RAX];
+    uint64_t next = vcpu_next_rip(vcpu, INSN_WRMSR);
+    (void)exit;
+    if (next == 0)
+        return;
     const struct msr_rule *rule = rule_or_log(vcpu, msr);
     if (rule == NULL || rule->write == NULL || !rule->write(vcpu, msr, value))
         vcpu_raise(vcpu, VECTOR_GP, 0);
     else
-        vcpu_advance(vcpu, exit, INSN_WRMSR);
+        vcpu_skip(vcpu, next);
 }

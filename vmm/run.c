@@ -48,7 +48,10 @@ static void exit_invd(struct vcpu *vcpu, const struct vm_exit *exit)
     if (next == 0) {
         if (!vcpu_decode(vcpu, &insn))
             return;
-        assert(insn.op == INSN_INVD || insn.op == INSN_WBINVD);
+        if (insn.op != INSN_INVD && insn.op != INSN_WBINVD) {
+            vcpu_stop_changed(vcpu);
+            return;
+        }
         next = vcpu->state.rip + insn.length;
     }
     vcpu_skip(vcpu, next);
@@ -66,9 +69,16 @@ static void exit_privileged(struct vcpu *vcpu, const struct vm_exit *exit)
     vcpu_raise(vcpu, VECTOR_GP, 0);
 }
 
-/* Intercepted so that no guest can hold the CPU in its delivery: the guest gets it all the same. */
+/*
+ * Intercepted so that no guest can hold the CPU in its delivery: the guest gets it all the same. The
+ * delivery of a #DB would have cleared DR7.GD (SDM, "Debug Exception (#DB)").
+ */
 static void exit_exception(struct vcpu *vcpu, const struct vm_exit *exit)
 {
+    if (exit->exception.vector == VECTOR_DB) {
+        vcpu_change(vcpu, STATE_CR);
+        vcpu->state.dr7 &= ~DR7_GD;
+    }
     vcpu_raise(vcpu, (enum vector)exit->exception.vector, exit->exception.error);
 }
 
@@ -76,6 +86,13 @@ static void exit_triple_fault(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     (void)exit;
     vm_reset(vcpu->vm, "triple fault");
+}
+
+/* No one sends INITs to this CPU: nothing could be done but to go back to the firmware. */
+static void exit_init(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    (void)exit;
+    vm_stop(vcpu->vm, "an INIT signal came to its CPU");
 }
 
 static void exit_fatal(struct vcpu *vcpu, const struct vm_exit *exit)
@@ -101,7 +118,7 @@ static exit_handler *const handlers[EXIT_KINDS] = {
     [EXIT_MEMORY] = exit_memory,
     [EXIT_EXCEPTION] = exit_exception,
     [EXIT_TRIPLE_FAULT] = exit_triple_fault,
-    [EXIT_INIT] = exit_none,
+    [EXIT_INIT] = exit_init,
     [EXIT_INTERRUPT] = exit_none,
     [EXIT_FAILED] = exit_fatal,
     [EXIT_UNKNOWN] = exit_fatal,
@@ -120,7 +137,8 @@ static void log_exits(const struct vcpu *vcpu)
 void vcpu_run(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
-    struct vm_exit exit;
+    struct vm_exit *exit = &vcpu->exit;
+    void (*const run)(struct vcpu *) = vm->ops->run;
     assert(vcpu->cpu == this_cpu());
     vcpu->cpu->vcpu = vcpu;
     log_line("vm %s: first entry after %lu ticks", vm->config->name, log_ticks());
@@ -129,11 +147,10 @@ void vcpu_run(struct vcpu *vcpu)
             vm->ops->commit(vcpu, vcpu->changed);
         vcpu->changed = 0;
         vcpu->fetched = 0;
-        vm->ops->run(vcpu, &exit);
-        assert(exit.kind < EXIT_KINDS);
-        vcpu->exits[exit.kind]++;
-        vcpu->event = exit.delivering;
-        handlers[exit.kind](vcpu, &exit);
+        run(vcpu);
+        assert(exit->kind < EXIT_KINDS);
+        vcpu->exits[exit->kind]++;
+        handlers[exit->kind](vcpu, exit);
     }
     vcpu->cpu->vcpu = NULL;
     log_exits(vcpu);

@@ -2,12 +2,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "boot/boot_info.h"
 #include "boot/mb1.h"
+#include "boot/mb2.h"
 #include "drivers/apic.h"
 #include "drivers/pic.h"
 #include "drivers/serial.h"
 #include "lib/string.h"
 #include "lib/x86.h"
 #include "mm/memtype.h"
+#include "vmm/fpu.h"
 #include "vmm/guest.h"
 #include "vmm/host.h"
 #include "vmm/layout.h"
@@ -38,13 +40,17 @@ static void take_boot_info(uint32_t door, uint64_t from)
         if (mb1_boot_info((const struct mb1_info *)from, identity, &boot_info) != 0)
             panic("the boot loader gives no memory map; use one that does");
         break;
+    case DOOR_MULTIBOOT2:
+        if (mb2_boot_info(from, identity, &boot_info) != 0)
+            panic("the boot loader gives no memory map; use one that does");
+        break;
     case DOOR_UEFI:
         memcpy(&boot_info, (const void *)from, sizeof(boot_info));
         if (boot_info.version != BOOT_INFO_VERSION)
             panic("BOOTX64.EFI and nosnoop.elf are of different builds; install both");
         break;
     default:
-        panic("unknown boot loader: use UEFI or multiboot 1");
+        panic("unknown boot loader: use UEFI, GRUB's multiboot2, or multiboot 1");
     }
 }
 
@@ -60,8 +66,29 @@ static void log_banner(void)
              doors[boot_info.door], brand);
 }
 
+/* The machine's own MTRRs, as the firmware left them: they stay as they are. */
+static void log_mtrrs(void)
+{
+    uint64_t cap, def_type, base, mask;
+    if (!cpu_has(1, 3, 12) || !rdmsr_safe(MSR_MTRRCAP, &cap) ||
+        !rdmsr_safe(MSR_MTRR_DEF_TYPE, &def_type))
+        return;
+    log_line("host MTRR cap 0x%lx, default 0x%lx (%s)", cap, def_type,
+             memtype_name(def_type & 0xff));
+    for (uint32_t i = 0; i < (cap & 0xff); i++) {
+        base = rdmsr(MSR_MTRR_PHYSBASE0 + 2 * i);
+        mask = rdmsr(MSR_MTRR_PHYSBASE0 + 2 * i + 1);
+        if ((mask & MTRR_MASK_V) != 0)
+            log_line("host MTRR %u base 0x%lx mask 0x%lx (%s)", i, base, mask,
+                     memtype_name(base & 0xff));
+    }
+}
+
 static void log_memory(void)
 {
+    if (boot_info.dropped_ranges + boot_info.dropped_files != 0)
+        log_line("boot: %u memory ranges and %u files left out: too many, or senseless",
+                 boot_info.dropped_ranges, boot_info.dropped_files);
     uint64_t ram = 0;
     for (unsigned i = 0; i < host.map.count; i++)
         if (host.map.r[i].kind == MEM_RAM)
@@ -70,6 +97,7 @@ static void log_memory(void)
     log_line(
         "memory: hypervisor %lu KiB (image at 0x%lx, pool at 0x%lx), %lu KiB free in %u ranges",
         own / KIB, host.image.v, host_address(&host, (void *)POOL_VA).v, ram / KIB, host.map.count);
+    log_mtrrs();
     log_line("host PAT 0x%lx, host CR3 0x%lx", rdmsr(MSR_PAT), read_cr3());
 }
 
@@ -107,7 +135,7 @@ static int make_guest(void)
     vm.ops = backend_pick();
     vm.caps = &caps;
     if (vm.ops == NULL || vm.ops->cpu_start(this_cpu(), &host, &caps) != 0)
-        end_halt("panic");
+        panic("this CPU cannot run guests: the line above says why");
     int error = vm_create(&vm, &config.vms[0], &host, this_cpu());
     return error != 0 ? error : guest_load(&vm, &boot_info);
 }
@@ -136,6 +164,7 @@ static void start_on_own_tables(void)
     choose_log();
     if (make_guest() != 0)
         end_halt("config");
+    fpu_reset();
     vcpu_run(&vm.vcpu);
     end_machine();
 }
@@ -151,6 +180,6 @@ noreturn void start(uint32_t door, uint64_t info, uint64_t image)
     log_banner();
     cpu_set_modes();
     if (host_init(&host, &boot_info, hpa(image), &boot_cpu) != 0)
-        end_halt("panic");
+        panic("no memory for the hypervisor: the line above says why");
     host_enter(&host, &boot_cpu, start_on_own_tables);
 }

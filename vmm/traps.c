@@ -129,6 +129,13 @@ static bool fixed_up(struct trap_frame *frame)
     return false;
 }
 
+/* All sources are masked: this one was pending before, or is spurious. It is not acknowledged. */
+static void stray_interrupt(unsigned vector)
+{
+    if (this_cpu()->strays++ == 0)
+        log_line("cpu: interrupt %u, which the host did not ask for", vector);
+}
+
 void trap(struct trap_frame *frame)
 {
     if (frame->vector == VECTOR_NMI) {
@@ -139,5 +146,7 @@ void trap(struct trap_frame *frame)
         machine_check();
     if (frame->vector == VECTOR_GP && fixed_up(frame))
         return;
-    panic_trap(frame);
+    if (frame->vector < 32)
+        panic_trap(frame);
+    stray_interrupt((unsigned)frame->vector);
 }

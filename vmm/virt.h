@@ -45,7 +45,7 @@ enum state_group {
     STATE_CR = 1 << 0,   /* control registers, EFER, DR6, DR7, IA32_PAT as the guest sees them */
     STATE_CODE = 1 << 1, /* CS and the CPL */
     STATE_SEG = 1 << 2,  /* the other segments, GDTR, IDTR */
-    STATE_MSR = 1 << 3,  /* SYSENTER_*, STAR, LSTAR, CSTAR, SFMASK, KERNEL_GS_BASE */
+    STATE_MSR = 1 << 3,  /* SYSENTER_*, STAR, LSTAR, CSTAR, SFMASK, KERNEL_GS_BASE, TSC */
 };
 
 struct guest_state {
@@ -62,6 +62,7 @@ struct guest_state {
     /* STATE_MSR */
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
+    uint64_t tsc_offset; /* guest TSC less host TSC */
 };
 
 /* As in EVENTINJ and the VM-entry interruption-information field, whose encodings agree. */
@@ -84,33 +85,38 @@ struct event {
 };
 
 enum exit_kind {
-    EXIT_NONE,  /* nothing to do: enter again */
-    EXIT_CPUID, /* from here to EXIT_HYPERCALL: instructions that vmm/ completes */
+    EXIT_NONE, /* nothing to do: enter again */
+    /* Instructions that vmm/ completes. */
+    EXIT_CPUID,
     EXIT_RDMSR,
     EXIT_WRMSR,
-    EXIT_CR, /* an access to CR0, CR4 or CR8 */
     EXIT_XSETBV,
-    EXIT_IO,
     EXIT_HLT,
     EXIT_INVD,
     EXIT_WBINVD,
     EXIT_HYPERCALL,
     EXIT_UNDEFINED,  /* an instruction that this guest does not have: #UD */
     EXIT_PRIVILEGED, /* an instruction that this guest may not use: #GP(0) */
-    EXIT_MEMORY,     /* a second-level fault */
-    EXIT_EXCEPTION,  /* an intercepted exception of the guest */
     EXIT_TRIPLE_FAULT,
     EXIT_INIT,
+    /* From here on the exit carries more than its kind. */
+    EXIT_IO,
+    EXIT_CR,        /* an access to CR0, CR4 or CR8 */
+    EXIT_MEMORY,    /* a second-level fault */
+    EXIT_EXCEPTION, /* an intercepted exception of the guest */
     EXIT_INTERRUPT, /* a physical interrupt: taken by the host before the exit is returned */
     EXIT_FAILED,    /* the CPU refused the entry: the backend has logged why */
     EXIT_UNKNOWN,   /* a code that was never asked for */
     EXIT_KINDS,
 };
 
+/* Flags of an I/O access; the values are those of SVM's EXITINFO1. */
+enum { IO_IN = 1 << 0, IO_STRING = 1 << 2, IO_REP = 1 << 3 };
+
 struct exit_io {
     uint16_t port;
     uint8_t width; /* bytes: 1, 2, 4 */
-    bool in, string, rep;
+    uint8_t flags; /* IO_* */
 };
 
 enum cr_op { CR_MOV_TO, CR_MOV_FROM, CR_CLTS, CR_LMSW };
@@ -131,8 +137,7 @@ struct exit_memory {
 
 struct vm_exit {
     enum exit_kind kind;
-    uint64_t next_rip;       /* 0: the CPU did not say */
-    struct event delivering; /* an event whose delivery the exit interrupted */
+    uint64_t next_rip; /* 0: the CPU did not say */
     union {
         struct exit_io io;
         struct exit_cr cr;
@@ -151,7 +156,8 @@ struct virt_caps {
     bool has_pdptes;                /* the CPU holds the PDPTEs of PAE paging */
     bool switches_pat;              /* the guest's IA32_PAT is its own without exits */
     bool owns_cr0_cd;               /* the guest's CR0.CD acts by itself, without exits */
-    uint8_t hypercall;              /* enum insn_op: the instruction of this vendor */
+    bool repeats_last_leaf; /* CPUID beyond the highest leaf answers the highest basic one */
+    uint8_t hypercall;      /* enum insn_op: the instruction of this vendor */
 };
 
 struct virt_ops {
@@ -165,8 +171,11 @@ struct virt_ops {
     /* Makes the backend's part of VCPU; its second-level root is ROOT. 0 or -ENOMEM. */
     int (*vcpu_create)(struct vcpu *vcpu, hpa_t root);
 
-    /* Enters the guest with committed state and the event of VCPU; returns at the next exit. */
-    void (*run)(struct vcpu *vcpu, struct vm_exit *exit);
+    /*
+     * Enters the guest with committed state and VCPU->event; returns at the next exit, with
+     * VCPU->exit, and in VCPU->event the event whose delivery it interrupted.
+     */
+    void (*run)(struct vcpu *vcpu);
 
     /* Moves groups of guest state (enum state_group) between VCPU->state and the CPU's structure.
      */

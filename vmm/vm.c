@@ -100,6 +100,7 @@ static void reset_vcpu(struct vcpu *vcpu)
         .dr6 = DR6_RESET,
         .dr7 = DR7_RESET,
         .pat = PAT_RESET,
+        .tsc_offset = -rdtsc(),
     };
     for (unsigned i = 0; i < SEG_LDTR; i++)
         state->seg[i] = i == SEG_CS ? code : data;
@@ -107,7 +108,6 @@ static void reset_vcpu(struct vcpu *vcpu)
     state->seg[SEG_TR] = (struct seg){0, SEG_P | 0xb, 0xffff, 0};
     state->gdtr = state->idtr = (struct table_reg){0, 0xffff};
     mtrr_reset_firmware(&vcpu->mtrr, cpu_phys_bits());
-    vcpu->tsc_offset = -rdtsc();
     vcpu->fetched = vcpu->changed = STATE_CR | STATE_CODE | STATE_SEG | STATE_MSR;
 }
 
@@ -128,6 +128,7 @@ int vm_create(struct vm *vm, const struct vm_config *config, struct host *host, 
     uart_init(&vm->uart, serial, config->name);
     vm->vcpu.vm = vm;
     reset_vcpu(&vm->vcpu);
+    cpuid_init(vm);
     vm->vcpu.cpu = cpu;
     error = vm->ops->vcpu_create(&vm->vcpu, vm->view.root);
     if (error != 0)

@@ -17,6 +17,9 @@ enum { VM_MAX_EXTENTS = 32, VM_MAX_RAM = 2, VM_LOGGED_MSRS = 32 };
 
 struct host;
 
+/* Leaves 0 to VM_CPUID_BASIC and 80000000h to 80000000h + VM_CPUID_EXTENDED. */
+enum { VM_CPUID_BASIC = 0x0d, VM_CPUID_EXTENDED = 8 };
+
 enum vm_state { VM_RUNNING, VM_EXITED, VM_STOPPED };
 
 struct vcpu {
@@ -26,13 +29,12 @@ struct vcpu {
     struct vm *vm;
     struct cpu *cpu;
     void *backend;
-    struct event event; /* to be injected by the next entry */
+    struct vm_exit exit; /* the last one */
+    struct event event; /* to be injected by the next entry, which also repeats a broken delivery */
     bool completed; /* the instruction at the last exit is done: the next entry ends its shadow */
     struct mtrr_state mtrr;
-    uint64_t cr8;        /* where its accesses exit */
-    uint64_t tsc_offset; /* guest TSC less host TSC */
+    uint64_t cr8; /* where its accesses exit */
     uint64_t exits[EXIT_KINDS];
-    uint64_t first_entry; /* TSC */
 };
 
 struct vm {
@@ -46,6 +48,9 @@ struct vm {
     unsigned extent_count;
     struct pt view;
     uint64_t cr4_allowed; /* CR4 bits that the guest may set */
+    struct cpuid_regs cpuid_basic[VM_CPUID_BASIC + 1];
+    struct cpuid_regs cpuid_extended[VM_CPUID_EXTENDED + 1];
+    struct cpuid_regs cpuid_beyond; /* what any other leaf answers */
     struct vcpu vcpu;
     struct uart uart;
     enum vm_state state;
@@ -77,6 +82,9 @@ static inline void vcpu_change(struct vcpu *vcpu, unsigned groups)
  * second-level tables, one vCPU on CPU. Returns 0 or a negative errno, logged.
  */
 int vm_create(struct vm *vm, const struct vm_config *config, struct host *host, struct cpu *cpu);
+
+/* vmm/cpuid.c: fills what CPUID answers to the VM's guest. */
+void cpuid_init(struct vm *vm);
 
 /* Ends the VM with the value that its guest gave: `exit: vm NAME value N`. */
 void vm_exit_value(struct vm *vm, unsigned value);

@@ -27,6 +27,12 @@ static const struct feature features[] = {
 
     {MUST, VMX_PROC,  PROC_ACTIVATE_SECONDARY_CONTROLS, "secondary controls"},
     {MUST, VMX_PROC,  PROC_HLT_EXITING,                 "HLT exiting"},
+    {MUST, VMX_PROC,  PROC_USE_TSC_OFFSETTING,          "TSC offsetting"},
+    {MUST, VMX_PROC,  PROC_RDPMC_EXITING,               "RDPMC exiting"},
+    {MUST, VMX_PROC,  PROC_MWAIT_EXITING,               "MWAIT exiting"},
+    {MUST, VMX_PROC,  PROC_MONITOR_EXITING,             "MONITOR exiting"},
+    {MUST, VMX_PROC,  PROC_CR8_LOAD_EXITING,            "CR8-load exiting"},
+    {MUST, VMX_PROC,  PROC_CR8_STORE_EXITING,           "CR8-store exiting"},
     {MUST, VMX_PROC,  PROC_USE_IO_BITMAPS,              "I/O bitmaps"},
     {MUST, VMX_PROC,  PROC_USE_MSR_BITMAPS,             "MSR bitmaps"},
 

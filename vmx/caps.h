@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
+#include "lib/assert.h"
 #include "mm/types.h"
 
 /* Words of control or capability bits. The first five are pairs in their MSR: bits 31:0 must be 1.
@@ -69,6 +70,7 @@ void vmx_msrs_read(struct vmx_msrs *msrs, uint64_t (*read)(uint32_t msr), uint32
 /* Bits of a word that may be 1. */
 static inline uint64_t vmx_allowed1(const struct vmx_msrs *msrs, enum vmx_word word)
 {
+    assert(word < VMX_WORDS);
     return word < VMX_CONTROL_WORDS ? msrs->word[word] >> 32 : msrs->word[word];
 }
 

@@ -1,4 +1,4 @@
-; Enters a guest by VMLAUNCH or VMRESUME and comes back at its exit (SDM, "VM Entries").
+; Enters a guest by VMRESUME or VMLAUNCH and comes back at its exit (SDM, "VM Entries").
 ; SPDX-License-Identifier: BSD-2-Clause
 bits 64
 global vmx_enter, vmx_exit_point
@@ -11,21 +11,12 @@ RBP_ equ 5 * 8
 RSI_ equ 6 * 8
 RDI_ equ 7 * 8
 
-VMCS_HOST_RSP equ 0x6c14
+VMCS_VM_INSTRUCTION_ERROR equ 0x4400
+VMCS_HOST_RSP             equ 0x6c14
+RESUME_OF_NON_LAUNCHED    equ 5 ; SDM, "VM Instruction Error Numbers"
 
-section .text
-; RDI: registers, SIL: launched before. AL: 1 after an exit, 0 where the entry instruction failed.
-vmx_enter:
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
-    push rdi
-    mov eax, VMCS_HOST_RSP
-    vmwrite rax, rsp
-    test sil, sil               ; MOV leaves the flags
+; Loads the general registers from the array at RDI.
+%macro load_guest 0
     mov rax, [rdi]
     mov rcx, [rdi + RCX_]
     mov rdx, [rdi + RDX_]
@@ -38,19 +29,33 @@ vmx_enter:
     %assign i i + 1
 %endrep
     mov rdi, [rdi + RDI_]
-    jnz .resume
-    vmlaunch
-    jmp .refused
-.resume:
+%endmacro
+
+section .text
+; RDI: registers. CF: the CPU refused the entry; an exit clears it. Keeps RBP and RSP. The first entry
+; of a VMCS must be a launch: VMRESUME says so, and costs nothing ever after.
+vmx_enter:
+    push rbp
+    push rdi
+    mov ecx, VMCS_HOST_RSP
+    vmwrite rcx, rsp
+    load_guest
     vmresume
+    mov rdi, [rsp]
+    mov eax, VMCS_VM_INSTRUCTION_ERROR
+    vmread rcx, rax
+    cmp ecx, RESUME_OF_NON_LAUNCHED
+    jne .refused
+    load_guest
+    vmlaunch
 .refused:
     pop rdi
-    xor eax, eax
-    jmp restore
+    pop rbp
+    stc
+    ret
 
 vmx_exit_point:
-    push rdi
-    mov rdi, [rsp + 8]
+    xchg rdi, [rsp]
     mov [rdi], rax
     mov [rdi + RCX_], rcx
     mov [rdi + RDX_], rdx
@@ -63,13 +68,5 @@ vmx_exit_point:
     %assign i i + 1
 %endrep
     pop qword [rdi + RDI_]
-    pop rdi
-    mov eax, 1
-restore:
-    pop r15
-    pop r14
-    pop r13
-    pop r12
     pop rbp
-    pop rbx
     ret

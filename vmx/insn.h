@@ -23,19 +23,18 @@ static inline void vmxoff(void)
     __asm__ volatile("vmxoff" : : : "cc");
 }
 
+/* *VALUE is undefined where it fails. */
 static inline bool vmread_insn(uint64_t field, uint64_t *value)
 {
     bool done;
-    uint64_t result = 0;
-    __asm__ volatile("vmread %2, %1" : "=@cca"(done), "+r"(result) : "r"(field));
-    *value = result;
+    __asm__ volatile("vmread %2, %1" : "=@cca"(done), "=rm"(*value) : "r"(field));
     return done;
 }
 
 static inline bool vmwrite_insn(uint64_t field, uint64_t value)
 {
     bool done;
-    __asm__ volatile("vmwrite %2, %1" : "=@cca"(done) : "r"(field), "r"(value));
+    __asm__ volatile("vmwrite %2, %1" : "=@cca"(done) : "r"(field), "rm"(value));
     return done;
 }
 

@@ -8,7 +8,7 @@ static uint64_t read_field(void *context, uint32_t field)
 {
     uint64_t value;
     (void)context;
-    return vmread_safe((enum vmcs_field)field, &value) ? value : 0;
+    return vmread_insn(field, &value) ? value : 0;
 }
 
 static void report_rule(void *context, const struct vmx_rule *rule)
@@ -34,7 +34,7 @@ void vmx_dump(struct vcpu *vcpu)
     for (unsigned i = 0; i < VMCS_FIELD_COUNT; i++) {
         const struct vmcs_field_info *field = &vmcs_fields[i];
         uint64_t value;
-        if (vmread_safe((enum vmcs_field)field->encoding, &value))
+        if (vmread_insn(field->encoding, &value))
             log_line("  %-46s %0*lx", field->name, field->width / 4, value);
     }
 }

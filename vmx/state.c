@@ -136,6 +136,7 @@ static void fetch_msrs(struct guest_state *state)
 
 static void commit_msrs(const struct guest_state *state)
 {
+    vmwrite(VMCS_TSC_OFFSET, state->tsc_offset);
     vmwrite(VMCS_GUEST_IA32_SYSENTER_CS, state->sysenter_cs);
     vmwrite(VMCS_GUEST_IA32_SYSENTER_ESP, state->sysenter_esp);
     vmwrite(VMCS_GUEST_IA32_SYSENTER_EIP, state->sysenter_eip);

@@ -15,25 +15,6 @@
 /* The same on every CPU that may run guests. */
 static struct vmx_caps vmx_caps;
 
-uint64_t vmread(enum vmcs_field field)
-{
-    uint64_t value;
-    bool done = vmread_insn(field, &value);
-    assert(done);
-    return value;
-}
-
-bool vmread_safe(enum vmcs_field field, uint64_t *value)
-{
-    return vmread_insn(field, value);
-}
-
-void vmwrite(enum vmcs_field field, uint64_t value)
-{
-    if (!vmwrite_insn(field, value))
-        panic("VMWRITE of field 0x%x failed", (unsigned)field);
-}
-
 /* A 4 KiB region that begins with the CPU's revision (SDM, "VMCS Data", "VMXON Region"). */
 static bool make_region(struct host *host, hpa_t *region)
 {
@@ -77,7 +58,7 @@ static int vmx_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *c
     write_cr0((read_cr0() | vmx_caps.msrs.cr0_fixed0) & vmx_caps.msrs.cr0_fixed1);
     write_cr4((read_cr4() | vmx_caps.msrs.cr4_fixed0) & vmx_caps.msrs.cr4_fixed1);
     if (!vmxon(region)) {
-        log_line("panic: VMX: VMXON failed on CPU %u", cpu->index);
+        log_line("VMX: VMXON failed on CPU %u", cpu->index);
         return -ENODEV;
     }
     forget_all();
@@ -90,6 +71,7 @@ static int vmx_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *c
         .has_nrips = true,
         .has_pdptes = true,
         .switches_pat = true,
+        .repeats_last_leaf = true,
         .hypercall = INSN_VMCALL,
     };
     log_line("VMX: revision %x, VPID %s, largest EPT page level %u, accessed and dirty flags %s",
@@ -128,67 +110,6 @@ static int vmx_vcpu_create(struct vcpu *vcpu, hpa_t root)
         panic("VMX: the CPU refuses the VMCS at 0x%lx", vmx->vmcs.v);
     vmx_set_controls(vcpu);
     return 0;
-}
-
-/* By the cheapest type that the CPU has (SDM, "Cached Translations and EPT", "INVEPT", "INVVPID").
- */
-static void flush(const struct vmx_vcpu *vmx)
-{
-    bool single = (vmx->caps->ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0;
-    bool done = invept(single ? INVALIDATE_SINGLE : INVALIDATE_ALL,
-                       (struct invalidate_descriptor){vmx->eptp, 0});
-    assert(done);
-    if ((vmx->caps->control[VMX_PROC2] & PROC2_ENABLE_VPID) == 0)
-        return;
-    single = (vmx->caps->ept_vpid & VPID_CAP_SINGLE_CONTEXT) != 0;
-    done = invvpid(single ? INVALIDATE_SINGLE : INVALIDATE_ALL,
-                   (struct invalidate_descriptor){VMX_GUEST_VPID, 0});
-    assert(done);
-}
-
-static void set_event(const struct event *event)
-{
-    uint32_t bits = EVENT_VALID | (uint32_t)event->type << 8 | event->vector;
-    if (event->has_error) {
-        bits |= EVENT_DELIVER_ERROR_CODE;
-        vmwrite(VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE, event->error);
-    }
-    vmwrite(VMCS_VM_ENTRY_INSTRUCTION_LENGTH, event->length);
-    vmwrite(VMCS_VM_ENTRY_INTERRUPTION_INFORMATION, bits);
-}
-
-static void end_shadow(void)
-{
-    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
-    uint64_t shadow = BLOCKING_BY_STI | BLOCKING_BY_MOV_SS;
-    if ((state & shadow) != 0)
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~shadow);
-}
-
-static void vmx_run(struct vcpu *vcpu, struct vm_exit *exit)
-{
-    struct vmx_vcpu *vmx = vmx_of(vcpu);
-    struct guest_state *state = &vcpu->state;
-    if (vmx->flush)
-        flush(vmx);
-    vmx->flush = false;
-    if (vcpu->completed)
-        end_shadow();
-    vcpu->completed = false;
-    if (vcpu->event.valid)
-        set_event(&vcpu->event);
-    vmwrite(VMCS_GUEST_RIP, state->rip);
-    vmwrite(VMCS_GUEST_RSP, state->gpr[RSP]);
-    vmwrite(VMCS_GUEST_RFLAGS, state->rflags);
-    if (!vmx_enter(state->gpr, vmx->launched)) {
-        *exit = (struct vm_exit){.kind = EXIT_FAILED, .code = vmread(VMCS_VM_INSTRUCTION_ERROR)};
-        vmx_explain(vcpu);
-        return;
-    }
-    state->rip = vmread(VMCS_GUEST_RIP);
-    state->gpr[RSP] = vmread(VMCS_GUEST_RSP);
-    state->rflags = vmread(VMCS_GUEST_RFLAGS);
-    vmx_decode_exit(vcpu, exit);
 }
 
 /* Its one vCPU flushes at its next entry; it is not running, as this CPU is executing this. */

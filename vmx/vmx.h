@@ -5,14 +5,14 @@
 #include "vmm/vm.h"
 #include "vmx/caps.h"
 #include "vmx/fields.h"
+#include "vmx/insn.h"
 
 struct vmx_vcpu {
     hpa_t vmcs;
     const struct vmx_caps *caps;
     uint64_t eptp;
     uint64_t cr4_host; /* CR4 bits that exit when the guest changes them */
-    bool launched;
-    bool flush; /* cached translations are to be forgotten at the next entry */
+    bool flush;        /* cached translations are to be forgotten at the next entry */
 };
 
 static inline struct vmx_vcpu *vmx_of(const struct vcpu *vcpu)
@@ -22,12 +22,38 @@ static inline struct vmx_vcpu *vmx_of(const struct vcpu *vcpu)
 
 extern const struct virt_ops vmx_ops;
 
-/* Of the current VMCS. Both panic where the field does not exist. */
-uint64_t vmread(enum vmcs_field field);
-void vmwrite(enum vmcs_field field, uint64_t value);
+/* Of the current VMCS, which must have the field. */
+static inline uint64_t vmread(enum vmcs_field field)
+{
+    uint64_t value;
+    bool done = vmread_insn(field, &value);
+    assert(done);
+    return value;
+}
 
-/* Reads a field that may not exist. */
-bool vmread_safe(enum vmcs_field field, uint64_t *value);
+static inline void vmwrite(enum vmcs_field field, uint64_t value)
+{
+    bool done = vmwrite_insn(field, value);
+    assert(done);
+}
+
+/* For fields of every CPU, unchecked: vmx_vcpu_create() has seen that there is a VMCS. */
+static inline uint64_t vmread_always(enum vmcs_field field)
+{
+    uint64_t value;
+    (void)vmread_insn(field, &value);
+    return value;
+}
+
+static inline void vmread_to(enum vmcs_field field, uint64_t *to)
+{
+    __asm__ volatile("vmread %1, %0" : "=m"(*to) : "r"((uint64_t)field) : "cc");
+}
+
+static inline void vmwrite_always(enum vmcs_field field, uint64_t value)
+{
+    (void)vmwrite_insn(field, value);
+}
 
 /* The VPID of every guest on its own CPU; 0 is the host's. */
 enum { VMX_GUEST_VPID = 1 };
@@ -38,18 +64,14 @@ enum { VMX_GUEST_VPID = 1 };
 /* vmx/controls.c: fills the current VMCS but for the guest's state. */
 void vmx_set_controls(struct vcpu *vcpu);
 
-/* vmx/exit.c */
-void vmx_decode_exit(struct vcpu *vcpu, struct vm_exit *exit);
-
 /* vmx/report.c: logs each broken rule of VM entry, and the VM-instruction error if there is one. */
 void vmx_explain(struct vcpu *vcpu);
 
 /* virt_ops */
+void vmx_run(struct vcpu *vcpu);
 void vmx_fetch(struct vcpu *vcpu, unsigned groups);
 void vmx_commit(struct vcpu *vcpu, unsigned groups);
 void vmx_dump(struct vcpu *vcpu);
 
-/* vmx/entry.asm: enters the guest with the registers GPR; false: the CPU refused the instruction.
- */
-bool vmx_enter(uint64_t *gpr, bool launched);
+/* vmx/entry.asm: where an exit goes on. */
 extern const char vmx_exit_point[];
