@@ -111,7 +111,7 @@ unit: deps $(UNIT)
 .SECONDARY:
 
 # --- what a user runs --------------------------------------------------------------------------
-.PHONY: run test bench lint fuzz
+.PHONY: run test test-long bench image lint fuzz
 run: all
 	@tools/run --bed svm --door uefi $(BUILD)/guests/cpuid.elf && \
 		echo 'PASS: the guest cpuid ended with 0' || \
@@ -119,6 +119,12 @@ run: all
 
 test: all unit
 	@tools/test
+
+test-long: all unit
+	@tools/test --long
+
+image: all
+	@tools/image
 
 bench: all
 	@tools/bench

@@ -61,7 +61,7 @@ enum { VMX_GUEST_VPID = 1 };
 /* CR0 bits that belong to the host: the guest reads its own from the shadow. */
 #define VMX_CR0_HOST (CR0_NE | CR0_NW | CR0_CD)
 
-/* vmx/controls.c: fills the current VMCS but for the guest's state. */
+/* vmx/setup.c: fills the current VMCS but for the guest's state. */
 void vmx_set_controls(struct vcpu *vcpu);
 
 /* vmx/report.c: logs each broken rule of VM entry, and the VM-instruction error if there is one. */

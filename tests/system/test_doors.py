@@ -3,14 +3,21 @@
 import re
 
 
-def test_streams_by_uefi_are_those_by_multiboot(system):
-    runs = [system.svm("--door", door, system.guest("cpuid")) for door in ("mb1", "uefi")]
-    assert [run.status for run in runs] == [0, 0]
-    assert runs[0].guest.startswith(b"KTAP")
-    assert runs[0].guest == runs[1].guest
-    for run, door in zip(runs, ("multiboot 1", "UEFI")):
+WAYS = [("svm", "mb1", "multiboot 1"), ("svm", "uefi", "UEFI"), ("svm", "grub", "multiboot 2"),
+        ("svm", "grub-uefi", "multiboot 2"), ("svm-bochs", "grub", "multiboot 2"),
+        ("vmx", "grub", "multiboot 2")]
+
+
+def test_streams_are_the_same_by_all_doors(system):
+    streams = set()
+    for bed, door, by in WAYS:
+        run = system.run("--bed", bed, "--door", door, "--timeout", "30", system.guest("cpuid"))
+        assert run.status == 0, run.messages
+        assert run.guest.startswith(b"KTAP")
+        streams.add(run.guest)
         first = run.log_text.splitlines()[0]
-        assert re.match(rf"\[ *\d+ 0\] nosnoop \d.* by {door}, on ", first)
+        assert re.match(rf"\[ *\d+ 0\] nosnoop \d.* by {by}, on ", first)
+    assert len(streams) == 1
 
 
 def test_icount_repeats_to_the_digit(system):

@@ -18,7 +18,7 @@ def check(outcome, status, *words):
 
 def test_no_virtualization(system):
     check(system.svm(system.guest("cpuid"), "--", "-cpu", "EPYC,-svm"), PANIC,
-          "no virtualization", "enable", "panic: this CPU cannot run guests")
+          "no virtualization", "enable")
 
 
 def test_machine_smaller_than_the_vm(system):

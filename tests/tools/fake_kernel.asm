@@ -2,13 +2,19 @@
 ; SPDX-License-Identifier: BSD-2-Clause
 ; Script, one command a line: Gtext to COM1, Ltext to COM2, C the first module's bytes to COM1,
 ; M all module strings to COM1, A the command line to COM1, Xc out 0xf4 the byte c, T a triple
-; fault, H halt.
+; fault, R a reset, H halt.
 
 bits 32
 org 0x100000
 COM1 equ 0x3f8
 COM2 equ 0x2f8
 EXIT equ 0xf4
+RESET equ 0xcf9
+LINE_CONTROL equ 3
+DIVISOR_8N1 equ 0x83
+ONLY_8N1 equ 3
+LINE_STATUS equ 5
+THRE equ 1 << 5
 FLAGS equ 0x00010003
 
 header:
@@ -17,6 +23,10 @@ header:
 
 entry:
     mov esp, memory_end
+    mov edx, COM1
+    call port
+    mov edx, COM2
+    call port
     mov ebp, [ebx + 24]             ; mods_addr
     mov eax, [ebx + 20]             ; mods_count
     test eax, eax
@@ -45,6 +55,8 @@ next:
     je exit
     cmp al, 'T'
     je triple_fault
+    cmp al, 'R'
+    je reset
     cmp al, 'H'
     jne next                        ; a newline, or nothing known
 halt:
@@ -61,7 +73,7 @@ text:
     cmp esi, edi
     jae halt
     lodsb
-    out dx, al
+    call send
     cmp al, 10
     jne text
     jmp next
@@ -99,6 +111,12 @@ exit:
     out EXIT, al
     jmp next
 
+reset:
+    mov dx, RESET
+    mov al, 6
+    out dx, al
+    jmp halt
+
 triple_fault:
     lidt [no_idt]
     int3
@@ -116,8 +134,37 @@ put_string:
 put:
     push edx
     mov dx, COM1
-    out dx, al
+    call send
     pop edx
+    ret
+
+; The serial port DX to 8 bits without parity, as fast as it goes.
+port:
+    add edx, LINE_CONTROL
+    mov al, DIVISOR_8N1
+    out dx, al
+    sub edx, LINE_CONTROL
+    mov al, 1
+    out dx, al
+    inc edx
+    mov al, 0
+    out dx, al
+    add edx, LINE_CONTROL - 1
+    mov al, ONLY_8N1
+    out dx, al
+    ret
+
+; AL to the serial port DX, once that has room.
+send:
+    mov ah, al
+    add dx, LINE_STATUS
+.wait:
+    in al, dx
+    test al, THRE
+    jz .wait
+    sub dx, LINE_STATUS
+    mov al, ah
+    out dx, al
     ret
 
 no_idt: times 6 db 0

@@ -31,19 +31,39 @@ def test_vendor_names_in_assembly():
 
 
 def test_bench_reads_a_run():
-    found = bench.of_run("1..2\r\n# bench cpuid 32 501\r\nok 1 x\n# bench wbinvd 64 7\n# exit: 0",
+    found = bench.of_run("svm",
+                         "1..2\r\n# bench cpuid 32 501\r\nok 1 x\n# bench wbinvd 64 7\n# exit: 0",
                          "[ 1 0] memory: hypervisor 2436 KiB (image)\n"
                          "[ 2 0] vm bench: first entry after 12345 ticks\n")
-    assert [(m.name, m.value) for m in found] == [
-        ("cpuid 32", 501), ("wbinvd 64", 7), (bench.FIRST_ENTRY, 12345), (bench.MEMORY, 2436)]
+    assert [(m.name, m.bed, m.value) for m in found] == [
+        ("cpuid 32", "svm", 501), ("wbinvd 64", "svm", 7), (bench.FIRST_ENTRY, "svm", 12345),
+        (bench.MEMORY, "svm", 2436)]
     assert [m.missed() for m in found] == [True, False, False, False]
-    assert not bench.Measurement("cpuid 32", 500).missed()
+
+
+@pytest.mark.parametrize("name, bed, best", [("cpuid 32", "svm", 500), ("cpuid 64", "vmx", 200),
+                                             ("out_unused_port 32", "svm-bochs", 200)])
+def test_bench_goals(name, bed, best):
+    assert not bench.Measurement(name, bed, best).missed()
+    assert bench.Measurement(name, bed, best + 1).missed()
+
+
+def test_bench_pat_without_exits():
+    assert not bench.Measurement("wrmsr_pat 64", "vmx", 1).missed()
+    assert bench.Measurement("wrmsr_pat 64", "vmx", 100).missed()
+    assert not bench.Measurement("wrmsr_pat 64", "svm", 1000).missed()
+
+
+def test_bench_text_is_the_section():
+    text = bench.text_size("k  :\nsection  size  addr\n.text   98305   1844\n.rodata   7  2\n")
+    assert (text.value, text.missed()) == (98305, True)
 
 
 def test_bench_csv(tmp_path):
-    bench.write([bench.Measurement("cpuid 64", 1000)], tmp_path / "csv")
+    found = [bench.Measurement("cpuid 64", "svm", 1000), bench.Measurement("cpuid 64", "vmx", 300)]
+    bench.write(found, tmp_path / "csv")
     assert (tmp_path / "csv").read_text() == (
-        "name,bed,value,goal,kvm,xen\ncpuid 64,svm,1000,1100,2678,2474\n")
+        "name,bed,value,goal,kvm,xen\ncpuid 64,svm,1000,1100,2678,2474\ncpuid 64,vmx,300,200,,\n")
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from nosnoop import columns, paths, rows, suite
+from nosnoop import beds, columns, paths, rows, suite
 from nosnoop.columns import Cell, Column
 from nosnoop.ktap import Ktap
 from nosnoop.status import Refusal
 
 ROOT = Path(__file__).resolve().parents[2]
-BED = Column("svm", ())
-CONTROL = Column("control", (), control=True, extra_time=5)
+BED = Column("svm", "svm")
+CONTROL = Column("control", "svm", control=True, extra_time=5)
 
 
 def test_row_defaults():
@@ -34,6 +34,32 @@ def test_row_with_everything():
     argv = columns.command(BED, row)
     assert "--cmdline" in argv and argv[argv.index("--mem") + 1] == "128M"
     assert argv.count("--set") == 2 and argv[-1].endswith("guests/a.elf")
+
+
+def test_options_of_columns():
+    assert Column("x", "vmx", "uefi").options() == ["--bed", "vmx", "--door", "uefi"]
+    assert CONTROL.options() == ["--bed", "svm", "--control"]
+
+
+def test_every_short_column_has_rows():
+    names = {row.name for row in rows.of_tree(ROOT / "guest-tests")}
+    for column in columns.COLUMNS:
+        assert column.only is None or column.only and column.only <= names, column.name
+
+
+def test_long_runs_all_rows_of_all_columns():
+    row = rows.parse_row("a end=0", "a")
+    short = [column.name for column in columns.chosen(None, False) if column.runs(row)]
+    everything = [column.name for column in columns.chosen(None, True) if column.runs(row)]
+    assert short == ["svm", "vmx", "control"]
+    assert everything == [column.name for column in columns.COLUMNS + columns.LONG_COLUMNS]
+    assert [column.name for column in columns.chosen(["vmx-snb", "host"], False)] == ["vmx-snb"]
+
+
+def test_a_bed_that_does_not_exist_is_skipped(monkeypatch):
+    monkeypatch.setattr(beds, "machine_facts", lambda: (False, [], None))
+    cell = columns.run_cell(Column("kvm", "kvm"), rows.parse_row("a end=0", "a"))
+    assert (cell.verdict, cell.details) == ("SKIP", ["/dev/kvm does not open"])
 
 
 @pytest.mark.parametrize("text", [

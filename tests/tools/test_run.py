@@ -164,7 +164,9 @@ def test_control_timeout(tool):
 USAGE = [
     [], ["--nonsense", "x"], ["no-such-file"], ["--timeout", "0", "/dev/null"],
     ["--mem", "64X", "GUEST"], ["--set", "novalue", "GUEST"], ["--cmdline", "a\nb", "GUEST"],
-    ["--bed", "vmx", "GUEST"], ["--door", "grub", "GUEST"], ["--config", "GUEST", "--mem", "1M"],
+    ["--bed", "vmx", "--door", "mb1", "GUEST"], ["--bed", "vmx", "--gdb", "GUEST"],
+    ["--image", "GUEST"], ["--image", "GUEST", "--door", "uefi", "--mem", "1M"],
+    ["--control", "--door", "grub", "GUEST"], ["--config", "GUEST", "--mem", "1M"],
     ["--config", "GUEST", "GUEST"], ["--control", "--gdb", "GUEST"],
 ]
 
@@ -178,9 +180,11 @@ def test_usage(tool, args):
     assert "Traceback" not in outcome.messages
 
 
-def test_missing_emulator(tool):
-    tool.environment["QEMU"] = "/nowhere/qemu"
-    outcome = tool.play(END)
+@pytest.mark.parametrize("bed, program", [("svm", "QEMU"), ("vmx", "BOCHS"),
+                                          ("svm-bochs", "BOCHS_BIOS"), ("vmx", "GRUB_MKRESCUE")])
+def test_missing_emulator(tool, bed, program):
+    tool.environment[program] = "/nowhere/file"
+    outcome = tool.run("--bed", bed, tool.script(END))
     assert outcome.status == 123
     assert "tools/deps" in outcome.messages
 

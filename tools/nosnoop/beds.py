@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nosnoop import doors, gdb, paths
+from nosnoop.bochs import BochsBed
 from nosnoop.status import Refusal
 
+NOISE = "TCG doesn't support requested feature"
 EXIT_DEVICE = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
 
 
@@ -16,6 +18,12 @@ class QemuBed:
     name: str
     accelerator: str
     cpu: str
+    door = "mb1"
+    exit_device = True
+    environment = {}
+
+    def check(self, options):
+        """QEMU can do all."""
 
     def base(self, payload, options, serial):
         """What all runs share; SERIAL: where COM1 and COM2 write to."""
@@ -31,18 +39,20 @@ class QemuBed:
 
     def hypervisor(self, payload, options, serial, private):
         """The command line of a run; PRIVATE: a directory of its own."""
-        argv = self.base(payload, options, serial) + options.door.arguments(payload, private)
-        if options.gdb or options.door.noisy:
+        argv = self.base(payload, options, serial)
+        argv += arguments(doors.start(payload, options, private), private)
+        if options.gdb or options.door.uefi:
             argv += ["-S", "-gdb", f"unix:{private}/{gdb.SOCKET},server=on,wait=off"]
         return argv + options.emulator
 
     def control(self, payload, options, serial, private):
         """The command line of GUEST on the bare emulator."""
         argv = self.base(payload, options, serial) + EXIT_DEVICE
-        return argv + doors.control(payload, options, private) + options.emulator
+        return argv + arguments(doors.control(payload, options, private), private) + \
+            options.emulator
 
     @staticmethod
-    def control_value(code, complaints):
+    def control_value(code, complaints, _said):
         """
         The guest's value by the emulator's status CODE, None if there is none. The exit device
         gives (value << 1 | 1), so an emulator that failed looks like a 0, but for its COMPLAINTS.
@@ -50,6 +60,37 @@ class QemuBed:
         if code is None or code < 0 or code & 1 == 0 or code == 1 and complaints:
             return None
         return code >> 1
+
+    @staticmethod
+    def stop_at_entry(emulator, private, options, entered, say):
+        """Has ENTERED called when the kernel begins; with --gdb the machine stays there."""
+        kernel = paths.built("nosnoop.elf")
+        address = options.door.entry(kernel)
+        path = f"{private}/{gdb.SOCKET}"
+        try:
+            stub = gdb.Stub(path)
+        except Refusal:
+            emulator.drain()  # the emulator may have said why
+            raise
+
+        def arrived():
+            emulator.selector.unregister(stub.socket)
+            stub.arrived(address)
+            entered()
+            if not options.gdb:
+                stub.resume()
+                return
+            stub.close()
+            say(f"stopped at the kernel's entry {address:#x}; continue with\n"
+                f"gdb {kernel} -ex 'target remote {path}'")
+
+        stub.run_to(address)
+        emulator.watch(stub.socket, arrived)
+
+    @staticmethod
+    def message(line, _emulator, _entered):
+        """Takes a line of standard output or error; returns what the user must see of it."""
+        return None if NOISE in line else line
 
     def refusal(self):
         """Why this machine cannot run the bed, or None."""
@@ -59,11 +100,37 @@ class QemuBed:
         return None if works else reason
 
 
+def arguments(start, private):
+    """What a machine is started from, as QEMU's arguments."""
+    argv = []
+    if start.uefi:
+        flash = "if=pflash,format=raw,unit={},file={}"
+        variables = doors.private_variables(private)
+        argv += ["-drive", flash.format(0, paths.package_file("OVMF_CODE")) + ",readonly=on",
+                 "-drive", flash.format(1, variables)]
+    if start.disk:
+        argv += ["-drive", f"if=virtio,format=raw,file={start.disk}"]
+    if start.cdrom:
+        argv += ["-cdrom", start.cdrom]
+    if start.kernel:
+        argv += ["-kernel", start.kernel, "-append", start.cmdline]
+    if start.modules:
+        argv += ["-initrd", module_list(start.modules)]
+    return argv
+
+
+def module_list(strings):
+    """The argument of -initrd: modules part at single commas."""
+    return ",".join(string.replace(",", ",,") for string in strings)
+
+
 BEDS = {bed.name: bed for bed in (
     QemuBed("svm", "tcg", "EPYC"),
     QemuBed("kvm", "kvm", "host"),
+    BochsBed("vmx", "corei7_skylake_x"),
+    BochsBed("vmx-snb", "corei7_sandy_bridge_2600k"),
+    BochsBed("svm-bochs", "ryzen", shutdown_panics=True),
 )}
-LATER = ("vmx", "svm-bochs", "vmx-snb")
 
 
 def nested_kvm(opens, flags, nested):
@@ -106,8 +173,6 @@ def pick(name, say):
         name, reason = default_bed(*machine_facts())
         if name == "svm":
             say(f"bed svm, not kvm: {reason}")
-    if name in LATER:
-        raise Refusal(f"bed {name} is not there yet; use --bed svm")
     if reason := BEDS[name].refusal():
         raise Refusal(f"bed {name}: {reason}; use --bed svm")
     return BEDS[name]

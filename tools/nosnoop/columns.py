@@ -4,10 +4,10 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nosnoop import paths
+from nosnoop import beds, paths
 from nosnoop.judge import Judge
 from nosnoop.ktap import Ktap
 
@@ -19,9 +19,10 @@ GRACE = 10       # seconds that tools/run has beyond the time-out of its guest
 class Column:
     """How a column runs a row."""
     name: str
-    options: tuple
+    bed: str
+    door: str | None = None        # None: the bed's own
     only: frozenset | None = None  # names of the rows that it runs; None: all
-    extra_time: float = 0          # seconds, for firmware
+    extra_time: float = 0          # seconds, for firmware and a slow emulator
     control: bool = False
 
     def runs(self, row):
@@ -36,13 +37,49 @@ class Column:
         """Wall seconds for the guest."""
         return (row.control_timeout if self.control else row.timeout) + self.extra_time
 
+    def options(self):
+        """The options of tools/run."""
+        door = ["--door", self.door] if self.door else []
+        return ["--bed", self.bed, *door] + ["--control"] * self.control
 
+    def skipped(self, row):
+        """Why there is nothing to run for the row, or None."""
+        return row.control_reason if self.end(row) is None else beds.BEDS[self.bed].refusal()
+
+
+def rows_of(text):
+    """The names in a text."""
+    return frozenset(text.split())
+
+
+# Where not all rows run, those do that the bed's or the door's own part can break.
+SHORT = rows_of("cpuid value.7 memory memory.nowhere msr io shutdown.triple halt")
 COLUMNS = (
-    Column("svm", ("--bed", "svm")),
-    Column("svm-uefi", ("--bed", "svm", "--door", "uefi"), extra_time=10, only=frozenset(
-        ("cpuid", "value.7", "memory", "msr", "shutdown.triple", "halt"))),
-    Column("control", ("--bed", "svm", "--control"), control=True),
+    Column("svm", "svm"),
+    Column("vmx", "vmx", extra_time=5),
+    Column("control", "svm", control=True),
+    Column("svm-bochs", "svm-bochs", extra_time=5, only=SHORT),
+    Column("vmx-snb", "vmx-snb", extra_time=5, only=SHORT),
+    Column("svm-uefi", "svm", "uefi", extra_time=10,
+           only=rows_of("cpuid value.7 memory msr shutdown.triple halt")),
+    Column("vmx-uefi", "vmx", "uefi", extra_time=40, only=rows_of("cpuid")),
+    Column("svm-grub", "svm", "grub", extra_time=5, only=rows_of("memory")),
+    Column("svm-grub-uefi", "svm", "grub-uefi", extra_time=15, only=rows_of("memory")),
+    Column("kvm", "kvm", only=rows_of("cpuid")),
 )
+# What takes longer; no row in these but by --long.
+LONG_COLUMNS = (
+    Column("vmx-control", "vmx", extra_time=5, control=True, only=frozenset()),
+    Column("svm-bochs-uefi", "svm-bochs", "uefi", extra_time=40, only=frozenset()),
+)
+
+
+def chosen(names, long):
+    """The columns to run, of those with these NAMES if there are any; LONG: all rows of all."""
+    columns = COLUMNS + LONG_COLUMNS if long else COLUMNS
+    if names:
+        columns = [column for column in COLUMNS + LONG_COLUMNS if column.name in names]
+    return [replace(column, only=None) for column in columns] if long else list(columns)
 
 
 @dataclass
@@ -67,7 +104,7 @@ def tail(title, text):
 
 def command(column, row):
     """The command line of tools/run for a cell."""
-    argv = [sys.executable, str(paths.ROOT / "tools/run"), *column.options,
+    argv = [sys.executable, str(paths.ROOT / "tools/run"), *column.options(),
             "--timeout", str(column.timeout(row)), "--cmdline", row.cmdline]
     if row.memory:
         argv += ["--mem", row.memory]
@@ -78,8 +115,8 @@ def command(column, row):
 
 def run_cell(column, row):
     """Runs one cell and judges it."""
-    if column.end(row) is None:
-        return Cell("SKIP", details=[row.control_reason])
+    if reason := column.skipped(row):
+        return Cell("SKIP", details=[reason])
     before = time.monotonic()
     try:
         done = subprocess.run(command(column, row), cwd=paths.ROOT, stdin=subprocess.DEVNULL,

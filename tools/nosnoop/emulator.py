@@ -1,5 +1,6 @@
 """Runs one emulator as a child and follows what it writes, as it writes it."""
 # SPDX-License-Identifier: BSD-2-Clause
+import contextlib
 import os
 import selectors
 import subprocess
@@ -58,14 +59,24 @@ class Emulator:
         self.write_ends.append(write_end)
         return f"/dev/fd/{write_end}"
 
-    def start(self, argv, messages):
-        """Starts the child, which dies with its parent; MESSAGES gets its standard error."""
+    def start(self, argv, environment, messages):
+        """
+        Starts the child, which dies with its parent, with more ENVIRONMENT; MESSAGES gets its
+        standard output and error.
+        """
         self.pipe(messages)
         error = self.write_ends[-1]
         self.child = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", *argv], stdin=subprocess.DEVNULL,
-            stdout=error, stderr=error, pass_fds=self.write_ends, start_new_session=True)
+            ["setpriv", "--pdeathsig", "KILL", "--", *argv], stdin=subprocess.PIPE,
+            stdout=error, stderr=error, pass_fds=self.write_ends, start_new_session=True,
+            env={**os.environ, **environment})
         self.close_write_ends()
+
+    def tell(self, text):
+        """Writes to the child's standard input."""
+        with contextlib.suppress(BrokenPipeError):  # where it has ended, its streams say so
+            self.child.stdin.write(text.encode())
+            self.child.stdin.flush()
 
     def follow(self, deadline, finished):
         """
@@ -122,6 +133,7 @@ class Emulator:
             return
         self.child.kill()
         self.child.wait()
+        self.child.stdin.close()
 
     def close_write_ends(self):
         """Leaves the write ends to the child alone, so that its end ends the streams."""

@@ -14,6 +14,7 @@ EVENTS = {
     "panic": re.compile(f"(?:{HEAD}panic: ?|panic: (?=loader: ))(.*)"),
     "end": re.compile(HEAD + r"end: ?(.*)"),
 }
+SAID = re.compile(r"# exit: value (\d+)")  # a test guest's line before it ends
 GUEST_LINE = re.compile(HEAD + r"\[[\w.-]+\] (.*)")
 
 
@@ -25,6 +26,7 @@ class Judge:
         self.stopped = {}  # VM: reason
         self.panic = None
         self.end = None    # the reason in the hypervisor's last line
+        self.said = None   # the value that the guest named on its serial port
         self.ktap = Ktap()
 
     def log_line(self, line):
@@ -38,6 +40,8 @@ class Judge:
 
     def guest_line(self, line):
         """Takes one line of the guest's serial port."""
+        if match := SAID.fullmatch(line):
+            self.said = int(match[1])
         self.ktap.line(line)
 
     def on_exit(self, name, value):

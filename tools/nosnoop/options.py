@@ -44,8 +44,8 @@ def parser():
     make = Parser(prog="tools/run", allow_abbrev=False, epilog="-- emulator arguments",
                   description="Runs a guest under the hypervisor; the exit status is the verdict.")
     add = make.add_argument
-    add("--bed", choices=[*beds.BEDS, *beds.LATER], help="default: kvm where it works, else svm")
-    add("--door", choices=[*doors.DOORS, *doors.LATER], default="mb1")
+    add("--bed", choices=list(beds.BEDS), help="default: kvm where it works, else svm")
+    add("--door", choices=list(doors.DOORS), help="default: mb1, and grub under Bochs")
     add("--mem", type=memory, default=MEMORY, help="the VM's memory (%(default)s)")
     add("--cpus", type=count, default=1, help="the VM's CPUs (%(default)s)")
     add("--cmdline", default="", metavar="STR", help="the guest's command line")
@@ -53,11 +53,12 @@ def parser():
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of [vm]")
     add("--host", action="append", default=[], metavar="KEY=VALUE", help="a key of [host]")
     add("--timeout", type=seconds, metavar="SECONDS", help="wall time (60, none with --gdb)")
-    add("--icount", action="store_true", help="time counts instructions")
+    add("--icount", action="store_true", help="time counts instructions, as always under Bochs")
     add("--control", action="store_true", help="GUEST on the bare emulator, no hypervisor")
     add("--gdb", action="store_true", help="stop at the kernel's entry for gdb")
     add("--log", metavar="FILE", help="the hypervisor's log")
     add("--config", metavar="FILE", help="a nosnoop.cfg instead of GUEST and the VM options")
+    add("--image", metavar="FILE", help="an ISO or a disk as tools/image makes them")
     add("guest", nargs="?", metavar="GUEST", help="a multiboot 1 kernel")
     return make
 
@@ -68,17 +69,21 @@ def parse(argv):
     make = parser()
     options = make.parse_args(argv[:split])
     options.emulator = argv[split + 1:]
-    if (options.guest is None) == (options.config is None):
-        make.error("give either GUEST or --config FILE")
-    if options.config is not None:
-        given = [name for name in VM_OPTIONS if getattr(options, name) != make.get_default(name)]
-        if given or options.control:
-            make.error("--config takes the place of GUEST and the VM options")
-    if options.control and (options.gdb or options.door != make.get_default("door")):
-        make.error("--control has no kernel to stop at and no door")
-    if options.door in doors.LATER:
-        make.error(f"door {options.door} is not there yet; use --door mb1 or uefi")
-    options.door = doors.DOORS[options.door]
+    check(make, options)
     if options.timeout is None:
         options.timeout = 1e9 if options.gdb else 60
     return options
+
+
+def check(make, options):
+    """Refuses options that do not go together."""
+    if [options.guest, options.config, options.image].count(None) != 2:
+        make.error("give one of GUEST, --config FILE and --image FILE")
+    if options.guest is None:
+        given = [name for name in VM_OPTIONS if getattr(options, name) != make.get_default(name)]
+        if given or options.control:
+            make.error("--config and --image take the place of GUEST and the VM options")
+    if options.control and (options.gdb or options.door is not None):
+        make.error("--control has no kernel to stop at and no door")
+    if options.image is not None and options.door in (None, "mb1"):
+        make.error("say by which door the image starts: --door grub, grub-uefi or uefi")

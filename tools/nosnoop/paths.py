@@ -17,6 +17,11 @@ PACKAGE_FILES = {
     "OVMF_CODE": "/usr/share/OVMF/OVMF_CODE_4M.fd",
     "OVMF_VARS": "/usr/share/OVMF/OVMF_VARS_4M.fd",
     "QEMU": "qemu-system-x86_64",
+    "OVMF": "/usr/share/ovmf/OVMF.fd",  # 2 MiB, code and variables: the largest that Bochs takes
+    "BOCHS": "bochs-bin",
+    "BOCHS_BIOS": "/usr/share/bochs/BIOS-bochs-latest",
+    "BOCHS_VGA_BIOS": "/usr/share/vgabios/vgabios.bin",
+    "GRUB_MKRESCUE": "grub-mkrescue",
 }
 
 

@@ -130,6 +130,12 @@ def for_config(path):
     return Payload(text, *machine(memory, cpus, files), files)
 
 
+def for_image(path):
+    """The payload for an image, which has all in it: a machine that one small VM fits into."""
+    readable(path)
+    return Payload("", *machine([memory_bytes(MEMORY)], ["1"], {}))
+
+
 def add_named(files, path):
     """Adds PATH under its own name, which the config uses."""
     if not path.is_file():

@@ -9,12 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from nosnoop import beds, gdb, options, paths, payload, status
+from nosnoop import beds, doors, options, paths, payload, status
 from nosnoop.emulator import KILL_AFTER, Emulator, Lines
 from nosnoop.judge import Judge
 
 PANIC_GRACE = 2.0  # seconds from "panic:" to the log's last line
-NOISE = "TCG doesn't support requested feature"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -56,15 +55,17 @@ class Run:
         self.deadline = time.monotonic() + opts.timeout
         self.output_open = True
         self.log = None
+        self.emulator = None
         # What firmware writes to the log's port before the kernel's entry; None: it is silent.
-        self.firmware = b"" if opts.door.noisy and not opts.control else None
+        self.firmware = b"" if opts.door.uefi and not opts.control else None
 
     def message(self, line):
         """A line of the emulator's own."""
-        if line and NOISE not in line:
-            print(line, file=sys.stderr, flush=True)
-            if ": warning: " not in line:
-                self.complaints.append(line)
+        text = self.bed.message(line, self.emulator, self.entered)
+        if text:
+            print(text, file=sys.stderr, flush=True)
+            if ": warning: " not in text:
+                self.complaints.append(text)
 
     def guest_bytes(self, data):
         """What the guest wrote, unchanged to standard output."""
@@ -91,11 +92,15 @@ class Run:
         """Whether the hypervisor has said its last."""
         return self.judge.end is not None
 
+    def control_ended(self):
+        """Whether a guest on a bed without an exit device has said its value."""
+        return not self.bed.exit_device and self.judge.said is not None
+
     def log_path(self):
         """Where the log goes."""
         if self.options.log:
             return Path(self.options.log)
-        name = Path(self.options.guest or self.options.config).name[:200]
+        name = Path(self.options.guest or self.options.config or self.options.image).name[:200]
         return paths.BUILD / "log" / f"{name}-{self.bed.name}-{os.getpid()}.log"
 
     def log_on_com1(self):
@@ -122,43 +127,23 @@ class Run:
             serial = [emulator.pipe(self.guest_bytes), emulator.pipe(self.log_bytes)]
             if self.log_on_com1():
                 serial.reverse()
+            self.emulator = emulator
             argv = self.bed.hypervisor(load, self.options, serial, private)
-            emulator.start(argv, self.message_lines.feed)
-            if self.options.gdb or self.options.door.noisy:
-                self.stop_at_entry(emulator, f"{private}/{gdb.SOCKET}")
+            emulator.start(argv, self.bed.environment, self.message_lines.feed)
+            if self.options.gdb or self.options.door.uefi:
+                self.bed.stop_at_entry(emulator, private, self.options, self.entered, say)
             in_time = self.follow(emulator, self.ended)
             self.log.write(self.firmware or b"")
         if not in_time and self.judge.panic is None:
             return status.TIMEOUT
         return self.judge.status(say)
 
-    def stop_at_entry(self, emulator, path):
-        """Has entered() called when the kernel begins."""
-        try:
-            stub = gdb.Stub(path)
-        except status.Refusal:
-            emulator.drain()  # the emulator may have said why
-            raise
-        kernel = paths.built("nosnoop.elf")
-        address = self.options.door.entry(kernel)
-
-        def entered():
-            emulator.selector.unregister(stub.socket)
-            stub.arrived(address)
-            emulator.drain()
-            self.end_of_firmware()
-            if not self.options.gdb:
-                stub.resume()
-                return
-            stub.close()
-            say(f"stopped at the kernel's entry {address:#x}; continue with\n"
-                f"gdb {kernel} -ex 'target remote {path}'")
-
-        stub.run_to(address)
-        emulator.watch(stub.socket, entered)
-
-    def end_of_firmware(self):
-        """From here on the serial ports are the kernel's; of what was before the loader's stays."""
+    def entered(self):
+        """
+        The machine stands at the kernel's entry. From here on the serial ports are the kernel's;
+        of what was before only the loader's lines stay.
+        """
+        self.emulator.drain()
         lines = (self.firmware or b"").splitlines(keepends=True)
         self.log.write(b"".join(line for line in lines if line.startswith(b"loader: ")))
         self.firmware = None
@@ -166,22 +151,32 @@ class Run:
     def control(self, load, private):
         """Runs GUEST on the bare emulator; returns the status."""
         with Emulator() as emulator:
+            self.emulator = emulator
             serial = [emulator.pipe(self.guest_bytes)]
             argv = self.bed.control(load, self.options, serial, private)
-            emulator.start(argv, self.message_lines.feed)
-            if not self.follow(emulator, lambda: False):
+            emulator.start(argv, self.bed.environment, self.message_lines.feed)
+            if not self.follow(emulator, self.control_ended):
                 return status.TIMEOUT
-            code = emulator.wait(KILL_AFTER)
-        value = self.bed.control_value(code, self.complaints)
+            code = emulator.wait(KILL_AFTER) if self.bed.exit_device else None
+        value = self.bed.control_value(code, self.complaints, self.judge.said)
         return status.NO_VERDICT if value is None else self.judge.of_value(value, say)
+
+
+def payload_of(opts):
+    """What the machine is started with."""
+    if opts.image:
+        return payload.for_image(opts.image)
+    return payload.for_config(opts.config) if opts.config else payload.for_guest(opts)
 
 
 def run(argv):
     """Parses, runs, and returns the exit status."""
     opts = options.parse(argv)
     bed = beds.pick(opts.bed, say)
+    opts.door = doors.DOORS[opts.door or bed.door]
+    bed.check(opts)
     one_run = Run(opts, bed)
-    load = payload.for_config(opts.config) if opts.config else payload.for_guest(opts)
+    load = payload_of(opts)
     with private_directory() as private:
         code = (one_run.control if opts.control else one_run.hypervisor)(load, private)
     if code in status.MEANING:

@@ -9,7 +9,7 @@ from nosnoop import columns, host_tests, paths, rows
 from nosnoop.status import USAGE, Refusal
 
 NAME_WIDTH = 48
-CELL_WIDTH = 12
+CELL_WIDTH = 13
 HOST = "host"
 
 
@@ -49,13 +49,15 @@ class Report:
 def parse(argv):
     """The options of tools/test."""
     parser = argparse.ArgumentParser(prog="tools/test", description="Runs the tests.")
-    names = [HOST] + [column.name for column in columns.COLUMNS]
+    names = [HOST] + [column.name for column in columns.COLUMNS + columns.LONG_COLUMNS]
     parser.add_argument("--filter", default="", metavar="NAME",
                         help="only tests whose name contains NAME")
     parser.add_argument("--bed", action="append", choices=names,
                         help="only this column; may stand more than once")
+    parser.add_argument("--long", action="store_true", help="all rows in all columns")
     options = parser.parse_args(argv)
-    options.bed = [name for name in names if name in (options.bed or names)]
+    options.columns = [] if options.bed == [HOST] else columns.chosen(options.bed, options.long)
+    options.host = not options.bed or HOST in options.bed
     return options
 
 
@@ -66,16 +68,15 @@ def start(pool, options):
     def submit(collect, *args):
         waiting.append(pool.submit(collect, *args).result)
 
-    if HOST in options.bed:
+    if options.host:
         for program in host_tests.unit_tests():
             if options.filter in program.name:
                 submit(lambda program: {program.name: {HOST: host_tests.run_unit(program)}},
                        program)
-    chosen = [column for column in columns.COLUMNS if column.name in options.bed]
     for row in rows.of_tree(paths.ROOT / "guest-tests"):
         if options.filter in row.name:
-            waiting.append(start_row(pool, row, chosen))
-    if HOST in options.bed:
+            waiting.append(start_row(pool, row, options.columns))
+    if options.host:
         for directory in host_tests.DIRECTORIES:
             submit(lambda directory: {name: {HOST: cell} for name, cell in host_tests.run_pytest(
                 directory, options.filter).items()}, directory)
@@ -101,7 +102,8 @@ def run(argv):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             waiting = start(pool, options)
-            report = Report(options.bed)
+            names = [column.name for column in options.columns]
+            report = Report([HOST] * options.host + names)
             for wait in waiting:
                 for name, cells in wait().items():
                     report.add(name, cells)
