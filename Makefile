@@ -16,6 +16,13 @@ EFI_INCLUDE ?= /usr/include/efi
 EFI_LIB     ?= /usr/lib
 export PYTHON BUILD
 
+# Every target but clean begins by installing what is missing, before a compiler is asked anything.
+ifneq ($(filter-out clean,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell tools/deps 1>&2 && echo done),done)
+$(error tools/deps did not find or install all packages)
+endif
+endif
+
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-align \
 	-Wcast-qual -Wformat=2 -Wmissing-prototypes -Wmissing-declarations -Wstrict-prototypes \
 	-Wold-style-definition -Wpointer-arith -Wredundant-decls -Wundef -Wvla -Wwrite-strings \
@@ -28,11 +35,8 @@ FREE     =  $(COMMON) -ffreestanding -nostdinc -isystem $(shell $(CC) -print-fil
 OPTIMIZE := -Os -fno-optimize-sibling-calls
 KERNEL   = $(FREE) $(OPTIMIZE) -mcmodel=kernel
 
-.PHONY: all deps clean
-all: deps $(BUILD)/nosnoop.elf $(BUILD)/BOOTX64.EFI guests
-
-deps:
-	@tools/deps
+.PHONY: all clean
+all: $(BUILD)/nosnoop.elf $(BUILD)/BOOTX64.EFI guests
 
 # Files that run at every exit are compiled for speed, the rest for size.
 HOT := vmm/access vmm/advance vmm/walk vmm/decode vmm/run vmm/cpuid vmm/msr vmm/io svm/run svm/state \
@@ -61,15 +65,15 @@ FORCE:
 
 $(BUILD)/kernel/vmm/start.o: $(BUILD)/gen/version.h
 
-$(BUILD)/kernel/%.o: %.c Makefile | deps
+$(BUILD)/kernel/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(KERNEL) -I$(BUILD)/gen -c -o $@ $<
 
-$(BUILD)/kernel/%.asm.o: %.asm boot/entry.inc Makefile | deps
+$(BUILD)/kernel/%.asm.o: %.asm boot/entry.inc Makefile
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 -g -w+all -w-number-overflow -o $@ $<
 
-$(BUILD)/kernel/none.asm.o: tools/symbols | deps
+$(BUILD)/kernel/none.asm.o: tools/symbols
 	@mkdir -p $(@D)
 	tools/symbols > $(BUILD)/kernel/none.asm
 	$(NASM) -f elf64 -o $@ $(BUILD)/kernel/none.asm
@@ -94,7 +98,7 @@ HOST_OBJ := $(HOST_SRC:%.c=$(BUILD)/host/%.o) $(BUILD)/host/tests/unit/host.o
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 HOST     := $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 
-$(BUILD)/host/%.o: %.c Makefile | deps
+$(BUILD)/host/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(HOST_CC) $(HOST) -c -o $@ $<
 
@@ -107,7 +111,7 @@ $(BUILD)/unit/test_decode: $(BUILD)/host/tests/fuzz/fuzz_decode.o
 $(BUILD)/unit/test_decode: UNIT_LIBS := -lZydis
 
 .PHONY: unit
-unit: deps $(UNIT)
+unit: $(UNIT)
 .SECONDARY:
 
 # --- what a user runs --------------------------------------------------------------------------
@@ -129,14 +133,14 @@ image: all
 bench: all
 	@tools/bench
 
-lint: deps
+lint:
 	@tools/lint
 
 # Sixty seconds for each fuzzer: FUZZ_SECONDS=N for more.
 FUZZ_SECONDS ?= 60
 FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SRC := $(HOST_SRC) tests/unit/host.c
-$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC) Makefile | deps
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC) Makefile
 	@mkdir -p $(@D)
 	clang -std=c11 -g -O1 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		-o $@ $< $(FUZZ_SRC) -lcmocka -lZydis
