@@ -255,13 +255,13 @@ static void end_shadow(struct vcpu *vcpu)
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~shadow);
 }
 
-/* vmx/entry.asm keeps no register but RBP and RSP: the compiler saves what it needs. */
+/* vmx/entry.asm keeps no register but RDI, RBP and RSP: the compiler saves what it needs. */
 static inline bool enter(uint64_t *gpr)
 {
     bool refused;
     __asm__ volatile("call vmx_enter"
-                     : "+D"(gpr), "=@ccc"(refused)
-                     :
+                     : "=@ccc"(refused)
+                     : "D"(gpr)
                      : "rax", "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13",
                        "r14", "r15", "memory");
     return !refused;
