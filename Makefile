@@ -88,6 +88,8 @@ $(BUILD)/nosnoop.elf: $(BUILD)/kernel/unnamed.elf
 
 -include guest-tests/guests.mk boot/efi/efi.mk
 
+include tests/kernel/kernel.mk
+
 # --- host tests: the same C files, linked into a process -------------------------------------
 # HOST_SRC: every file that also compiles for the host. tests/unit/test_*.c are cmocka programs
 # that link with all of them (and with tests/unit/host.c, which gives them log and assert).

@@ -40,7 +40,7 @@ struct cpu {
     struct vcpu *vcpu;                     /* what runs here, or NULL */
     void *backend;                         /* VMX's or SVM's per-CPU pages */
     uint64_t nmis;                         /* host NMIs seen */
-    uint64_t strays; /* interrupts that the host did not ask for */
+    uint64_t strays;                       /* interrupts that the host did not ask for */
 };
 
 /* A set of CPUs by index. */

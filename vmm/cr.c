@@ -94,6 +94,15 @@ static bool set_cr0(struct vcpu *vcpu, uint64_t value)
     return take(vcpu, &next, ((next.cr0 ^ vcpu->state.cr0) & reload) != 0);
 }
 
+/* Bit 63 asks for no flush, which is always made. */
+static bool set_cr3(struct vcpu *vcpu, uint64_t value)
+{
+    struct guest_state next = vcpu->state;
+    bool long_mode = (next.efer & EFER_LMA) != 0;
+    next.cr3 = value & ~(1ull << 63);
+    return (!long_mode || next.cr3 >> vcpu->mtrr.phys_bits == 0) && take(vcpu, &next, true);
+}
+
 static bool set_cr8(struct vcpu *vcpu, uint64_t value)
 {
     vcpu->cr8 = value & 0xf;
@@ -106,6 +115,8 @@ static bool move_to(struct vcpu *vcpu, unsigned cr, uint64_t value)
     switch (cr) {
     case 0:
         return set_cr0(vcpu, value);
+    case 3:
+        return set_cr3(vcpu, value);
     case 4:
         return set_cr4(vcpu, value);
     default:
@@ -116,8 +127,9 @@ static bool move_to(struct vcpu *vcpu, unsigned cr, uint64_t value)
 
 static uint64_t read_cr(const struct vcpu *vcpu, unsigned cr)
 {
-    assert(cr == 0 || cr == 4 || cr == 8);
-    return cr == 0 ? vcpu->state.cr0 : cr == 4 ? vcpu->state.cr4 : vcpu->cr8;
+    const struct guest_state *state = &vcpu->state;
+    assert(cr == 0 || cr == 3 || cr == 4 || cr == 8); /* no other exists to access */
+    return cr == 0 ? state->cr0 : cr == 3 ? state->cr3 : cr == 4 ? state->cr4 : vcpu->cr8;
 }
 
 /* LMSW sets PE but does not clear it. */

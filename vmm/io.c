@@ -129,7 +129,8 @@ static __attribute__((noinline)) void string_io(struct vcpu *vcpu, const struct 
     if (!vcpu_expect(vcpu, (exit->io.flags & IO_IN) != 0 ? INSN_INS : INSN_OUTS, &insn))
         return;
     uint64_t left = insn.rep ? get_index(*count, insn.addr_size) : 1;
-    for (unsigned i = 0; i < STRING_BATCH && left > 0; i++) {
+    unsigned batch = (vcpu->state.rflags & RFLAGS_TF) != 0 ? 1 : STRING_BATCH;
+    for (unsigned i = 0; i < batch && left > 0; i++) {
         if (!string_element(vcpu, &exit->io, &insn))
             return;
         left--;
@@ -138,8 +139,7 @@ static __attribute__((noinline)) void string_io(struct vcpu *vcpu, const struct 
         if (vcpu->vm->state != VM_RUNNING)
             return;
     }
-    if (left == 0)
-        vcpu_skip(vcpu, vcpu->state.rip + insn.length);
+    vcpu_skip(vcpu, left == 0 ? vcpu->state.rip + insn.length : vcpu->state.rip);
 }
 
 /* Every CPU says where an I/O instruction ends. */

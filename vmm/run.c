@@ -79,6 +79,10 @@ static void exit_exception(struct vcpu *vcpu, const struct vm_exit *exit)
         vcpu_change(vcpu, STATE_CR);
         vcpu->state.dr7 &= ~DR7_GD;
     }
+    if (exit->exception.type == DELIVER_ICEBP) { /* a trap with a length of its own */
+        vcpu->event = exit->exception;
+        return;
+    }
     vcpu_raise(vcpu, (enum vector)exit->exception.vector, exit->exception.error);
 }
 

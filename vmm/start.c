@@ -97,6 +97,10 @@ static void log_memory(void)
     log_line(
         "memory: hypervisor %lu KiB (image at 0x%lx, pool at 0x%lx), %lu KiB free in %u ranges",
         own / KIB, host.image.v, host_address(&host, (void *)POOL_VA).v, ram / KIB, host.map.count);
+    if (boot_info.rsdp == 0)
+        log_line("boot: the firmware gives no ACPI tables: going on with one CPU");
+    if (boot_info.framebuffer.format == 0)
+        log_line("boot: no framebuffer (GOP): the log is all there is to see");
     log_mtrrs();
     log_line("host PAT 0x%lx, host CR3 0x%lx", rdmsr(MSR_PAT), read_cr3());
 }

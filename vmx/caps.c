@@ -40,8 +40,6 @@ static const struct feature features[] = {
     {MUST, VMX_PROC2, PROC2_UNRESTRICTED_GUEST,         "unrestricted guest"},
     {WANT, VMX_PROC2, PROC2_ENABLE_VPID,                "VPID"},
     {WANT, VMX_PROC2, PROC2_ENABLE_RDTSCP,              "RDTSCP"},
-    {WANT, VMX_PROC2, PROC2_ENABLE_INVPCID,             "INVPCID"},
-    {WANT, VMX_PROC2, PROC2_ENABLE_XSAVES_XRSTORS,      "XSAVES"},
     {WANT, VMX_PROC2, PROC2_WBINVD_EXITING,             "WBINVD exiting"},
 
     {MUST, VMX_EXIT,  EXIT_CTL_HOST_ADDRESS_SPACE_SIZE, "host address-space size"},

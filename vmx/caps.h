@@ -71,6 +71,7 @@ void vmx_msrs_read(struct vmx_msrs *msrs, uint64_t (*read)(uint32_t msr), uint32
 static inline uint64_t vmx_allowed1(const struct vmx_msrs *msrs, enum vmx_word word)
 {
     assert(word < VMX_WORDS);
+    // cppcheck-suppress arrayIndexOutOfBoundsCond ; it does not see what the assertion excludes
     return word < VMX_CONTROL_WORDS ? msrs->word[word] >> 32 : msrs->word[word];
 }
 

@@ -266,7 +266,11 @@
     X(SEAMCALL,               76, "SEAMCALL")                       \
     X(TDCALL,                 77, "TDCALL")                         \
     X(RDMSRLIST,              78, "RDMSRLIST")                      \
-    X(WRMSRLIST,              79, "WRMSRLIST")
+    X(WRMSRLIST,              79, "WRMSRLIST")                      \
+    X(URDMSR,                 80, "URDMSR")                         \
+    X(UWRMSR,                 81, "UWRMSR")                         \
+    X(RDMSR_IMMEDIATE,        84, "RDMSR with an immediate")        \
+    X(WRMSR_IMMEDIATE,        85, "WRMSR with an immediate")
 
 enum vmx_exit_reason {
 #define X(name, number, text) VMX_EXIT_##name = (number),

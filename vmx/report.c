@@ -18,10 +18,9 @@ static void report_rule(void *context, const struct vmx_rule *rule)
              vmx_rule_group_names[rule->group]);
 }
 
-void vmx_explain(struct vcpu *vcpu)
+void vmx_explain(struct vcpu *vcpu, uint64_t error)
 {
     const struct vmcs_reader reader = {read_field, NULL};
-    uint64_t error = vmread(VMCS_VM_INSTRUCTION_ERROR);
     if (error != 0)
         log_line("VM-instruction error %lu", error);
     if (vmx_check(&reader, &vmx_of(vcpu)->caps->msrs, report_rule, NULL) == 0)

@@ -40,6 +40,19 @@ static void take_nmi(struct vm_exit *exit)
     exit->kind = EXIT_NONE;
 }
 
+/*
+ * A single step that ends in the shadow of STI or MOV SS: the next entry wants to see it pending,
+ * which the exit has ended (SDM, "Checks on Guest Non-Register State").
+ */
+static void keep_step_pending(const struct vcpu *vcpu)
+{
+    uint64_t shadow = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
+    uint64_t pending = vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS);
+    if ((shadow & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0 &&
+        (vcpu->state.rflags & RFLAGS_TF) != 0)
+        vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, pending | PENDING_DEBUG_BS);
+}
+
 /* An intercepted #DB has not changed DR6 yet: the qualification has what it would get. */
 static void set_debug_status(struct vcpu *vcpu)
 {
@@ -47,6 +60,7 @@ static void set_debug_status(struct vcpu *vcpu)
     uint64_t pending = vmread(VMCS_EXIT_QUALIFICATION) & conditions;
     vcpu_change(vcpu, STATE_CR);
     vcpu->state.dr6 = (vcpu->state.dr6 & ~0xfull) | pending;
+    keep_step_pending(vcpu);
 }
 
 static void decode_exception(struct vcpu *vcpu, struct vm_exit *exit)
@@ -59,7 +73,9 @@ static void decode_exception(struct vcpu *vcpu, struct vm_exit *exit)
     }
     if (event.vector == VECTOR_MC)
         machine_check();
-    if (event.vector == VECTOR_DB)
+    if (event.type == DELIVER_ICEBP)
+        event.length = (uint8_t)vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH);
+    else if (event.vector == VECTOR_DB)
         set_debug_status(vcpu);
     exit->exception = event;
 }
@@ -151,8 +167,8 @@ static const struct exit_row rows[ARRAY_SIZE(names)] = {
     [VMX_EXIT_INVVPID] = {EXIT_UNDEFINED, false},
     [VMX_EXIT_WBINVD] = {EXIT_WBINVD, true},
     [VMX_EXIT_XSETBV] = {EXIT_XSETBV, true},
-    [VMX_EXIT_XSAVES] = {EXIT_UNDEFINED, false},
-    [VMX_EXIT_XRSTORS] = {EXIT_UNDEFINED, false},
+    [VMX_EXIT_ENCLS] = {EXIT_UNDEFINED, false},
+    [VMX_EXIT_ENCLV] = {EXIT_UNDEFINED, false},
 };
 
 /* The length that a software event must be injected with is the one that its delivery had. */
@@ -172,10 +188,14 @@ static __attribute__((noinline)) void decode_other(struct vcpu *vcpu, struct vm_
     bool failed = (code & EXIT_REASON_ENTRY_FAILURE) != 0;
     exit->kind = failed ? EXIT_FAILED : EXIT_UNKNOWN;
     exit->code = code;
+    if (failed) /* nothing was delivered: what stands in the VMCS is of an earlier exit */
+        vcpu->event.valid = false;
+    if (failed && reason == VMX_EXIT_ENTRY_MACHINE_CHECK)
+        machine_check();
     log_line("VM %s %u (%s), qualification 0x%lx", failed ? "entry failed" : "exit", reason, name,
              vmread(VMCS_EXIT_QUALIFICATION));
     if (failed)
-        vmx_explain(vcpu);
+        vmx_explain(vcpu, 0);
 }
 
 /* Kinds that carry more than themselves, but for I/O. */
@@ -213,11 +233,13 @@ static void decode(struct vcpu *vcpu, struct vm_exit *exit)
 /* By the cheapest type that the CPU has (SDM, "Cached Translations and EPT", "INVEPT", "INVVPID"). */
 static void flush(struct vmx_vcpu *vmx)
 {
-    vmx->flush = false;
     bool single = (vmx->caps->ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0;
-    bool done = invept(single ? INVALIDATE_SINGLE : INVALIDATE_ALL,
-                       (struct invalidate_descriptor){vmx->eptp, 0});
+    bool done = true;
+    if (vmx->flush == VMX_FLUSH_ALL)
+        done = invept(single ? INVALIDATE_SINGLE : INVALIDATE_ALL,
+                      (struct invalidate_descriptor){vmx->eptp, 0});
     assert(done);
+    vmx->flush = VMX_FLUSH_NONE;
     if ((vmx->caps->control[VMX_PROC2] & PROC2_ENABLE_VPID) == 0)
         return;
     single = (vmx->caps->ept_vpid & VPID_CAP_SINGLE_CONTEXT) != 0;
@@ -240,7 +262,7 @@ static void set_event(const struct event *event)
 /* What few entries need. */
 static __attribute__((noinline)) void prepare(struct vmx_vcpu *vmx, const struct event *event)
 {
-    if (vmx->flush)
+    if (vmx->flush != VMX_FLUSH_NONE)
         flush(vmx);
     if (event->valid)
         set_event(event);
@@ -273,15 +295,15 @@ void vmx_run(struct vcpu *vcpu)
     struct guest_state *state = &vcpu->state;
     if (vcpu->completed)
         end_shadow(vcpu);
-    if (vmx->flush | vcpu->event.valid)
+    if (vmx->flush != VMX_FLUSH_NONE || vcpu->event.valid)
         prepare(vmx, &vcpu->event);
     vmwrite_always(VMCS_GUEST_RIP, state->rip);
     vmwrite_always(VMCS_GUEST_RSP, state->gpr[RSP]);
     vmwrite_always(VMCS_GUEST_RFLAGS, state->rflags);
     if (!enter(state->gpr)) {
-        vcpu->exit =
-            (struct vm_exit){.kind = EXIT_FAILED, .code = vmread(VMCS_VM_INSTRUCTION_ERROR)};
-        vmx_explain(vcpu);
+        uint64_t error = vmread(VMCS_VM_INSTRUCTION_ERROR);
+        vcpu->exit = (struct vm_exit){.kind = EXIT_FAILED, .code = error};
+        vmx_explain(vcpu, error);
         return;
     }
     vmread_to(VMCS_GUEST_RIP, &state->rip);

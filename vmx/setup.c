@@ -53,9 +53,37 @@ static void set_execution(const struct vcpu *vcpu)
     vmwrite(VMCS_EPT_POINTER, vmx->eptp);
     if ((control[VMX_PROC2] & PROC2_ENABLE_VPID) != 0)
         vmwrite(VMCS_VIRTUAL_PROCESSOR_IDENTIFIER, VMX_GUEST_VPID);
-    if ((control[VMX_PROC2] & PROC2_ENABLE_XSAVES_XRSTORS) != 0)
-        vmwrite(VMCS_XSS_EXITING_BITMAP, UINT64_MAX);
+    if ((control[VMX_PROC2] & PROC2_ENABLE_ENCLS_EXITING) != 0)
+        vmwrite(VMCS_ENCLS_EXITING_BITMAP, UINT64_MAX);
+    if ((control[VMX_PROC2] & PROC2_ENABLE_ENCLV_EXITING) != 0)
+        vmwrite(VMCS_ENCLV_EXITING_BITMAP, UINT64_MAX);
     vmwrite(VMCS_VMCS_LINK_POINTER, UINT64_MAX);
+}
+
+/* A VMCS begins with unknown contents: what is not set elsewhere is 0. (SDM, "Initializing a VMCS") */
+static void clear_the_rest(void)
+{
+    static const enum vmcs_field zeros[] = {
+        VMCS_CR3_TARGET_COUNT,
+        VMCS_VM_EXIT_MSR_STORE_COUNT,
+        VMCS_VM_EXIT_MSR_LOAD_COUNT,
+        VMCS_VM_ENTRY_MSR_LOAD_COUNT,
+        VMCS_PAGE_FAULT_ERROR_CODE_MASK,
+        VMCS_PAGE_FAULT_ERROR_CODE_MATCH,
+        VMCS_VM_ENTRY_INTERRUPTION_INFORMATION,
+        VMCS_GUEST_IA32_DEBUGCTL,
+        VMCS_GUEST_ACTIVITY_STATE,
+        VMCS_GUEST_INTERRUPTIBILITY_STATE,
+        VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
+        VMCS_HOST_FS_SELECTOR,
+        VMCS_HOST_GS_SELECTOR,
+        VMCS_HOST_FS_BASE,
+        VMCS_HOST_IA32_SYSENTER_CS,
+        VMCS_HOST_IA32_SYSENTER_ESP,
+        VMCS_HOST_IA32_SYSENTER_EIP,
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(zeros); i++)
+        vmwrite(zeros[i], 0);
 }
 
 /* What an exit loads: the registers of this CPU as they are now. */
@@ -80,6 +108,7 @@ static void set_host(const struct cpu *cpu)
 
 void vmx_set_controls(struct vcpu *vcpu)
 {
+    clear_the_rest();
     set_bitmaps(vcpu->vm);
     set_execution(vcpu);
     set_host(this_cpu());

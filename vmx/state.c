@@ -57,7 +57,8 @@ static void commit_segment(const struct guest_state *state, enum seg_reg reg)
     vmwrite(f->selector, seg->selector);
     vmwrite(f->base, seg->base);
     vmwrite(f->limit, seg->limit);
-    vmwrite(f->rights, seg->attr == 0 ? RIGHTS_UNUSABLE : seg->attr);
+    uint64_t cpl = reg == SEG_SS ? (uint64_t)state->cpl << 5 : 0; /* SS has it, usable or not */
+    vmwrite(f->rights, seg->attr == 0 ? RIGHTS_UNUSABLE | cpl : seg->attr);
 }
 
 static void commit_segments(const struct guest_state *state)
@@ -119,7 +120,7 @@ static void commit_control(struct vmx_vcpu *vmx, const struct guest_state *state
     vmwrite(VMCS_GUEST_DR7, state->dr7);
     for (unsigned i = 0; i < 4; i++)
         vmwrite((enum vmcs_field)(VMCS_GUEST_PDPTE0 + 2 * i), state->pdpte[i]);
-    vmx->flush = true;
+    vmx->flush = (uint8_t)max_u64(vmx->flush, VMX_FLUSH_LINEAR);
 }
 
 static void fetch_msrs(struct guest_state *state)

@@ -104,7 +104,7 @@ static int vmx_vcpu_create(struct vcpu *vcpu, hpa_t root)
     vmx->caps = &vmx_caps;
     vmx->eptp = eptp_of(root);
     vmx->cr4_host = ~vcpu->vm->cr4_allowed | CR4_MCE;
-    vmx->flush = true;
+    vmx->flush = VMX_FLUSH_ALL;
     vcpu->backend = vmx;
     if (!vmclear(vmx->vmcs) || !vmptrld(vmx->vmcs))
         panic("VMX: the CPU refuses the VMCS at 0x%lx", vmx->vmcs.v);
@@ -117,7 +117,7 @@ static void vmx_invalidate(struct vm *vm, struct cpu_set cpus)
 {
     assert(cpus.bits == 1ull << this_cpu()->index);
     if (vm->vcpu.backend != NULL)
-        vmx_of(&vm->vcpu)->flush = true;
+        vmx_of(&vm->vcpu)->flush = VMX_FLUSH_ALL;
 }
 
 const struct virt_ops vmx_ops = {

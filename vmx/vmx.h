@@ -7,12 +7,15 @@
 #include "vmx/fields.h"
 #include "vmx/insn.h"
 
+/* Linear translations go with a change of the guest's paging, all with a change of its EPT. */
+enum vmx_flush { VMX_FLUSH_NONE, VMX_FLUSH_LINEAR, VMX_FLUSH_ALL };
+
 struct vmx_vcpu {
     hpa_t vmcs;
     const struct vmx_caps *caps;
     uint64_t eptp;
     uint64_t cr4_host; /* CR4 bits that exit when the guest changes them */
-    bool flush;        /* cached translations are to be forgotten at the next entry */
+    uint8_t flush;     /* enum vmx_flush: what the next entry makes the CPU forget */
 };
 
 static inline struct vmx_vcpu *vmx_of(const struct vcpu *vcpu)
@@ -64,8 +67,8 @@ enum { VMX_GUEST_VPID = 1 };
 /* vmx/setup.c: fills the current VMCS but for the guest's state. */
 void vmx_set_controls(struct vcpu *vcpu);
 
-/* vmx/report.c: logs each broken rule of VM entry, and the VM-instruction error if there is one. */
-void vmx_explain(struct vcpu *vcpu);
+/* vmx/report.c: logs each broken rule of VM entry, and the VM-instruction ERROR if it is not 0. */
+void vmx_explain(struct vcpu *vcpu, uint64_t error);
 
 /* virt_ops */
 void vmx_run(struct vcpu *vcpu);

@@ -69,7 +69,7 @@ static const struct vmx_msrs older = {
 
 enum { MAX_CHANGES = 24 };
 
-/* A good VMCS: a recorded one, some fields of it changed. */
+/* A good VMCS: one of vmcs_good.h, some fields of it changed. */
 struct variant {
     const struct vmx_msrs *msrs;
     bool long_mode;
@@ -84,9 +84,10 @@ struct variant {
 static const struct variant g32 = {.msrs = &skylake};
 static const struct variant g64 = {.msrs = &skylake, .long_mode = true};
 static const struct variant e32 = {.msrs = &every};
-static const struct variant sandy = {
-    .msrs = &sandy_bridge,
-    CHANGED({VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS, 0xea}, {VMCS_EPT_POINTER, 0x30001e})};
+static const struct variant sandy = {.msrs = &sandy_bridge,
+                                     CHANGED({VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS, 0xea},
+                                             {VMCS_EPT_POINTER, 0x30001e},
+                                             {VMCS_HOST_CR4, 0x42068})};
 static const struct variant old = {.msrs = &older};
 static const struct variant old_software_interrupt = {
     .msrs = &older,
@@ -126,19 +127,25 @@ static const struct variant ldt = {.msrs = &skylake,
                                    CHANGED({VMCS_GUEST_LDTR_SELECTOR, 0x28},
                                            {VMCS_GUEST_LDTR_LIMIT, 0x67},
                                            {VMCS_GUEST_LDTR_ACCESS_RIGHTS, 0x82})};
+static const struct variant no_ldt = {.msrs = &skylake,
+                                      CHANGED({VMCS_GUEST_LDTR_ACCESS_RIGHTS, 0x10000})};
+static const struct variant task = {
+    .msrs = &skylake, .long_mode = true, CHANGED({VMCS_GUEST_TR_LIMIT, 0x67})};
+static const struct variant high = {
+    .msrs = &skylake, .long_mode = true, CHANGED({VMCS_GUEST_RIP, 0xffffffff80100000})};
 static const struct variant pae = {.msrs = &skylake,
                                    CHANGED({VMCS_GUEST_CR0, 0x80000031}, {VMCS_GUEST_CR4, 0x2020},
                                            {VMCS_GUEST_PDPTE0, 0x5001},
                                            {VMCS_GUEST_PDPTE3, 0x1e6})};
 
 static const struct variant apic = {.msrs = &every,
-                                    CHANGED({VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, 0x962061f2},
+                                    CHANGED({VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, 0xb6386dfa},
                                             {VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS, 0x1010eb},
                                             {VMCS_VIRTUAL_APIC_ADDRESS, 0x304000},
                                             {VMCS_APIC_ACCESS_ADDRESS, 0x305000})};
 static const struct variant posted = {
     .msrs = &every,
-    CHANGED({VMCS_PIN_BASED_CONTROLS, 0xbf}, {VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, 0x962261f2},
+    CHANGED({VMCS_PIN_BASED_CONTROLS, 0xbf}, {VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, 0xb63a6dfa},
             {VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS, 0x1013fa},
             {VMCS_TERTIARY_PROCESSOR_BASED_CONTROLS, 0x10},
             {VMCS_PRIMARY_VM_EXIT_CONTROLS, 0x3fefff},
@@ -147,19 +154,19 @@ static const struct variant posted = {
             {VMCS_PID_POINTER_TABLE_ADDRESS, 0xfffffffff0}, {VMCS_LAST_PID_POINTER_INDEX, 1},
             {VMCS_TPR_THRESHOLD, 0x10})};
 static const struct variant tertiary = {
-    .msrs = &every, CHANGED({VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, 0x960261f2})};
+    .msrs = &every, CHANGED({VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, 0xb61a6dfa})};
 static const struct variant unvirtual_nmis = {.msrs = &skylake,
                                               CHANGED({VMCS_PIN_BASED_CONTROLS, 0x1f})};
 static const struct variant full = {
     .msrs = &every,
-    CHANGED({VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, 0x960261f2},
+    CHANGED({VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, 0xb61a6dfa},
             {VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS, 0x03f670ea},
             {VMCS_TERTIARY_PROCESSOR_BASED_CONTROLS, 0xe}, {VMCS_VM_FUNCTION_CONTROLS, 1},
             {VMCS_PRIMARY_VM_EXIT_CONTROLS, 0x823f6fff}, {VMCS_VM_ENTRY_CONTROLS, 0x4d1ff},
             {VMCS_TSC_MULTIPLIER, 1ull << 48}, {VMCS_HLAT_POINTER, 0x307018})};
 static const struct variant no_ept = {.msrs = &every,
                                       .long_mode = true,
-                                      CHANGED({VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, 0x960261f2},
+                                      CHANGED({VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, 0xb61a6dfa},
                                               {VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS, 0x103068},
                                               {VMCS_PRIMARY_VM_EXIT_CONTROLS, 0x23f6fff},
                                               {VMCS_VM_ENTRY_CONTROLS, 0x4d3ff})};
@@ -315,8 +322,8 @@ struct row {
 static const struct row rows[] = {
     {&g32, VMCS_PIN_BASED_CONTROLS, 0x13f, {"pin-reserved"}},
     {&g32, VMCS_PIN_BASED_CONTROLS, 0x03d, {"pin-reserved"}},
-    {&g32, PROC1, 0x960061f3, {"proc-reserved"}},
-    {&g32, PROC1, 0x960061f0, {"proc-reserved"}},
+    {&g32, PROC1, 0xb6186dfb, {"proc-reserved"}},
+    {&g32, PROC1, 0xb6186df8, {"proc-reserved"}},
     {&g32, PROC2, 0x001090ea, {"proc2-reserved"}},
     {&tertiary, PROC3, 0x20, {"proc3-reserved"}},
     {&g32, VMCS_CR3_TARGET_COUNT, 5, {"cr3-target-count"}},
@@ -338,8 +345,8 @@ static const struct row rows[] = {
     {&apic, VMCS_TPR_THRESHOLD, 0x10, {"tpr-threshold"}},
     {&apic, VMCS_TPR_THRESHOLD, 0x0f, {0}},
     {&g32, VMCS_PIN_BASED_CONTROLS, 0x37, {"virtual-nmis"}},
-    {&unvirtual_nmis, PROC1, 0x964061f2, {"nmi-window"}},
-    {&g32, PROC1, 0x964061f2, {0}},
+    {&unvirtual_nmis, PROC1, 0xb6586dfa, {"nmi-window"}},
+    {&g32, PROC1, 0xb6586dfa, {0}},
     {&e32, PROC2, 0x1010fa, {"x2apic-without-shadow"}},
     {&e32, PROC2, 0x1011ea, {"apic-registers-without-shadow"}},
     {&e32, PROC2, 0x1012ea, {"delivery-without-shadow"}},
@@ -512,9 +519,9 @@ static const struct row rows[] = {
     DATA_ROWS("es", ES),
     DATA_ROWS("fs", FS),
     DATA_ROWS("gs", GS),
-    SYSTEM_ROWS("tr", TR, &g64, 0x8b),
+    SYSTEM_ROWS("tr", TR, &task, 0x8b),
     SYSTEM_ROWS("ldtr", LDTR, &ldt, 0x82),
-    {&g32, VMCS_GUEST_LDTR_BASE, 1ull << 47, {0}},
+    {&no_ldt, VMCS_GUEST_LDTR_BASE, 1ull << 47, {0}},
     {&restricted, VMCS_GUEST_CS_SELECTOR, 0x0b, {"guest-ss-rpl"}},
     {&g32, VMCS_GUEST_CS_SELECTOR, 0x0b, {0}},
     {&g32, VMCS_GUEST_FS_BASE, 1ull << 47, {"guest-fs-base"}},
@@ -554,7 +561,7 @@ static const struct row rows[] = {
     {&g32, VMCS_GUEST_GDTR_LIMIT, 0x10000, {"guest-gdtr-limit"}},
     {&g32, VMCS_GUEST_IDTR_LIMIT, 0x1ffff, {"guest-idtr-limit"}},
     {&g32, VMCS_GUEST_RIP, 1ull << 32, {"guest-rip-32"}},
-    {&g64, VMCS_GUEST_CS_ACCESS_RIGHTS, 0xc09b, {"guest-rip-32"}},
+    {&high, VMCS_GUEST_CS_ACCESS_RIGHTS, 0xc09b, {"guest-rip-32"}},
     {&g64, VMCS_GUEST_RIP, 1ull << 47, {0}},
     {&g64, VMCS_GUEST_RIP, 1ull << 48, {"guest-rip-64"}},
     {&g32, VMCS_GUEST_RFLAGS, 0x400002, {"guest-rflags-reserved"}},
