@@ -12,8 +12,9 @@ RSI_ equ 6 * 8
 RDI_ equ 7 * 8
 
 section .text
-; RDI: registers, RSI: VMCB, RDX: the host's VMCB. Keeps RBP and RSP. With GIF clear, so that not even
-; an NMI sees the host with the guest's GS. IF is set for VMRUN alone: a pending interrupt is to exit.
+; RDI: registers, RSI: VMCB, RDX: the host's VMCB. Keeps RBP and RSP. With GIF clear, so that not
+; even an NMI sees the host with the guest's GS. IF is set for VMRUN alone: a pending interrupt is
+; to exit.
 svm_enter:
     push rbp
     push rdx

@@ -1,4 +1,4 @@
-/* Enters the guest, and decodes what the VMCB says of its exit (APM, "SVM Intercept Exit Codes"). */
+/* Enters the guest, and decodes its exit by the VMCB (APM, "SVM Intercept Exit Codes"). */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/x86.h"
 #include "svm/svm.h"

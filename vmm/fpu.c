@@ -1,4 +1,4 @@
-/* Guest state that lives in the CPU's own registers: nothing of an earlier owner may be left there. */
+/* Guest state in the CPU's own registers: nothing of an earlier owner may be left there. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/fpu.h"
 

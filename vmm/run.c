@@ -70,8 +70,8 @@ static void exit_privileged(struct vcpu *vcpu, const struct vm_exit *exit)
 }
 
 /*
- * Intercepted so that no guest can hold the CPU in its delivery: the guest gets it all the same. The
- * delivery of a #DB would have cleared DR7.GD (SDM, "Debug Exception (#DB)").
+ * Intercepted so that no guest can hold the CPU in its delivery: the guest gets it all the same.
+ * The delivery of a #DB would have cleared DR7.GD (SDM, "Debug Exception (#DB)").
  */
 static void exit_exception(struct vcpu *vcpu, const struct vm_exit *exit)
 {

@@ -32,8 +32,8 @@ RESUME_OF_NON_LAUNCHED    equ 5 ; SDM, "VM Instruction Error Numbers"
 %endmacro
 
 section .text
-; RDI: registers. CF: the CPU refused the entry; an exit clears it. Keeps RDI, RBP and RSP. The first
-; entry of a VMCS must be a launch: VMRESUME says so, and costs nothing ever after.
+; RDI: registers. CF: the CPU refused the entry; an exit clears it. Keeps RDI, RBP and RSP. The
+; first entry of a VMCS must be a launch: VMRESUME says so, and costs nothing ever after.
 vmx_enter:
     push rbp
     push rdi

@@ -132,8 +132,8 @@ struct exit_row {
 };
 
 /*
- * Reasons that have no row are of controls that are off, and must never occur, or of failed entries,
- * which carry more bits than their reason.
+ * Reasons that have no row are of controls that are off, and must never occur, or of failed
+ * entries, which carry more bits than their reason.
  */
 static const struct exit_row rows[ARRAY_SIZE(names)] = {
     [VMX_EXIT_EXCEPTION_OR_NMI] = {EXIT_EXCEPTION, false},
@@ -230,7 +230,7 @@ static void decode(struct vcpu *vcpu, struct vm_exit *exit)
         decode_rest(vcpu, exit);
 }
 
-/* By the cheapest type that the CPU has (SDM, "Cached Translations and EPT", "INVEPT", "INVVPID"). */
+/* By the cheapest type that the CPU has (SDM, "INVEPT", "INVVPID"). */
 static void flush(struct vmx_vcpu *vmx)
 {
     bool single = (vmx->caps->ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0;

@@ -60,7 +60,7 @@ static void set_execution(const struct vcpu *vcpu)
     vmwrite(VMCS_VMCS_LINK_POINTER, UINT64_MAX);
 }
 
-/* A VMCS begins with unknown contents: what is not set elsewhere is 0. (SDM, "Initializing a VMCS") */
+/* A VMCS begins with unknown contents: all else is 0. (SDM, "Initializing a VMCS") */
 static void clear_the_rest(void)
 {
     static const enum vmcs_field zeros[] = {

@@ -8,7 +8,8 @@ import pytest
 from nosnoop import paths
 
 STARTS = [
-    ("nosnoop.iso", "svm", "grub", "multiboot 2"), ("nosnoop.iso", "svm", "grub-uefi", "multiboot 2"),
+    ("nosnoop.iso", "svm", "grub", "multiboot 2"),
+    ("nosnoop.iso", "svm", "grub-uefi", "multiboot 2"),
     ("nosnoop.img", "svm", "uefi", "UEFI"), ("nosnoop.iso", "vmx", "grub", "multiboot 2"),
     ("nosnoop.img", "vmx", "uefi", "UEFI"),
 ]

@@ -53,7 +53,8 @@ class BochsBed:
         panics = [f", cpu{number}=report" for number in range(payload.cpus) if survives]
         lines = [MACHINE.format(
             memory=payload.memory >> 20, cpus=payload.cpus, model=self.model,
-            ips=INSTRUCTIONS_A_SECOND, panics="".join(panics), log=os.path.join(private, "bochs.log"),
+            ips=INSTRUCTIONS_A_SECOND, panics="".join(panics),
+            log=os.path.join(private, "bochs.log"),
             bios=paths.package_file("OVMF" if start.uefi else "BOCHS_BIOS"),
             bios_options="" if start.uefi else ", options=fastboot",
             vga_bios=paths.package_file("BOCHS_VGA_BIOS"), medium=medium(start),

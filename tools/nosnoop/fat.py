@@ -46,7 +46,7 @@ def directories(names):
 
 
 def fill(volume, files, count, start):
-    """Makes a file system of COUNT cylinders from sector START of a disk on; FILES: name to path."""
+    """Makes a file system of COUNT cylinders from sector START on; FILES: name to path."""
     mtools(volume, "mformat", "-h", str(HEADS), "-s", str(SECTORS), "-t", str(count), "-N", "0",
            "-H", str(start), "-v", "NOSNOOP", "::")
     made = directories(files)

@@ -15,8 +15,8 @@ CONFIG = f"[host]\n\n[vm cpuid]\nkernel = {GUEST}\nmemory = 64M\n"
 def parse(argv):
     """The options of tools/image."""
     parser = argparse.ArgumentParser(
-        prog="tools/image", description="Makes nosnoop.img, a disk with a GPT that UEFI starts (for "
-        "a USB stick), and nosnoop.iso, which GRUB starts by BIOS and by UEFI.")
+        prog="tools/image", description="Makes nosnoop.img, a disk with a GPT that UEFI starts "
+        "(for a USB stick), and nosnoop.iso, which GRUB starts by BIOS and by UEFI.")
     parser.add_argument("--config", metavar="FILE",
                         help="a nosnoop.cfg; the files that it names are taken from beside it "
                         f"(default: {GUEST} in a VM of 64M)")
