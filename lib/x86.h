@@ -51,7 +51,6 @@
 #define EFER_LMA   (1ull << 10)
 #define EFER_NXE   (1ull << 11)
 #define EFER_SVME  (1ull << 12)
-#define EFER_LMSLE (1ull << 13)
 #define EFER_FFXSR (1ull << 14)
 
 /* State components that a guest may enable: x87, SSE, AVX, AVX-512. */
@@ -92,7 +91,6 @@ enum vector {
 #define MSR_SYSENTER_ESP    0x00000175u
 #define MSR_SYSENTER_EIP    0x00000176u
 #define MSR_MCG_CAP         0x00000179u
-#define MSR_MISC_ENABLE     0x000001a0u
 #define MSR_MTRR_PHYSBASE0  0x00000200u
 #define MSR_MTRR_PHYSMASK7  0x0000020fu
 #define MSR_MTRR_FIX64K     0x00000250u

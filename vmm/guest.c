@@ -28,18 +28,14 @@ static const struct boot_file *find_file(const struct vm *vm, const struct boot_
     return file;
 }
 
-/* Where N bytes at GPA are; the planner has checked that they are RAM. Parts end at an extent's
- * end. */
+/* Where N bytes at GPA are, to the end of their page; the planner has checked that they are RAM. */
 static hpa_t guest_part(const struct vm *vm, gpa_t at, uint64_t n, uint64_t *part)
 {
-    for (unsigned i = 0; i < vm->extent_count; i++) {
-        const struct extent *e = &vm->extents[i];
-        if (at.v >= e->gpa.v && at.v - e->gpa.v < e->size) {
-            *part = min_u64(n, e->size - (at.v - e->gpa.v));
-            return hpa(e->hpa.v + (at.v - e->gpa.v));
-        }
-    }
-    panic("GPA 0x%lx was planned for a file, but is not RAM of vm %s", at.v, vm->config->name);
+    hpa_t where;
+    if (!extent_byte(vm->extents, vm->extent_count, at, &where))
+        panic("GPA 0x%lx was planned for a file, but is not RAM of vm %s", at.v, vm->config->name);
+    *part = min_u64(n, PAGE_SIZE - at.v % PAGE_SIZE);
+    return where;
 }
 
 enum { COPY_SIZE = 4096 };
