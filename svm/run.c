@@ -31,6 +31,7 @@ static const uint8_t kinds[] = {
     [SVM_EXIT_MWAIT_ARMED] = EXIT_UNDEFINED,
     [SVM_EXIT_RDPRU] = EXIT_UNDEFINED,
     [SVM_EXIT_INVLPGB] = EXIT_UNDEFINED,
+    [SVM_EXIT_INVPCID] = EXIT_UNDEFINED,
     [SVM_EXIT_MCOMMIT] = EXIT_UNDEFINED,
     [SVM_EXIT_TLBSYNC] = EXIT_UNDEFINED,
 };
@@ -89,7 +90,7 @@ static void decode_exception(const struct vmcb *vmcb, struct vm_exit *exit)
         .valid = true,
         .vector = vector,
         .type = DELIVER_EXCEPTION,
-        .has_error = vector == VECTOR_AC,
+        .has_error = vector == VECTOR_AC || vector == VECTOR_GP,
         .error = (uint32_t)vmcb->exitinfo1,
     };
 }

@@ -95,7 +95,10 @@ void svm_set_controls(struct vmcb *vmcb)
 {
     vmcb->intercept_cr_read = 1 << 4;
     vmcb->intercept_cr_write = 1 << 4;
-    vmcb->intercept_exceptions = 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC;
+    /* #GP too: the CPU checks the CPL and operands of some instructions before it intercepts them,
+       but a guest that does not have them gets #UD. */
+    vmcb->intercept_exceptions =
+        1u << VECTOR_DB | 1u << VECTOR_GP | 1u << VECTOR_AC | 1u << VECTOR_MC;
     vmcb->intercept_1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC |
                         INTERCEPT_CPUID | INTERCEPT_RSM | INTERCEPT_INVD | INTERCEPT_HLT |
                         INTERCEPT_INVLPGA | INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_SHUTDOWN;
@@ -103,7 +106,8 @@ void svm_set_controls(struct vmcb *vmcb)
                         INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |
                         INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_MWAIT_ARMED |
                         INTERCEPT_XSETBV | INTERCEPT_RDPRU;
-    vmcb->intercept_3 = INTERCEPT_INVLPGB | INTERCEPT_MCOMMIT | INTERCEPT_TLBSYNC;
+    vmcb->intercept_3 =
+        INTERCEPT_INVLPGB | INTERCEPT_INVPCID | INTERCEPT_MCOMMIT | INTERCEPT_TLBSYNC;
     vmcb->v_intr = V_INTR_MASKING;
     vmcb->np_enable = 1;
     vmcb->clean = 0;

@@ -107,6 +107,7 @@ static_assert(sizeof(struct vmcb) == 4096, "APM, VMCB Layout");
 
 /* intercept_3 */
 #define INTERCEPT_INVLPGB (1u << 0)
+#define INTERCEPT_INVPCID (1u << 2)
 #define INTERCEPT_MCOMMIT (1u << 3)
 #define INTERCEPT_TLBSYNC (1u << 4)
 
@@ -172,6 +173,7 @@ enum svm_exitcode {
     SVM_EXIT_XSETBV = 0x8d,
     SVM_EXIT_RDPRU = 0x8e,
     SVM_EXIT_INVLPGB = 0xa0,
+    SVM_EXIT_INVPCID = 0xa2,
     SVM_EXIT_MCOMMIT = 0xa3,
     SVM_EXIT_TLBSYNC = 0xa4,
     SVM_EXIT_NPF = 0x400,

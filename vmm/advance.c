@@ -64,3 +64,16 @@ uint64_t vcpu_decode_next(struct vcpu *vcpu, enum insn_op op)
     struct insn insn;
     return vcpu_expect(vcpu, op, &insn) ? vcpu->state.rip + insn.length : 0;
 }
+
+void vcpu_pass_on_gp(struct vcpu *vcpu)
+{
+    uint8_t bytes[INSN_MAX_LENGTH];
+    unsigned code_size = vcpu_code_size(vcpu), n = 0;
+    bool fetched = code_size == 8 || vcpu->state.rip <= vcpu->state.seg[SEG_CS].limit;
+    if (fetched) {
+        n = vcpu_fetch_code(vcpu, code_size, bytes);
+        if (n == 0)
+            return;
+    }
+    vcpu_raise(vcpu, insn_is_absent(bytes, n, code_size) ? VECTOR_UD : VECTOR_GP, 0);
+}

@@ -449,3 +449,20 @@ int insn_decode(const uint8_t *bytes, unsigned n, unsigned code_size, struct ins
                          .index = INSN_NO_REG};
     return decode_plain(bytes, n, out) ? 0 : decode_any(bytes, n, code_size, out);
 }
+
+/* MONITOR and MWAIT; VMRUN, VMLOAD to INVLPGA; MONITORX, MWAITX, RDPRU, INVLPGB, TLBSYNC. */
+#define GROUP7_ABSENT (3ull << 8 | 1ull << 24 | 0x3full << 26 | 3ull << 58 | 7ull << 61)
+
+bool insn_is_absent(const uint8_t *bytes, unsigned n, unsigned code_size)
+{
+    struct cursor c = {.bytes = bytes, .n = n, .code_size = (uint8_t)code_size};
+    uint8_t first = next_byte(&c);
+    while (take_prefix(&c, first))
+        first = next_byte(&c);
+    uint8_t second = next_byte(&c), third = next_byte(&c);
+    if (first != 0x0f)
+        return false;
+    if (second == 0x38)
+        return c.prefix_66 && third == 0x82; /* INVPCID */
+    return second == 0x01 && third >= 0xc0 && (GROUP7_ABSENT >> (third - 0xc0) & 1) != 0;
+}

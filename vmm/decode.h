@@ -68,3 +68,10 @@ struct insn {
  * volume 3, "Instruction Encoding".)
  */
 int insn_decode(const uint8_t *bytes, unsigned n, unsigned code_size, struct insn *out);
+
+/*
+ * Whether the instruction at BYTES (N of them, at most 15) is one that no guest has, but for which
+ * a CPU that has it may raise #GP, by the CPL or an operand, before the hypervisor can intercept
+ * it. (APM, "Instruction Intercepts".)
+ */
+bool insn_is_absent(const uint8_t *bytes, unsigned n, unsigned code_size);

@@ -25,6 +25,12 @@ bool vcpu_decode(struct vcpu *vcpu, struct insn *insn);
 /* The same, and the instruction must be OP. */
 bool vcpu_expect(struct vcpu *vcpu, enum insn_op op, struct insn *insn);
 
+/*
+ * Queues the intercepted #GP(0) of the instruction at RIP, or the #UD that it is for a guest: see
+ * insn_is_absent().
+ */
+void vcpu_pass_on_gp(struct vcpu *vcpu);
+
 /* CR4 bits that a guest may set: those whose feature the CPU has and CPUID shows. */
 uint64_t cr4_allowed(void);
 

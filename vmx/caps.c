@@ -10,7 +10,8 @@
 #define FEATURE_CONTROL_LOCK        (1ull << 0)
 #define FEATURE_CONTROL_OUTSIDE_SMX (1ull << 2)
 
-enum need { MUST, WANT };
+/* TAKE: where the CPU has what it hides from the guest it is there too, and elsewhere not missed. */
+enum need { MUST, WANT, TAKE };
 
 struct feature {
     enum need need;
@@ -41,6 +42,8 @@ static const struct feature features[] = {
     {WANT, VMX_PROC2, PROC2_ENABLE_VPID,                "VPID"},
     {WANT, VMX_PROC2, PROC2_ENABLE_RDTSCP,              "RDTSCP"},
     {WANT, VMX_PROC2, PROC2_WBINVD_EXITING,             "WBINVD exiting"},
+    {TAKE, VMX_PROC2, PROC2_ENABLE_ENCLS_EXITING,       "ENCLS exiting"},
+    {TAKE, VMX_PROC2, PROC2_ENABLE_ENCLV_EXITING,       "ENCLV exiting"},
 
     {MUST, VMX_EXIT,  EXIT_CTL_HOST_ADDRESS_SPACE_SIZE, "host address-space size"},
     {MUST, VMX_EXIT,  EXIT_CTL_SAVE_DEBUG_CONTROLS,     "save debug controls"},
@@ -142,7 +145,7 @@ static uint32_t bits_of(enum need need, enum vmx_word word)
 static uint32_t control_word(const struct vmx_msrs *msrs, enum vmx_word word)
 {
     uint32_t must = bits_of(MUST, word) | (uint32_t)vmx_required1(msrs, word);
-    uint32_t want = bits_of(WANT, word);
+    uint32_t want = bits_of(WANT, word) | bits_of(TAKE, word);
     return must | (want & (uint32_t)vmx_allowed1(msrs, word));
 }
 
@@ -171,10 +174,10 @@ static unsigned find_missing(struct vmx_caps *caps)
         const struct feature *f = &features[i];
         if (allows(&caps->msrs, f->word, f->bit))
             continue;
-        if (f->need == WANT) {
+        if (f->need == WANT)
             add_missing(caps, f->name);
+        if (f->need != MUST)
             continue;
-        }
         lacks++;
         log_line("vmx: the CPU lacks %s (%s bit %d): needs Westmere or later", f->name,
                  word_names[f->word], __builtin_ctzll(f->bit));

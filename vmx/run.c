@@ -169,6 +169,10 @@ static const struct exit_row rows[ARRAY_SIZE(names)] = {
     [VMX_EXIT_XSETBV] = {EXIT_XSETBV, true},
     [VMX_EXIT_ENCLS] = {EXIT_UNDEFINED, false},
     [VMX_EXIT_ENCLV] = {EXIT_UNDEFINED, false},
+    [VMX_EXIT_SEAMCALL] = {EXIT_UNDEFINED, false},
+    [VMX_EXIT_TDCALL] = {EXIT_UNDEFINED, false},
+    [VMX_EXIT_RDMSR_IMMEDIATE] = {EXIT_UNDEFINED, false},
+    [VMX_EXIT_WRMSR_IMMEDIATE] = {EXIT_UNDEFINED, false},
 };
 
 /* The length that a software event must be injected with is the one that its delivery had. */

@@ -479,12 +479,32 @@ static void test_random(void **unused)
         assert_true(taken[op] > 0);
 }
 
+/* All of 0F 01 C0 to FF that a guest does not have, and INVPCID; with prefixes; cut short. */
+static void test_absent(void **unused)
+{
+    static const char *const group7 = "\xc8\xc9\xd8\xda\xdb\xdc\xdd\xde\xdf\xfa\xfb\xfd\xfe\xff";
+    (void)unused;
+    for (unsigned modrm = 0; modrm < 256; modrm++) {
+        uint8_t bytes[] = {0xf3, 0x0f, 0x01, (uint8_t)modrm};
+        bool want = modrm != 0 && strchr(group7, (char)modrm) != NULL;
+        assert_int_equal(insn_is_absent(bytes + 1, 3, 8), want);
+        assert_int_equal(insn_is_absent(bytes, 4, 4), want);
+        assert_false(insn_is_absent(bytes, 3, 8));
+    }
+    assert_true(insn_is_absent((const uint8_t *)"\x66\x0f\x38\x82\x03", 5, 8));
+    assert_true(insn_is_absent((const uint8_t *)"\x66\x48\x0f\x01\xd8", 5, 8));
+    assert_false(insn_is_absent((const uint8_t *)"\x48\x0f\x01\xd8", 4, 4)); /* DEC EAX */
+    assert_false(insn_is_absent((const uint8_t *)"\x0f\x38\x82\x03", 4, 8));
+    assert_false(insn_is_absent((const uint8_t *)"\x66\x0f\x38\x80\x03", 5, 8));
+    assert_false(insn_is_absent((const uint8_t *)"\x0e\x01\xd8", 3, 4));
+    assert_false(insn_is_absent((const uint8_t *)"", 0, 8));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_literals),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_absent),  cmocka_unit_test(test_literals),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
