@@ -113,7 +113,7 @@ void svm_set_controls(struct vmcb *vmcb)
     vmcb->clean = 0;
 }
 
-static int svm_vcpu_create(struct vcpu *vcpu, hpa_t root)
+static int svm_vcpu_create(struct vcpu *vcpu)
 {
     struct host *host = vcpu->vm->host;
     struct vmcb *vmcb = frames_alloc(&host->frames, 1);
@@ -125,14 +125,21 @@ static int svm_vcpu_create(struct vcpu *vcpu, hpa_t root)
         .vmcb_hpa = host_address(host, vmcb).v,
         .host_vmcb_hpa = host_address(host, vcpu->cpu->backend).v,
     };
+    vcpu->backend = svm;
+    return 0;
+}
+
+static void svm_vcpu_reset(struct vcpu *vcpu, hpa_t root)
+{
+    const struct host *host = vcpu->vm->host;
+    struct vmcb *vmcb = svm_of(vcpu)->vmcb;
+    memset(vmcb, 0, sizeof(*vmcb));
     svm_set_controls(vmcb);
     vmcb->iopm_base = host_address(host, iopm).v;
     vmcb->msrpm_base = host_address(host, msrpm).v;
     vmcb->asid = 1;
     vmcb->tlb_control = TLB_FLUSH_ALL;
     vmcb->n_cr3 = root.v;
-    vcpu->backend = svm;
-    return 0;
 }
 
 /* Its one vCPU flushes at its next entry; it is not running, as this CPU is executing this. */
@@ -148,6 +155,7 @@ const struct virt_ops svm_ops = {
     .cpu_start = svm_cpu_start,
     .cpu_stop = svm_cpu_stop,
     .vcpu_create = svm_vcpu_create,
+    .vcpu_reset = svm_vcpu_reset,
     .run = svm_run,
     .fetch = svm_fetch,
     .commit = svm_commit,

@@ -35,7 +35,6 @@ static const struct limit vm_limits[] = {
     {VM(reset),        KNOB_RESET_DEFAULT,   "reset",                     "remove the line"},
     {VM(region_count), 0,                    "region",                    "remove the line"},
     {VM(device_count), 0,                    "device",                    "remove the line"},
-    {VM(on_reset),     ON_RESET_STOP,        "on_reset = restart",        "write on_reset = stop"},
 };
 /* clang-format on */
 

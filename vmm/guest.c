@@ -100,12 +100,15 @@ int guest_load(struct vm *vm, const struct boot_info *info)
     const struct boot_file *kernel = find_file(vm, info, vm->config->kernel);
     struct image_plan plan;
     gpa_t at;
+    vm->boot = info;
     if (kernel == NULL)
         return -ENOENT;
     struct image_file file = {kernel->name, kernel->size, read_file, (void *)(uintptr_t)kernel};
     int error = image_plan(&file, vm->ram, vm->ram_count, &plan);
     if (error != 0)
         return error;
+    if (vm->restarts == 0)
+        put(vm, gpa(SCREEN_START), NULL, NULL, SCREEN_SIZE);
     load_segments(vm, &plan, kernel);
     error = load_modules_and_info(vm, info, &plan, &at);
     if (error != 0)
@@ -114,7 +117,8 @@ int guest_load(struct vm *vm, const struct boot_info *info)
     vm->vcpu.state.rip = plan.entry;
     vm->vcpu.state.gpr[RAX] = MULTIBOOT_MAGIC;
     vm->vcpu.state.gpr[RBX] = at.v;
-    log_line("vm %s: %s enters at 0x%x, information at 0x%lx", vm->config->name, kernel->name,
-             plan.entry, at.v);
+    if (vm->restarts == 0)
+        log_line("vm %s: %s enters at 0x%x, information at 0x%lx", vm->config->name, kernel->name,
+                 plan.entry, at.v);
     return 0;
 }

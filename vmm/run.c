@@ -3,6 +3,7 @@
 #include "lib/assert.h"
 #include "lib/x86.h"
 #include "vmm/exits.h"
+#include "vmm/fpu.h"
 #include "vmm/log.h"
 
 static const char *const kind_names[EXIT_KINDS] = {
@@ -142,14 +143,12 @@ static void log_exits(const struct vcpu *vcpu)
              vm->config->name, vm->hole_reads, vm->hole_writes, vm->port_reads, vm->port_writes);
 }
 
-void vcpu_run(struct vcpu *vcpu)
+/* Until the VM ends or is to be reset. */
+static void run_until_end_or_reset(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     struct vm_exit *exit = &vcpu->exit;
     void (*const run)(struct vcpu *) = vm->ops->run;
-    assert(vcpu->cpu == this_cpu());
-    vcpu->cpu->vcpu = vcpu;
-    log_line("vm %s: first entry after %lu ticks", vm->config->name, log_ticks());
     while (vm->state == VM_RUNNING) {
         if (vcpu->changed != 0)
             vm->ops->commit(vcpu, vcpu->changed);
@@ -160,6 +159,19 @@ void vcpu_run(struct vcpu *vcpu)
         vcpu->exits[exit->kind]++;
         handlers[exit->kind](vcpu, exit);
     }
+}
+
+void vcpu_run(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    assert(vcpu->cpu == this_cpu());
+    vcpu->cpu->vcpu = vcpu;
+    log_line("vm %s: first entry after %lu ticks", vm->config->name, log_ticks());
+    do {
+        fpu_reset();
+        run_until_end_or_reset(vcpu);
+    } while (vm_restart(vm));
     vcpu->cpu->vcpu = NULL;
     log_exits(vcpu);
+    vm_show_screen(vm);
 }

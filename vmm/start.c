@@ -9,7 +9,6 @@
 #include "lib/string.h"
 #include "lib/x86.h"
 #include "mm/memtype.h"
-#include "vmm/fpu.h"
 #include "vmm/guest.h"
 #include "vmm/host.h"
 #include "vmm/layout.h"
@@ -168,7 +167,6 @@ static void start_on_own_tables(void)
     choose_log();
     if (make_guest() != 0)
         end_halt("config");
-    fpu_reset();
     vcpu_run(&vm.vcpu);
     end_machine();
 }

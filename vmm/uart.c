@@ -115,3 +115,9 @@ void uart_flush(struct uart *uart)
     if (uart->machine != 0)
         serial_drain(uart->machine);
 }
+
+void uart_reset(struct uart *uart)
+{
+    uart_flush(uart);
+    *uart = (struct uart){.base = uart->base, .machine = uart->machine, .name = uart->name};
+}

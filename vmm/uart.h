@@ -27,5 +27,8 @@ void uart_init(struct uart *uart, enum config_port where, const char *name);
 uint8_t uart_read(struct uart *uart, unsigned reg);
 void uart_write(struct uart *uart, unsigned reg, uint8_t value);
 
+/* Its registers as after power-on; what the guest sent before has left the machine. */
+void uart_reset(struct uart *uart);
+
 /* Sends what is left of an unfinished line, and waits until all has left the machine. */
 void uart_flush(struct uart *uart);

@@ -168,8 +168,13 @@ struct virt_ops {
     /* Turns it off on the running CPU. */
     void (*cpu_stop)(struct cpu *cpu);
 
-    /* Makes the backend's part of VCPU; its second-level root is ROOT. 0 or -ENOMEM. */
-    int (*vcpu_create)(struct vcpu *vcpu, hpa_t root);
+    /* Takes the memory of the backend's part of VCPU. 0 or -ENOMEM. */
+    int (*vcpu_create)(struct vcpu *vcpu);
+    /*
+     * Puts the backend's part of VCPU, but for what commit() moves, in its state before any entry:
+     * no event, no shadow, nothing pending, nothing cached. Its second-level root is ROOT.
+     */
+    void (*vcpu_reset)(struct vcpu *vcpu, hpa_t root);
 
     /*
      * Enters the guest with committed state and VCPU->event; returns at the next exit, with

@@ -4,13 +4,15 @@
 
 #include "drivers/serial.h"
 #include "lib/format.h"
+#include "lib/string.h"
 #include "lib/x86.h"
 #include "mm/memtype.h"
 #include "vmm/exits.h"
+#include "vmm/guest.h"
 #include "vmm/host.h"
 #include "vmm/log.h"
 
-enum { EXIT_VALUE_MAX = 99 };
+enum { EXIT_VALUE_MAX = 99, LOGGED_RESTARTS = 10 };
 
 static bool table_alloc(struct pt *pt, hpa_t *page)
 {
@@ -94,14 +96,13 @@ static void reset_vcpu(struct vcpu *vcpu)
     const struct seg code = {0x08, SEG_P | SEG_S | SEG_D | SEG_G | 0xb, UINT32_MAX, 0};
     const struct seg data = {0x10, SEG_P | SEG_S | SEG_D | SEG_G | 0x3, UINT32_MAX, 0};
     struct guest_state *state = &vcpu->state;
-    *state = (struct guest_state){
-        .rflags = RFLAGS_FIXED,
-        .cr0 = CR0_PE | CR0_ET,
-        .dr6 = DR6_RESET,
-        .dr7 = DR7_RESET,
-        .pat = PAT_RESET,
-        .tsc_offset = -rdtsc(),
-    };
+    memset(vcpu, 0, offsetof(struct vcpu, vm));
+    state->rflags = RFLAGS_FIXED;
+    state->cr0 = CR0_PE | CR0_ET;
+    state->dr6 = DR6_RESET;
+    state->dr7 = DR7_RESET;
+    state->pat = PAT_RESET;
+    state->tsc_offset = -rdtsc();
     for (unsigned i = 0; i < SEG_LDTR; i++)
         state->seg[i] = i == SEG_CS ? code : data;
     state->seg[SEG_LDTR] = (struct seg){0, SEG_P | 0x2, 0xffff, 0};
@@ -109,6 +110,16 @@ static void reset_vcpu(struct vcpu *vcpu)
     state->gdtr = state->idtr = (struct table_reg){0, 0xffff};
     mtrr_reset_firmware(&vcpu->mtrr, cpu_phys_bits());
     vcpu->fetched = vcpu->changed = STATE_CR | STATE_CODE | STATE_SEG | STATE_MSR;
+    vcpu->vm->ops->vcpu_reset(vcpu, vcpu->vm->view.root);
+}
+
+/* A port that the log has: on a machine with one port, lines of both go there. */
+static enum config_port serial_of(const struct vm_config *config)
+{
+    enum config_port port = config->serial;
+    bool shared =
+        (port == PORT_COM1 && log_port() == COM1) || (port == PORT_COM2 && log_port() == COM2);
+    return shared ? PORT_LOG : port;
 }
 
 int vm_create(struct vm *vm, const struct vm_config *config, struct host *host, struct cpu *cpu)
@@ -122,20 +133,19 @@ int vm_create(struct vm *vm, const struct vm_config *config, struct host *host, 
         error = map_memory(vm);
     if (error != 0)
         return error;
-    enum config_port serial = config->serial;
-    if (serial == PORT_COM1 && log_port() == COM1)
-        serial = PORT_LOG;
-    uart_init(&vm->uart, serial, config->name);
+    uart_init(&vm->uart, serial_of(config), config->name);
     vm->vcpu.vm = vm;
+    vm->vcpu.cpu = cpu;
+    error = vm->ops->vcpu_create(&vm->vcpu);
+    if (error != 0) {
+        log_line("vm %s: no memory for its vCPU", config->name);
+        return error;
+    }
     reset_vcpu(&vm->vcpu);
     cpuid_init(vm);
-    vm->vcpu.cpu = cpu;
-    error = vm->ops->vcpu_create(&vm->vcpu, vm->view.root);
-    if (error != 0)
-        log_line("vm %s: no memory for its vCPU", config->name);
     log_line("vm %s: %u table pages, format %s", config->name, vm->view.pages,
              vm->view.format->name);
-    return error;
+    return 0;
 }
 
 void vm_exit_value(struct vm *vm, unsigned value)
@@ -183,6 +193,25 @@ void vm_stop(struct vm *vm, const char *fmt, ...)
 
 void vm_reset(struct vm *vm, const char *why)
 {
-    log_line("vm %s: reset by %s", vm->config->name, why);
-    vm_stop(vm, "reset");
+    if (vm->config->on_reset == ON_RESET_STOP) {
+        log_line("vm %s: reset by %s", vm->config->name, why);
+        vm_stop(vm, "reset");
+    } else if (vm->state == VM_RUNNING) {
+        uint64_t n = ++vm->restarts;
+        if (n <= LOGGED_RESTARTS || (n & (n - 1)) == 0) /* one without end must not flood the log */
+            log_line("vm %s: reset by %s: restart %lu", vm->config->name, why, n);
+        vm->state = VM_RESETTING;
+    }
+}
+
+bool vm_restart(struct vm *vm)
+{
+    if (vm->state != VM_RESETTING)
+        return false;
+    vm->state = VM_RUNNING;
+    uart_reset(&vm->uart);
+    reset_vcpu(&vm->vcpu);
+    if (guest_load(vm, vm->boot) != 0)
+        vm_stop(vm, "its files cannot be loaded again");
+    return vm->state == VM_RUNNING;
 }

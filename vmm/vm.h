@@ -15,25 +15,31 @@ enum { VM_MAX_EXTENTS = 32, VM_MAX_RAM = 2, VM_LOGGED_MSRS = 32 };
 #define GUEST_HOLE_START 0xc0000000ull
 #define GUEST_HOLE_END   0x100000000ull
 
+/* The text screen: plain memory, a character and an attribute for each cell. */
+enum { SCREEN_START = 0xb8000, SCREEN_ROWS = 25, SCREEN_COLUMNS = 80 };
+enum { SCREEN_SIZE = 2 * SCREEN_ROWS * SCREEN_COLUMNS };
+
+struct boot_info;
 struct host;
 
 /* Leaves 0 to VM_CPUID_BASIC and 80000000h to 80000000h + VM_CPUID_EXTENDED. */
 enum { VM_CPUID_BASIC = 0x0d, VM_CPUID_EXTENDED = 8 };
 
-enum vm_state { VM_RUNNING, VM_EXITED, VM_STOPPED };
+enum vm_state { VM_RUNNING, VM_RESETTING, VM_EXITED, VM_STOPPED };
 
 struct vcpu {
     struct guest_state state;
-    uint32_t fetched; /* groups of STATE that are valid */
-    uint32_t changed; /* groups that must be committed before the next entry */
-    struct vm *vm;
-    struct cpu *cpu;
-    void *backend;
+    uint32_t fetched;    /* groups of STATE that are valid */
+    uint32_t changed;    /* groups that must be committed before the next entry */
     struct vm_exit exit; /* the last one */
     struct event event; /* to be injected by the next entry, which also repeats a broken delivery */
     bool completed; /* the instruction at the last exit is done: the next entry ends its shadow */
     struct mtrr_state mtrr;
     uint64_t cr8; /* where its accesses exit */
+    /* A reset clears what stands above, and leaves the rest alone. */
+    struct vm *vm;
+    struct cpu *cpu;
+    void *backend;
     uint64_t exits[EXIT_KINDS];
 };
 
@@ -42,6 +48,7 @@ struct vm {
     const struct virt_ops *ops;
     const struct virt_caps *caps;
     struct host *host;
+    const struct boot_info *boot; /* where its files are */
     struct range ram[VM_MAX_RAM]; /* guest-physical, rising */
     unsigned ram_count;
     struct extent extents[VM_MAX_EXTENTS];
@@ -54,7 +61,8 @@ struct vm {
     struct vcpu vcpu;
     struct uart uart;
     enum vm_state state;
-    unsigned value;                      /* VM_EXITED: what the guest wrote to the exit port */
+    unsigned value; /* VM_EXITED: what the guest wrote to the exit port */
+    uint64_t restarts;
     uint64_t hole_reads, hole_writes;    /* accesses to nothing in the hole */
     uint64_t port_reads, port_writes;    /* accesses to unassigned ports */
     uint32_t logged_msr[VM_LOGGED_MSRS]; /* unknown MSRs that the log has named already */
@@ -94,6 +102,15 @@ __attribute__((format(printf, 2, 3))) void vm_stop(struct vm *vm, const char *fm
 
 /* The guest asked for a reset, or ended in a triple fault: does what the config says. */
 void vm_reset(struct vm *vm, const char *why);
+
+/*
+ * Carries out the reset that a VM asked for: as at its start, but RAM that nothing is loaded to
+ * keeps its contents. False: it asked for none, or has been stopped.
+ */
+bool vm_restart(struct vm *vm);
+
+/* Logs the lines of the text screen that its guest has written to. */
+void vm_show_screen(const struct vm *vm);
 
 /* Runs the vCPU on the CPU that it is pinned to, until its VM ends. */
 void vcpu_run(struct vcpu *vcpu);

@@ -95,21 +95,26 @@ static uint64_t eptp_of(hpa_t root)
     return root.v | flags | (4 - 1) << 3 | MT_WB;
 }
 
-static int vmx_vcpu_create(struct vcpu *vcpu, hpa_t root)
+static int vmx_vcpu_create(struct vcpu *vcpu)
 {
     struct host *host = vcpu->vm->host;
     struct vmx_vcpu *vmx = frames_alloc(&host->frames, 1);
     if (vmx == NULL || !make_region(host, &vmx->vmcs))
         return -ENOMEM;
     vmx->caps = &vmx_caps;
-    vmx->eptp = eptp_of(root);
     vmx->cr4_host = ~vcpu->vm->cr4_allowed | CR4_MCE;
-    vmx->flush = VMX_FLUSH_ALL;
     vcpu->backend = vmx;
     if (!vmclear(vmx->vmcs) || !vmptrld(vmx->vmcs))
         panic("VMX: the CPU refuses the VMCS at 0x%lx", vmx->vmcs.v);
-    vmx_set_controls(vcpu);
     return 0;
+}
+
+static void vmx_vcpu_reset(struct vcpu *vcpu, hpa_t root)
+{
+    struct vmx_vcpu *vmx = vmx_of(vcpu);
+    vmx->eptp = eptp_of(root);
+    vmx->flush = VMX_FLUSH_ALL;
+    vmx_set_controls(vcpu);
 }
 
 /* Its one vCPU flushes at its next entry; it is not running, as this CPU is executing this. */
@@ -125,6 +130,7 @@ const struct virt_ops vmx_ops = {
     .cpu_start = vmx_cpu_start,
     .cpu_stop = vmx_cpu_stop,
     .vcpu_create = vmx_vcpu_create,
+    .vcpu_reset = vmx_vcpu_reset,
     .run = vmx_run,
     .fetch = vmx_fetch,
     .commit = vmx_commit,

@@ -593,7 +593,7 @@ static void what_is_supported(void **state)
     supported(GUEST);
     supported("[host]\nlog=none\ncpus=4\niommu=off\non_end=reset\n" GUEST
               "cmdline=x\nmodule=m\nmemory=3G\ncpus=1\npin=0\nserial=com2\ncontrol=yes\n"
-              "on_reset=stop\nunmapped=stop\n");
+              "on_reset=restart\nunmapped=stop\n");
     supported("[host]\nlog=0x3e8\ncpus=all\niommu=on\non_end=halt\n" GUEST "serial=log\n");
 }
 
@@ -612,9 +612,6 @@ static void what_is_not(void **state)
     unsupported(
         GUEST "pin = 1\n",
         "nosnoop.cfg:1: a: pin to another CPU than 0 is not supported yet; write pin = 0\n");
-    unsupported(GUEST "on_reset = restart\n",
-                "nosnoop.cfg:1: a: on_reset = restart is not supported "
-                "yet; write on_reset = stop\n");
     unsupported(GUEST "[vm b]\nkernel = k\nserial = none\n",
                 "nosnoop.cfg:3: b: a second VM is not supported yet; leave one [vm] section\n");
     unsupported(GUEST "policy = exact\nmtrr = guest\npat = guest\ncd = view\nmmio = clamp\n"

@@ -1,0 +1,50 @@
+"""on_reset = restart: what is loaded again, and a log that a guest's resets cannot flood."""
+# SPDX-License-Identifier: BSD-2-Clause
+import re
+
+import pytest
+
+TIMEOUT, STOPPED = 124, 126
+EACH = list(range(1, 11))  # restarts that the log names each; then the powers of two
+
+
+def restarts(outcome):
+    """The restarts that the log names, with what asked for them."""
+    return re.findall(r"^\[ *\d+ 0\] vm restart: reset by (.*): restart (\d+)$",
+                      outcome.log_text, re.M)
+
+
+def run(system, bed, cmdline, *args):
+    """A run of the guest restart."""
+    return system.run("--bed", bed, "--set", "on_reset=restart", "--cmdline", cmdline, *args,
+                      system.guest("restart"))
+
+
+@pytest.mark.parametrize("bed", ["svm", "vmx"])
+def test_modules_are_loaded_again(system, tmp_path, bed):
+    (tmp_path / "module").write_bytes(b"M" * 10000)
+    outcome = run(system, bed, "by=port64", "--module", tmp_path / "module")
+    assert outcome.status == 0, outcome.guest
+    assert b"the module\n" in outcome.guest.replace(b"\r", b"")
+    assert restarts(outcome) == [("a port", "1"), ("a port", "2"), ("a port", "3")]
+
+
+def test_the_log_names_the_first_and_then_fewer(system):
+    outcome = run(system, "svm", "by=triple boots=34")
+    assert outcome.status == 0, outcome.guest
+    assert restarts(outcome) == [("triple fault", str(n)) for n in [*EACH, 16, 32]]
+    assert outcome.log_text.count("restart.elf enters at") == 1
+
+
+def test_resets_without_end(system):
+    outcome = run(system, "svm", "by=port64 boots=0", "--timeout", "4")
+    assert outcome.status == TIMEOUT
+    numbers = [int(n) for _, n in restarts(outcome)]
+    assert numbers[:10] == EACH and len(numbers) < 10 + 32
+    assert len(outcome.log_text) < 10000
+
+
+def test_stop_is_the_default(system):
+    outcome = system.svm("--cmdline", "by=port64", system.guest("restart"))
+    assert outcome.status == STOPPED
+    assert "stopped: vm restart reset" in outcome.log_text
