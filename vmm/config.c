@@ -235,7 +235,7 @@ static bool find_word(const struct word *words, struct text text, unsigned *valu
 static bool choose(struct parser *p, const char *what, const struct word *words, struct text text,
                    unsigned *value)
 {
-    char legal[80];
+    char legal[160];
     if (find_word(words, text, value))
         return true;
     list_words(words, legal, sizeof(legal));
@@ -261,14 +261,23 @@ static void set_string(struct parser *p, const struct key *key, struct text valu
     copy_checked(p, key->name, value, field, key->limit);
 }
 
-/* A string of one word: a file's or a policy's name. */
-static void set_name(struct parser *p, const struct key *key, struct text value, void *field)
+/* A word that is kept as it is written. */
+static void set_word(struct parser *p, const struct key *key, struct text value, void *field)
 {
+    unsigned unused;
+    if (choose(p, key->name, key->words, value, &unused))
+        copy(value, field, key->limit);
+}
+
+static void set_kernel(struct parser *p, const struct key *key, struct text value, void *field)
+{
+    struct vm_config *vm = field;
     struct text rest = value, word = take_word(&rest);
-    copy_checked(p, key->name, word, field, key->limit);
+    vm->kernel_line = p->line;
+    copy_checked(p, key->name, word, vm->kernel, sizeof(vm->kernel));
     if (rest.size > 0)
-        problem(p, p->line, "\"%.*s\" after the name in %s; write one name without blanks",
-                SHOWN(rest), key->name);
+        problem(p, p->line, "\"%.*s\" after the name in kernel; write one name without blanks",
+                SHOWN(rest));
 }
 
 static void set_cpus(struct parser *p, const struct key *key, struct text value, void *field)
@@ -352,12 +361,25 @@ static void set_module(struct parser *p, const struct key *key, struct text valu
     copy_checked(p, "the module's string", rest, module->string, sizeof(module->string));
 }
 
+/* A region of VM that has a byte of REGION, or NULL. */
+static const struct config_region *find_overlap(const struct vm_config *vm,
+                                                const struct config_region *region)
+{
+    for (unsigned i = 0; i < vm->region_count; i++) {
+        const struct config_region *r = &vm->regions[i];
+        if (r->start < region->start + region->size && region->start < r->start + r->size)
+            return r;
+    }
+    return NULL;
+}
+
 /* START+SIZE TYPE */
 static void set_region(struct parser *p, const struct key *key, struct text value, void *field)
 {
     struct vm_config *vm = field;
     struct text rest = value, place = take_word(&rest), start = take_until(&place, '+');
     struct config_region region = {.line = p->line};
+    const struct config_region *other;
     unsigned type = 0;
     if (vm->region_count == key->limit) {
         problem(p, p->line, "more than %u regions; remove one", key->limit);
@@ -372,27 +394,86 @@ static void set_region(struct parser *p, const struct key *key, struct text valu
         problem(p, p->line,
                 "region \"%.*s\" is not of whole pages below 2^48; write multiples of 4K",
                 SHOWN(value));
+    else if ((other = find_overlap(vm, &region)) != NULL)
+        problem(p, p->line, "region \"%.*s\" overlaps that of line %u; keep them apart",
+                SHOWN(value), other->line);
     else if (choose(p, "the region's type", key->words, rest, &type)) {
         region.type = (enum memtype)type;
         vm->regions[vm->region_count++] = region;
     }
 }
 
-/* Copies TEXT with each run of blanks as one space. */
-static void copy_folded(struct parser *p, struct text text, char *to, size_t size)
+/* An option of a device: OFFSET is that of its uint16_t. */
+struct option {
+    const char *name;
+    const struct word *words; /* NULL: a GSI */
+    size_t offset;
+};
+
+static const struct word type_words[] = {{"uc", MT_UC}, {"wc", MT_WC}, {"wt", MT_WT},
+                                         {"wp", MT_WP}, {"wb", MT_WB}, {NULL, 0}};
+static const struct word dma_words[] = {
+    {"auto", DMA_AUTO}, {"coherent", DMA_COHERENT}, {"non-coherent", DMA_NON_COHERENT}, {NULL, 0}};
+static const struct word none_words[] = {{"none", 1}, {NULL, 0}};
+static const struct word map_words[] = {{"map", 1}, {NULL, 0}};
+
+#define DEVICE(field) offsetof(struct config_device, field)
+static const struct option options[] = {
+    {"dma", dma_words, DEVICE(dma)},         {"bar0", type_words, DEVICE(bar[0])},
+    {"bar1", type_words, DEVICE(bar[1])},    {"bar2", type_words, DEVICE(bar[2])},
+    {"bar3", type_words, DEVICE(bar[3])},    {"bar4", type_words, DEVICE(bar[4])},
+    {"bar5", type_words, DEVICE(bar[5])},    {"intx", NULL, DEVICE(intx)},
+    {"reset", none_words, DEVICE(no_reset)}, {"rmrr", map_words, DEVICE(map_rmrr)},
+};
+
+/* The value of OPTION in FIELD. */
+static void set_option(struct parser *p, const struct option *option, struct text value,
+                       uint16_t *field)
 {
-    size_t used = 0;
-    while (text.size > 0) {
-        struct text word = take_word(&text);
-        if (used + (used != 0) + word.size >= size) {
-            problem(p, p->line,
-                    "the device's options are too long; shorten them to at most %zu bytes",
-                    size - 1);
-            return;
-        }
-        used +=
-            format(to + used, size - used, used == 0 ? "%.*s" : " %.*s", (int)word.size, word.at);
+    unsigned choice = 0;
+    uint64_t number = 0;
+    if (option->words != NULL) {
+        if (choose(p, option->name, option->words, value, &choice))
+            *field = (uint16_t)choice;
+    } else if (parse_number(value, &number) && number <= CONFIG_MAX_GSI) {
+        *field = (uint16_t)number;
+    } else {
+        problem(p, p->line, "bad value \"%.*s\" of %s; write a number up to %u", SHOWN(value),
+                option->name, CONFIG_MAX_GSI);
     }
+}
+
+/* SEEN has a bit for each option that was given. */
+static void parse_option(struct parser *p, struct config_device *device, struct text word,
+                         unsigned *seen)
+{
+    struct text value = word, name = take_until(&value, '=');
+    unsigned i = 0;
+    while (i < ARRAY_SIZE(options) && !equal(name, options[i].name))
+        i++;
+    if (i == ARRAY_SIZE(options)) {
+        problem(p, p->line,
+                "unknown option \"%.*s\" of a device; write dma=, bar0= to bar5=, intx=, "
+                "reset=none or rmrr=map",
+                SHOWN(word));
+        return;
+    }
+    if ((*seen & 1u << i) != 0)
+        problem(p, p->line, "%s a second time for this device; remove one", options[i].name);
+    *seen |= 1u << i;
+    set_option(p, &options[i], value, (uint16_t *)(void *)((char *)device + options[i].offset));
+}
+
+/* Who has the function of DEVICE, which stands in CONFIG itself, before it; or NULL. */
+static const struct config_device *find_device(const struct config *config,
+                                               const struct config_device *device)
+{
+    for (const struct vm_config *vm = config->vms; vm < config->vms + config->vm_count; vm++)
+        for (const struct config_device *d = vm->devices; d < vm->devices + vm->device_count; d++)
+            if (d != device && d->segment == device->segment && d->bus == device->bus &&
+                d->device == device->device && d->function == device->function)
+                return d;
+    return NULL;
 }
 
 /* [SSSS:]BB:DD.F options */
@@ -400,7 +481,7 @@ static void set_device(struct parser *p, const struct key *key, struct text valu
 {
     struct vm_config *vm = field;
     struct text rest = value, bdf = take_word(&rest);
-    unsigned segment = 0, bus = 0, slot = 0, function = 0;
+    unsigned segment = 0, bus = 0, slot = 0, function = 0, seen = 0;
     if (vm->device_count == key->limit) {
         problem(p, p->line, "more than %u devices; remove one", key->limit);
         return;
@@ -415,12 +496,18 @@ static void set_device(struct parser *p, const struct key *key, struct text valu
         return;
     }
     struct config_device *device = &vm->devices[vm->device_count++];
-    device->segment = (uint16_t)segment;
-    device->bus = (uint8_t)bus;
-    device->device = (uint8_t)slot;
-    device->function = (uint8_t)function;
-    device->line = p->line;
-    copy_folded(p, rest, device->options, sizeof(device->options));
+    *device = (struct config_device){.segment = (uint16_t)segment,
+                                     .bus = (uint8_t)bus,
+                                     .device = (uint8_t)slot,
+                                     .function = (uint8_t)function,
+                                     .intx = CONFIG_NOT_GIVEN,
+                                     .line = p->line};
+    memset(device->bar, 0xff, sizeof(device->bar));
+    while (rest.size > 0)
+        parse_option(p, device, take_word(&rest), &seen);
+    const struct config_device *other = find_device(p->config, device);
+    if (other != NULL)
+        problem(p, p->line, "the device of line %u a second time; remove one", other->line);
 }
 
 /* --- the keys --------------------------------------------------------------------------------- */
@@ -453,8 +540,10 @@ static const struct word report_words[] = {{"stored", KNOB_REPORT_STORED},
                                            {NULL, 0}};
 static const struct word reset_words[] = {
     {"firmware", KNOB_RESET_FIRMWARE}, {"architectural", KNOB_RESET_ARCHITECTURAL}, {NULL, 0}};
-static const struct word type_words[] = {{"uc", MT_UC}, {"wc", MT_WC}, {"wt", MT_WT},
-                                         {"wp", MT_WP}, {"wb", MT_WB}, {NULL, 0}};
+static const struct word policy_words[] = {
+    {"exact", 0},    {"wb", 0},       {"kvm-2008", 0},  {"kvm-4.19", 0},     {"kvm-6.7", 0},
+    {"kvm-6.11", 0}, {"kvm-6.16", 0}, {"kvm-svm", 0},   {"kvm-svm-2015", 0}, {"xen", 0},
+    {"bhyve", 0},    {"acrn", 0},     {"jailhouse", 0}, {"bitvisor", 0},     {NULL, 0}};
 static const struct word on_reset_words[] = {
     {"stop", ON_RESET_STOP}, {"restart", ON_RESET_RESTART}, {NULL, 0}};
 static const struct word unmapped_words[] = {
@@ -473,14 +562,14 @@ static const struct key host_keys[] = {
 };
 
 static const struct key vm_keys[] = {
-    {"kernel",   set_name,   VM(kernel),   NULL,           CONFIG_FILE_SIZE,   false, false},
+    {"kernel",   set_kernel, 0,            NULL,           0,                  false, false},
     {"cmdline",  set_string, VM(cmdline),  NULL,           CONFIG_STRING_SIZE, false, true},
     {"module",   set_module, 0,            NULL,           CONFIG_MAX_MODULES, true,  false},
     {"memory",   set_memory, VM(memory),   NULL,           0,                  false, false},
     {"cpus",     set_cpus,   VM(cpus),     NULL,           CONFIG_MAX_CPUS,    false, false},
     {"pin",      set_pin,    0,            NULL,           0,                  false, false},
     {"serial",   set_choice, VM(serial),   serial_words,   0,                  false, false},
-    {"policy",   set_name,   VM(policy),   NULL,           CONFIG_NAME_SIZE,   false, false},
+    {"policy",   set_word,   VM(policy),   policy_words,   CONFIG_NAME_SIZE,   false, false},
     {"mtrr",     set_choice, VM(mtrr),     mtrr_words,     0,                  false, false},
     {"pat",      set_choice, VM(pat),      pat_words,      0,                  false, false},
     {"cd",       set_choice, VM(cd),       cd_words,       0,                  false, false},
@@ -737,17 +826,60 @@ static void check_pins(struct parser *p, const struct vm_config *vm)
     if (vm->pin_count != 0 && vm->cpus != 0 && vm->pin_count != vm->cpus)
         problem(p, vm->line, "vm %s: pin names %u CPUs, cpus is %u; make them equal", vm->name,
                 vm->pin_count, vm->cpus);
+    uint32_t host_cpus = p->config->host.cpus;
     for (unsigned i = 0; i < vm->pin_count; i++) {
         const struct vm_config *other = pinned_before(p->config, vm, i);
+        if (host_cpus != 0 && vm->pin[i] >= host_cpus)
+            problem(p, vm->line, "vm %s is pinned to CPU %u, of %u in [host]; choose another CPU",
+                    vm->name, vm->pin[i], host_cpus);
         if (other != NULL)
             problem(p, vm->line, "vm %s is pinned to CPU %u, as vm %s is; choose another CPU",
                     vm->name, vm->pin[i], other->name);
     }
 }
 
+static const char *file_of(const struct vm_config *vm, unsigned i)
+{
+    return i == 0 ? vm->kernel : vm->modules[i - 1].file;
+}
+
+static const char *last_part(const char *path)
+{
+    for (const char *slash; (slash = strchr(path, '/')) != NULL; path = slash + 1)
+        continue;
+    return path;
+}
+
+/* The boot loader's files are found by the last part of their names alone. */
+static void check_file(struct parser *p, const struct vm_config *vm, unsigned index)
+{
+    const char *file = file_of(vm, index);
+    uint32_t line = index == 0 ? vm->kernel_line : vm->modules[index - 1].line;
+    for (const struct vm_config *other = p->config->vms; other <= vm; other++)
+        for (unsigned i = 0; i < (other == vm ? index : 1 + other->module_count); i++) {
+            const char *earlier = file_of(other, i);
+            if (strcmp(file, earlier) != 0 && strcmp(last_part(file), last_part(earlier)) == 0) {
+                problem(p, line, "%s and %s have the same name; rename one", file, earlier);
+                return;
+            }
+        }
+}
+
+/* What the sections of a VM and of the host say together. */
+static void check_with_host(struct parser *p, const struct vm_config *vm)
+{
+    const struct host_config *host = &p->config->host;
+    if (vm->mmio == KNOB_MMIO_GUEST && !host->dangerous)
+        problem(p, vm->line, "vm %s: mmio = guest needs dangerous = yes in [host]; write mmio = uc",
+                vm->name);
+    if (vm->device_count > 0 && host->iommu == IOMMU_OFF)
+        problem(p, vm->line, "vm %s has a device, and iommu is off; write iommu = on", vm->name);
+}
+
 static void check_all(struct parser *p)
 {
     const struct config *config = p->config;
+    uint32_t cpus = 0;
     if (config->vm_count == 0)
         problem(p, p->line,
                 "no guest: there is no [vm] section; add a [vm NAME] section with kernel = FILE");
@@ -757,7 +889,14 @@ static void check_all(struct parser *p)
             problem(p, vm->line, "vm %s has no kernel; add kernel = FILE", vm->name);
         check_serial(p, vm);
         check_pins(p, vm);
+        check_with_host(p, vm);
+        for (unsigned k = 0; k <= vm->module_count; k++)
+            check_file(p, vm, k);
+        cpus += vm->cpus;
     }
+    if (config->host.cpus != 0 && cpus > config->host.cpus)
+        problem(p, config->host.line, "the VMs have %u CPUs, of %u in [host]; lower their cpus",
+                cpus, config->host.cpus);
 }
 
 int config_parse(const char *text, size_t size, struct config *out)

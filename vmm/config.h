@@ -13,6 +13,9 @@ enum {
     CONFIG_MAX_DEVICES = 8,
     CONFIG_MAX_CPUS = 64,       /* of one VM */
     CONFIG_MAX_HOST_CPUS = 256, /* pins are 0 to 255 */
+    CONFIG_MAX_GSI = 1023,
+    CONFIG_BARS = 6,
+    CONFIG_NOT_GIVEN = 0xffff, /* of a device's BAR type or GSI */
     CONFIG_NAME_SIZE = 32,
     CONFIG_FILE_SIZE = 64,
     CONFIG_STRING_SIZE = 256,
@@ -23,6 +26,7 @@ enum config_iommu { IOMMU_ON, IOMMU_OFF, IOMMU_UNSAFE_IDENTITY };
 enum config_on_end { ON_END_HALT, ON_END_RESET, ON_END_POWEROFF };
 enum config_on_reset { ON_RESET_STOP, ON_RESET_RESTART };
 enum config_unmapped { UNMAPPED_ONES, UNMAPPED_STOP };
+enum config_dma { DMA_AUTO, DMA_COHERENT, DMA_NON_COHERENT };
 
 /* The knobs of a policy; KNOB_DEFAULT: as the policy says. */
 enum knob_mtrr { KNOB_MTRR_DEFAULT, KNOB_MTRR_GUEST, KNOB_MTRR_IGNORE };
@@ -66,8 +70,11 @@ struct config_region {
 struct config_device {
     uint16_t segment;
     uint8_t bus, device, function;
-    char options[CONFIG_STRING_SIZE]; /* as written, blanks folded; checked when devices are
-                                         supported */
+    uint16_t dma;              /* enum config_dma */
+    uint16_t bar[CONFIG_BARS]; /* enum memtype */
+    uint16_t intx;             /* GSI */
+    uint16_t no_reset;         /* 1: it cannot be reset, and that is accepted */
+    uint16_t map_rmrr;         /* 1: its reserved memory is mapped */
     uint32_t line;
 };
 
@@ -75,6 +82,7 @@ struct vm_config {
     char name[CONFIG_NAME_SIZE];
     uint32_t line; /* of the section's head, for messages */
     char kernel[CONFIG_FILE_SIZE];
+    uint32_t kernel_line;
     char cmdline[CONFIG_STRING_SIZE];
     struct config_module modules[CONFIG_MAX_MODULES];
     uint32_t module_count;

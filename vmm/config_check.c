@@ -19,6 +19,7 @@ struct limit {
 
 /* clang-format off */
 static const struct limit host_limits[] = {
+    {HOST(cpus),   1,            "more than one CPU",       "write cpus = all or 1"},
     {HOST(iommu),  IOMMU_OFF,    "iommu = unsafe-identity", "write iommu = on or off"},
     {HOST(on_end), ON_END_RESET, "on_end = poweroff",       "write on_end = halt or reset"},
 };

@@ -18,13 +18,13 @@ static void read_file(const struct image_file *file, uint64_t offset, void *to, 
 }
 
 static const struct boot_file *find_file(const struct vm *vm, const struct boot_info *info,
-                                         const char *name)
+                                         const char *name, uint32_t line)
 {
     const struct boot_file *file = boot_find_file(info, name);
     if (file == NULL)
-        log_line("vm %s: file %s was not given to the boot loader; put it beside nosnoop.cfg or "
-                 "add it as a module",
-                 vm->config->name, name);
+        log_line("nosnoop.cfg:%u: vm %s: file %s was not given to the boot loader; put it beside "
+                 "nosnoop.cfg or add it as a module",
+                 line, vm->config->name, name);
     return file;
 }
 
@@ -77,7 +77,7 @@ static int load_modules_and_info(struct vm *vm, const struct boot_info *info,
     size_t used;
     for (unsigned i = 0; i < config->module_count; i++) {
         const struct config_module *m = &config->modules[i];
-        files[i] = find_file(vm, info, m->file);
+        files[i] = find_file(vm, info, m->file, m->line);
         if (files[i] == NULL)
             return -ENOENT;
         modules[i] =
@@ -97,7 +97,8 @@ static int load_modules_and_info(struct vm *vm, const struct boot_info *info,
 
 int guest_load(struct vm *vm, const struct boot_info *info)
 {
-    const struct boot_file *kernel = find_file(vm, info, vm->config->kernel);
+    const struct boot_file *kernel =
+        find_file(vm, info, vm->config->kernel, vm->config->kernel_line);
     struct image_plan plan;
     gpa_t at;
     vm->boot = info;

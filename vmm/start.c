@@ -165,6 +165,7 @@ static void start_on_own_tables(void)
     if (read_config() != 0)
         end_halt("config");
     choose_log();
+    log_line("host: one CPU is used, and no IOMMU");
     if (make_guest() != 0)
         end_halt("config");
     vcpu_run(&vm.vcpu);

@@ -30,8 +30,11 @@ static void check_devices(const struct vm_config *vm)
         require(region->type <= MT_WB && region->type != 2 && region->type != 3);
     }
     for (unsigned i = 0; i < vm->device_count; i++) {
-        require_string(vm->devices[i].options);
-        require(vm->devices[i].device < 32 && vm->devices[i].function < 8);
+        const struct config_device *device = &vm->devices[i];
+        require(device->device < 32 && device->function < 8 && device->dma <= DMA_NON_COHERENT);
+        require(device->intx <= CONFIG_MAX_GSI || device->intx == CONFIG_NOT_GIVEN);
+        for (unsigned k = 0; k < CONFIG_BARS; k++)
+            require(device->bar[k] <= MT_WB || device->bar[k] == CONFIG_NOT_GIVEN);
     }
 }
 

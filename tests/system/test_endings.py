@@ -47,7 +47,15 @@ def test_config_without_a_vm(system, tmp_path):
 
 
 def test_config_that_names_a_missing_file(system, tmp_path):
-    check(system.svm(*config(tmp_path, "[vm a]\nkernel = gone\n")), BAD, "vm a", "gone")
+    check(system.svm(*config(tmp_path, "[vm a]\nkernel = gone\n")), BAD,
+          "nosnoop.cfg:2: vm a", "gone", ";")
+
+
+def test_config_that_names_a_missing_module(system, tmp_path):
+    guest = system.guest("cpuid")
+    (tmp_path / guest.name).symlink_to(guest)
+    text = f"[vm a]\nkernel = {guest.name}\n\nmodule = dir/gone x\n"
+    check(system.svm(*config(tmp_path, text)), BAD, "nosnoop.cfg:4: vm a", "dir/gone", ";")
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -62,6 +70,21 @@ def test_empty_config(system, tmp_path):
 
 def test_bad_value(system):
     check(system.svm("--set", "pat=purple", system.guest("cpuid")), BAD, "nosnoop.cfg:", "pat")
+
+
+@pytest.mark.parametrize("option, pair", [
+    ("--set", "policy=exact"), ("--set", "cd=hw"), ("--set", "region=0+4K uc"),
+    ("--set", "device=00:03.0 dma=auto"), ("--set", "pin=1"), ("--host", "on_end=poweroff"),
+    ("--host", "iommu=unsafe-identity"), ("--host", "cpus=2")])
+def test_what_is_not_there_yet(system, option, pair):
+    check(system.svm(option, pair, system.guest("cpuid")), BAD, "nosnoop.cfg:",
+          "is not supported yet; ")
+
+
+def test_the_default_iommu_is_none_yet(system):
+    outcome = system.svm("--host", "iommu=on", "--cmdline", "value=5", system.guest("value"))
+    assert outcome.status == 5
+    assert "host: one CPU is used, and no IOMMU" in outcome.log_text
 
 
 def test_more_cpus_than_the_machine_has(system):

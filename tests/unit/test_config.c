@@ -121,6 +121,7 @@ static void all_vm_keys(void **state)
          "control=yes\r\non_reset=restart\r\nunmapped=stop");
     const struct vm_config *vm = &config.vms[0];
     assert_int_equal(vm->line, 4);
+    assert_int_equal(vm->kernel_line, 5);
     assert_string_equal(vm->name, "test-1.a_B");
     assert_string_equal(vm->kernel, "boot/k.elf");
     assert_string_equal(vm->cmdline, "a=b; #c  \"d\"\t e");
@@ -153,7 +154,6 @@ static void all_words(void **state)
     assert_int_equal(good_key("cd = pat-uc")->cd, KNOB_CD_PAT_UC);
     assert_int_equal(good_key("cd = wb-ipat")->cd, KNOB_CD_WB_IPAT);
     assert_int_equal(good_key("mmio = clamp")->mmio, KNOB_MMIO_CLAMP);
-    assert_int_equal(good_key("mmio = guest")->mmio, KNOB_MMIO_GUEST);
     assert_int_equal(good_key("report = stored")->report, KNOB_REPORT_STORED);
     assert_int_equal(good_key("report = fixed")->report, KNOB_REPORT_FIXED);
     assert_int_equal(good_key("reset = firmware")->reset, KNOB_RESET_FIRMWARE);
@@ -163,6 +163,52 @@ static void all_words(void **state)
     assert_int_equal(good_key("unmapped = ones")->unmapped, UNMAPPED_ONES);
     assert_int_equal(good_key("control = no")->control, false);
     assert_string_equal(good_key("cmdline =")->cmdline, "");
+    good("[host]\ndangerous = yes\n" GUEST "mmio = guest\n");
+    assert_int_equal(config.vms[0].mmio, KNOB_MMIO_GUEST);
+    good(GUEST "mmio = guest\n[host]\ndangerous = yes\n");
+    bad(GUEST "mmio = guest\n", "nosnoop.cfg:1: vm a: mmio = guest needs dangerous = yes in "
+                                "[host]; write mmio = uc\n");
+    bad("[host]\ndangerous = no\n" GUEST "mmio = guest\n",
+        "nosnoop.cfg:3: vm a: mmio = guest needs dangerous = yes in [host]; write mmio = uc\n");
+}
+
+static void policies(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "exact",   "wb",           "kvm-2008", "kvm-4.19", "kvm-6.7", "kvm-6.11",  "kvm-6.16",
+        "kvm-svm", "kvm-svm-2015", "xen",      "bhyve",    "acrn",    "jailhouse", "bitvisor",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "policy = %s", names[i]);
+        assert_string_equal(good_key(line)->policy, names[i]);
+    }
+    static const char *const values[] = {"kvm", "Exact", "exact wb", "kvm-6.1", "exactly"};
+    for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+        char line[64], log[256];
+        snprintf(line, sizeof(line), "policy = %s", values[i]);
+        snprintf(
+            log, sizeof(log),
+            "bad value \"%s\" of policy; write one of: exact, wb, kvm-2008, kvm-4.19, kvm-6.7, "
+            "kvm-6.11, kvm-6.16, kvm-svm, kvm-svm-2015, xen, bhyve, acrn, jailhouse, bitvisor",
+            values[i]);
+        bad_key(line, log);
+    }
+}
+
+static void names_of_files(void **state)
+{
+    (void)state;
+    good(GUEST "module = a/k.img\nmodule = a/k.img again\nmodule = k\n");
+    good(GUEST "[vm b]\nkernel = k\nserial = none\nmodule = a/x\n[vm c]\nkernel = a/x\n"
+               "serial = none\n");
+    bad(GUEST "module = a/k x\n", "nosnoop.cfg:3: a/k and k have the same name; rename one\n");
+    bad("[vm a]\nkernel = /a/k\nmodule = x\nmodule = a/k\nmodule = b/x y\n",
+        "nosnoop.cfg:4: a/k and /a/k have the same name; rename one\n"
+        "nosnoop.cfg:5: b/x and x have the same name; rename one\n");
+    bad(GUEST "[vm b]\nserial = none\nkernel = a/b/k\n",
+        "nosnoop.cfg:5: a/b/k and k have the same name; rename one\n");
 }
 
 static void modules(void **state)
@@ -231,6 +277,9 @@ static void numbers_of_cpus(void **state)
     bad_key("cpus = 0", "bad value \"0\" of cpus; write 1 to 64");
     bad_key("cpus = all", "bad value \"all\" of cpus; write 1 to 64");
     bad_key("cpus = 4294967297", "bad value \"4294967297\" of cpus; write 1 to 64");
+    good("[host]\ncpus = 3\n" GUEST "cpus = 2\n[vm b]\nkernel = k\nserial = none\n");
+    bad(GUEST "cpus = 2\n[vm b]\nkernel = k\nserial = none\ncpus = 2\n\n[host]\ncpus = 3\n",
+        "nosnoop.cfg:9: the VMs have 4 CPUs, of 3 in [host]; lower their cpus\n");
     bad("[host]\ncpus = 257\n" GUEST,
         "nosnoop.cfg:2: bad value \"257\" of cpus; write all, or 1 to 256\n");
     bad("[host]\ncpus = 0\n" GUEST,
@@ -250,6 +299,12 @@ static void pins(void **state)
                  values[i]);
         bad_key(line, log);
     }
+    good("[host]\ncpus = 3\n" GUEST "pin = 2\n");
+    bad("[host]\ncpus = 2\n" GUEST "pin = 2\n",
+        "nosnoop.cfg:3: vm a is pinned to CPU 2, of 2 in [host]; choose another CPU\n");
+    bad("[host]\ncpus = 1\n" GUEST "cpus = 2\npin = 0,1\n",
+        "nosnoop.cfg:3: vm a is pinned to CPU 1, of 1 in [host]; choose another CPU\n"
+        "nosnoop.cfg:1: the VMs have 2 CPUs, of 1 in [host]; lower their cpus\n");
     bad_key("cpus = x\npin = 1,2", "bad value \"x\" of cpus; write 1 to 64");
     bad(GUEST "pin = 1,2\n", "nosnoop.cfg:1: vm a: pin names 2 CPUs, cpus is 1; make them equal\n");
     bad(GUEST "cpus = 3\npin = 7,5,7\n",
@@ -308,8 +363,8 @@ static void shared_ports(void **state)
 static void regions(void **state)
 {
     (void)state;
-    good(GUEST "region = 0xd0000000+16M wc\nregion = 1G+4K  uc\nregion=0+4K wt\nregion=0+4K wp\n"
-               "region = 0x1000+0xfffffffff000 wb\n");
+    good(GUEST "region = 0xd0000000+16M wc\nregion = 1G+4K  uc\nregion=0+4K wt\nregion=4K+4K wp\n"
+               "region = 0x100000000+0xffff00000000 wb\n");
     const struct config_region *region = config.vms[0].regions;
     assert_int_equal(config.vms[0].region_count, 5);
     assert_int_equal(region[0].start, 0xd0000000);
@@ -320,10 +375,19 @@ static void regions(void **state)
     assert_int_equal(region[1].type, MT_UC);
     assert_int_equal(region[2].type, MT_WT);
     assert_int_equal(region[3].type, MT_WP);
-    assert_int_equal(region[4].size, 0xfffffffff000);
+    assert_int_equal(region[3].start, 0x1000);
+    assert_int_equal(region[4].size, 0xffff00000000);
     assert_int_equal(region[4].type, MT_WB);
     bad_key("region = 0+4K uc-",
             "bad value \"uc-\" of the region's type; write one of: uc, wc, wt, wp, wb");
+    bad_key("region = 0+4K",
+            "bad value \"\" of the region's type; write one of: uc, wc, wt, wp, wb");
+    bad_key("region = 0+4K uc wc",
+            "bad value \"uc wc\" of the region's type; write one of: uc, wc, wt, wp, wb");
+    bad(GUEST "region = 64K+8K uc\nregion = 56K+8K wc\nregion = 68K+4K uc\nregion = 60K+16K wb\n"
+              "region = 72K+4K uc\n[vm b]\nkernel = k\nserial = log\nregion = 64K+8K wb\n",
+        "nosnoop.cfg:5: region \"68K+4K uc\" overlaps that of line 3; keep them apart\n"
+        "nosnoop.cfg:6: region \"60K+16K wb\" overlaps that of line 3; keep them apart\n");
     bad_key("region = 0-4K uc", "bad value \"0-4K uc\" of region; write START+SIZE TYPE, as in "
                                 "0xd0000000+16M wc");
     static const char *const places[] = {
@@ -359,13 +423,19 @@ static void devices(void **state)
     assert_int_equal(device[0].bus, 0);
     assert_int_equal(device[0].device, 0x1f);
     assert_int_equal(device[0].function, 7);
-    assert_string_equal(device[0].options, "");
+    assert_int_equal(device[0].dma, DMA_AUTO);
+    for (unsigned i = 0; i < CONFIG_BARS; i++)
+        assert_int_equal(device[0].bar[i], CONFIG_NOT_GIVEN);
+    assert_int_equal(device[0].intx, CONFIG_NOT_GIVEN);
+    assert_int_equal(device[0].no_reset + device[0].map_rmrr, 0);
     assert_int_equal(device[1].segment, 0xabcd);
     assert_int_equal(device[1].bus, 0xfe);
     assert_int_equal(device[1].device, 2);
     assert_int_equal(device[1].function, 1);
     assert_int_equal(device[1].line, 4);
-    assert_string_equal(device[1].options, "dma=auto bar0=wc");
+    assert_int_equal(device[1].dma, DMA_AUTO);
+    assert_int_equal(device[1].bar[0], MT_WC);
+    assert_int_equal(device[1].bar[1], CONFIG_NOT_GIVEN);
     static const char *const values[] = {
         "00:20.0",    "00:1f.8",   "0:1f.0",  "00:1f",   "00:1f.",   "00:1f.00",   "00.1f.0",
         "00000:00.0", "000:00:00", "g0:00.0", "00:00:0", "00:1f.0x", "00:00:00.0",
@@ -378,9 +448,74 @@ static void devices(void **state)
                  values[i]);
         bad_key(line, log);
     }
+    bad(GUEST "device = 00:1f.7 dma=coherent\ndevice = 0000:00:1f.7\n",
+        "nosnoop.cfg:4: the device of line 3 a second time; remove one\n");
+    bad(GUEST "device = 1:2.3\ndevice = 01:02.3\n[vm b]\nkernel = k\nserial = log\n"
+              "device = 01:02.4\ndevice = 0001:01:02.3\ndevice = 01:02.3 intx=1\n",
+        "nosnoop.cfg:3: bad value \"1:2.3\" of device; write [SSSS:]BB:DD.F in hexadecimal, as in "
+        "00:1f.2\n"
+        "nosnoop.cfg:10: the device of line 4 a second time; remove one\n");
+    bad("[host]\niommu = off\n" GUEST "device = 00:01.0\n",
+        "nosnoop.cfg:3: vm a has a device, and iommu is off; write iommu = on\n");
+    good("[host]\niommu = unsafe-identity\n" GUEST "device = 00:01.0\n");
     bad(GUEST "device=00:01.0\ndevice=00:02.0\ndevice=00:03.0\ndevice=00:04.0\ndevice=00:05.0\n"
               "device=00:06.0\ndevice=00:07.0\ndevice=00:08.0\ndevice=00:09.0\n",
         "nosnoop.cfg:11: more than 8 devices; remove one\n");
+}
+
+static void device_options(void **state)
+{
+    (void)state;
+    good(GUEST "device = 00:01.0 dma=coherent bar0=uc bar1=wc bar2=wt bar3=wp bar4=wb bar5=uc "
+               "intx=0 reset=none rmrr=map\n"
+               "device = 00:02.0\trmrr=map dma=non-coherent\t intx=1023 bar5=wb\n"
+               "device = 00:03.0 intx=0x10\n");
+    const struct config_device *device = config.vms[0].devices;
+    static const uint16_t bars[CONFIG_BARS] = {MT_UC, MT_WC, MT_WT, MT_WP, MT_WB, MT_UC};
+    assert_int_equal(device[0].dma, DMA_COHERENT);
+    assert_memory_equal(device[0].bar, bars, sizeof(bars));
+    assert_int_equal(device[0].intx, 0);
+    assert_int_equal(device[0].no_reset, 1);
+    assert_int_equal(device[0].map_rmrr, 1);
+    assert_int_equal(device[1].dma, DMA_NON_COHERENT);
+    assert_int_equal(device[1].bar[0], CONFIG_NOT_GIVEN);
+    assert_int_equal(device[1].bar[5], MT_WB);
+    assert_int_equal(device[1].intx, 1023);
+    assert_int_equal(device[1].no_reset, 0);
+    assert_int_equal(device[1].map_rmrr, 1);
+    assert_int_equal(device[2].intx, 16);
+}
+
+static void bad_device_options(void **state)
+{
+    (void)state;
+#define DEVICE "device = 00:01.0 "
+    bad_key(DEVICE "dma=snoop",
+            "bad value \"snoop\" of dma; write one of: auto, coherent, non-coherent");
+    bad_key(DEVICE "dma=", "bad value \"\" of dma; write one of: auto, coherent, non-coherent");
+    bad_key(DEVICE "bar1=uc-", "bad value \"uc-\" of bar1; write one of: uc, wc, wt, wp, wb");
+    bad_key(DEVICE "intx=1024", "bad value \"1024\" of intx; write a number up to 1023");
+    bad_key(DEVICE "intx=18446744073709551616",
+            "bad value \"18446744073709551616\" of intx; write a number up to 1023");
+    bad_key(DEVICE "intx=", "bad value \"\" of intx; write a number up to 1023");
+    bad_key(DEVICE "reset=flr", "bad value \"flr\" of reset; write one of: none");
+    bad_key(DEVICE "rmrr=yes", "bad value \"yes\" of rmrr; write one of: map");
+    bad_key(DEVICE "bar0=wc dma=auto bar0=wc", "bar0 a second time for this device; remove one");
+    static const char *const values[] = {"bar6=uc", "bar=uc", "uc", "=", "DMA=auto", "iommu=on"};
+    for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+        char line[64], log[160];
+        snprintf(line, sizeof(line), DEVICE "%s", values[i]);
+        snprintf(log, sizeof(log),
+                 "unknown option \"%s\" of a device; write dma=, bar0= to bar5=, intx=, reset=none "
+                 "or rmrr=map",
+                 values[i]);
+        bad_key(line, log);
+    }
+    bad_key(DEVICE "dma", "bad value \"\" of dma; write one of: auto, coherent, non-coherent");
+    bad_key(DEVICE "intx =1",
+            "bad value \"\" of intx; write a number up to 1023\n"
+            "nosnoop.cfg:3: unknown option \"=1\" of a device; write dma=, bar0= to bar5=, intx=, "
+            "reset=none or rmrr=map");
 }
 
 static void unknown_keys(void **state)
@@ -415,7 +550,8 @@ static void bad_values(void **state)
     bad_key("cd = vieww", "bad value \"vieww\" of cd; write one of: view, hw, ignore, pat-uc, "
                           "uc-ipat, wb-ipat");
     bad_key("control = true", "bad value \"true\" of control; write one of: no, yes");
-    bad_key("policy = a b", "\"b\" after the name in policy; write one name without blanks");
+    bad("[vm a]\nkernel = a b\n",
+        "nosnoop.cfg:2: \"b\" after the name in kernel; write one name without blanks\n");
     bad_key("policy =", "policy has no value; write policy = VALUE");
     bad_key("module = \t", "module has no value; write module = VALUE");
     bad_key("memory", "no = in \"memory\"; write KEY = VALUE");
@@ -446,20 +582,16 @@ static void lengths(void **state)
     bad(text, "nosnoop.cfg:3: cmdline is 256 bytes long; shorten it to at most 255\n"
               "nosnoop.cfg:4: the module's string is 256 bytes long; shorten it to at most 255\n");
     snprintf(text, sizeof(text), GUEST "device = 00:01.0 %.255s\n", name);
-    good(text);
-    snprintf(text, sizeof(text), GUEST "device = 00:01.0 %.254s y\n", name);
-    bad(text,
-        "nosnoop.cfg:3: the device's options are too long; shorten them to at most 255 bytes\n");
-    snprintf(text, sizeof(text), "[vm %.31s]\nkernel = %.63s\npolicy = %.31s\n", name, name, name);
+    bad(text, "nosnoop.cfg:3: unknown option \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" of a "
+              "device; write dma=, bar0= to bar5=, intx=, reset=none or rmrr=map\n");
+    snprintf(text, sizeof(text), "[vm %.31s]\nkernel = %.63s\n", name, name);
     good(text);
     assert_memory_equal(config.vms[0].kernel, name, 63);
     assert_int_equal(config.vms[0].kernel[63], '\0');
-    snprintf(text, sizeof(text), "[vm %.32s]\nkernel = %.64s\nmodule = %.64s\npolicy = %.32s\n",
-             name, name, name, name);
+    snprintf(text, sizeof(text), "[vm %.32s]\nkernel = %.64s\nmodule = %.64s\n", name, name, name);
     bad(text, "nosnoop.cfg:1: the VM's name is 32 bytes long; shorten it to at most 31\n"
               "nosnoop.cfg:2: kernel is 64 bytes long; shorten it to at most 63\n"
-              "nosnoop.cfg:3: the module's file is 64 bytes long; shorten it to at most 63\n"
-              "nosnoop.cfg:4: policy is 32 bytes long; shorten it to at most 31\n");
+              "nosnoop.cfg:3: the module's file is 64 bytes long; shorten it to at most 63\n");
 }
 
 static void sections(void **state)
@@ -591,7 +723,7 @@ static void what_is_supported(void **state)
 {
     (void)state;
     supported(GUEST);
-    supported("[host]\nlog=none\ncpus=4\niommu=off\non_end=reset\n" GUEST
+    supported("[host]\nlog=none\ncpus=1\ndangerous=yes\niommu=off\non_end=reset\n" GUEST
               "cmdline=x\nmodule=m\nmemory=3G\ncpus=1\npin=0\nserial=com2\ncontrol=yes\n"
               "on_reset=restart\nunmapped=stop\n");
     supported("[host]\nlog=0x3e8\ncpus=all\niommu=on\non_end=halt\n" GUEST "serial=log\n");
@@ -604,6 +736,8 @@ static void what_is_not(void **state)
         "[host]\niommu = unsafe-identity\n" GUEST,
         "nosnoop.cfg:1: host: iommu = unsafe-identity is not supported yet; write iommu = on "
         "or off\n");
+    unsupported("[host]\ncpus = 2\n" GUEST, "nosnoop.cfg:1: host: more than one CPU is not "
+                                            "supported yet; write cpus = all or 1\n");
     unsupported("\n[host]\non_end = poweroff\n" GUEST,
                 "nosnoop.cfg:2: host: on_end = poweroff is not supported yet; write on_end = halt "
                 "or reset\n");
@@ -632,6 +766,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),        cmocka_unit_test(all_host_keys),
         cmocka_unit_test(all_vm_keys),     cmocka_unit_test(all_words),
+        cmocka_unit_test(policies),        cmocka_unit_test(names_of_files),
+        cmocka_unit_test(device_options),  cmocka_unit_test(bad_device_options),
         cmocka_unit_test(modules),         cmocka_unit_test(memory_sizes),
         cmocka_unit_test(numbers_of_cpus), cmocka_unit_test(pins),
         cmocka_unit_test(too_many_pins),   cmocka_unit_test(shared_ports),
