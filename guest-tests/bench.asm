@@ -5,6 +5,9 @@
 REPEAT equ 1000
 UNUSED equ 0x580                ; an unassigned port
 UNKNOWN equ 0x7fffffff          ; a hypercall that is none
+HOLE equ 0xd0000000             ; no device's, where the hypervisor answers
+UNTOUCHED equ 16 << 20          ; RAM that nothing has used
+PAGE equ 4096
 
 MSR_MTRR_LAST_PAIR equ 0x20e
 MSR_MTRR_FIX64K equ 0x250
@@ -79,6 +82,25 @@ EMPTY equ 4
     to_cr0 bx
 %endmacro
 
+; EBX: pages that no operation has had before.
+%macro next_pages 0
+    mov ebx, [bench_untouched]
+    add dword [bench_untouched], REPEAT * PAGE
+%endmacro
+
+%macro read_bx 0
+%if __?BITS?__ == 64
+    mov eax, [rbx]
+%else
+    mov eax, [ebx]
+%endif
+%endmacro
+
+%macro touch 0-1
+    %1
+    add ebx, PAGE
+%endmacro
+
 %define RESULT(part) bench_results + result * 16 + (__?BITS?__ / 64) * 8 + part
 
 ; operation NAME, WHEN, INIT, OPERATION, EMPTY: INIT runs once, then OPERATION and, for what the
@@ -115,7 +137,7 @@ EMPTY equ 4
     mov [%1], eax
 %endmacro
 
-; Twice: the first time warms up what an emulator caches.
+; Twice: the first time warms up what an emulator caches. INIT too runs twice.
 %macro timed_warm 3
     timed %1, {%2}, {%3}
     timed %1, {%2}, {%3}
@@ -177,3 +199,5 @@ section .data
     align 8
 bench_results: times bench_count * 2 dq 0
 bench_hypercall: db ALWAYS
+    align 4
+bench_untouched: dd UNTOUCHED

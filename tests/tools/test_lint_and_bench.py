@@ -54,6 +54,19 @@ def test_bench_pat_without_exits():
     assert not bench.Measurement("wrmsr_pat 64", "svm", 1000).missed()
 
 
+@pytest.mark.parametrize("bed", bench.BEDS)
+def test_bench_touch_without_exits(bed):
+    assert not bench.Measurement("first_touch 64", bed, 1).missed()
+    assert bench.Measurement("first_touch 64", bed, 100).missed()
+
+
+def test_bench_measures_what_the_peers_were_measured_by():
+    listing = (paths.ROOT / "guest-tests/bench.inc").read_text()
+    missing = {name for name in bench.PEERS if name.endswith(" 64")
+               and f'operation "{name.removesuffix(" 64")}"' not in listing}
+    assert missing == {"lapic_tpr_write 64", "hlt_wake 64"}  # no APIC yet
+
+
 def test_bench_text_is_the_section():
     text = bench.text_size("k  :\nsection  size  addr\n.text   98305   1844\n.rodata   7  2\n")
     assert (text.value, text.missed()) == (98305, True)

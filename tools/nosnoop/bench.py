@@ -18,7 +18,8 @@ MEMORY = "hypervisor_memory_kib"
 NO_EXIT = 10  # instructions: more than any operation takes that does not exit
 
 # The largest values that are good enough, by bed and name.
-ON_EACH = {FIRST_ENTRY: 10_000_000, MEMORY: 4 << 10}
+ON_EACH = {FIRST_ENTRY: 10_000_000, MEMORY: 4 << 10,
+           "first_touch 32": NO_EXIT, "first_touch 64": NO_EXIT}
 GOALS = {
     "svm": {**ON_EACH, "out_unused_port 32": 250, "cpuid 32": 500, "cpuid 64": 1100},
     "vmx": {**ON_EACH, "out_unused_port 32": 200, "out_unused_port 64": 200,
