@@ -121,8 +121,8 @@ static bool is_leaf(const struct walk *walk, unsigned level, uint64_t entry)
 static uint64_t reserved_bits(const struct walk *walk, unsigned level, bool leaf)
 {
     unsigned width = walk->state->phys_bits;
-    if (level == walk->pdpte_level)
-        return bits(63, width) | bits(8, 5) | bits(2, 1);
+    if (level == walk->pdpte_level) /* not bit 5: a CPU that walks them may set it as in others */
+        return bits(63, width) | bits(8, 6) | bits(2, 1);
     if (!leaf)
         return walk->reserved_table;
     if (level == LEVEL_PT)

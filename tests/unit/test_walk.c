@@ -505,7 +505,7 @@ static const struct row rows_32_pse[] = {
     {12, 1024, false, 0, 0x1000, 0},
 };
 static const struct row rows_pae[] = {
-    {30, 4, true, 0xfff00000000001e6, 0, 0},
+    {30, 4, true, 0xfff00000000001c6, 0, 0}, /* bit 5 may be an accessed flag */
     {21, 512, false, 0x7ff0000000000000, 0x200000, 0x1fe000},
     {12, 512, false, 0x7ff0000000000000, 0x1000, 0},
 };
