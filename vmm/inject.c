@@ -27,19 +27,22 @@ static enum fault_class class_of(const struct event *event)
     }
 }
 
-static bool has_error_code(enum vector vector)
+/* In real mode no exception has one. */
+static bool has_error_code(const struct vcpu *vcpu, enum vector vector)
 {
-    return vector == VECTOR_DF || (vector >= VECTOR_TS && vector <= VECTOR_PF) ||
-           vector == VECTOR_AC;
+    return (vcpu->state.cr0 & CR0_PE) != 0 &&
+           (vector == VECTOR_DF || (vector >= VECTOR_TS && vector <= VECTOR_PF) ||
+            vector == VECTOR_AC);
 }
 
 void vcpu_raise(struct vcpu *vcpu, enum vector vector, uint32_t error)
 {
+    vcpu_fetch(vcpu, STATE_CR);
     struct event next = {
         .valid = true,
         .vector = (uint8_t)vector,
         .type = DELIVER_EXCEPTION,
-        .has_error = has_error_code(vector),
+        .has_error = has_error_code(vcpu, vector),
         .error = error,
     };
     enum fault_class first = class_of(&vcpu->event);
@@ -52,7 +55,8 @@ void vcpu_raise(struct vcpu *vcpu, enum vector vector, uint32_t error)
         return;
     }
     if (doubles)
-        next = (struct event){true, VECTOR_DF, DELIVER_EXCEPTION, true, 0, 0};
+        next = (struct event){true, VECTOR_DF, DELIVER_EXCEPTION, has_error_code(vcpu, VECTOR_DF),
+                              0,    0};
     vcpu->event = next;
     if (vector != VECTOR_DB && vector != VECTOR_DF) /* a fault: what it pushes has RF set */
         vcpu->state.rflags |= RFLAGS_RF;
