@@ -94,19 +94,21 @@ static bool set_cr0(struct vcpu *vcpu, uint64_t value)
     return take(vcpu, &next, ((next.cr0 ^ vcpu->state.cr0) & reload) != 0);
 }
 
-/* Bit 63 asks for no flush, which is always made. */
+/* Bit 63 is reserved too: the guest has no PCIDE. */
 static bool set_cr3(struct vcpu *vcpu, uint64_t value)
 {
     struct guest_state next = vcpu->state;
     bool long_mode = (next.efer & EFER_LMA) != 0;
-    next.cr3 = value & ~(1ull << 63);
-    return (!long_mode || next.cr3 >> vcpu->mtrr.phys_bits == 0) && take(vcpu, &next, true);
+    next.cr3 = value;
+    return (!long_mode || value >> vcpu->mtrr.phys_bits == 0) && take(vcpu, &next, true);
 }
 
 static bool set_cr8(struct vcpu *vcpu, uint64_t value)
 {
-    vcpu->cr8 = value & 0xf;
-    return value <= 0xf;
+    if (value > 0xf)
+        return false;
+    vcpu->cr8 = value;
+    return true;
 }
 
 /* False: #GP. */

@@ -77,7 +77,8 @@ start:
     jmp .end
 
 section .data
-    global gdt, gdt_pointer, page_directories, window_table, multiboot_magic, multiboot_info
+    global gdt, gdt_pointer, page_directories, page_table, window_table
+    global multiboot_magic, multiboot_info
     align 8
 gdt:                            ; in the order of enum selector in fault.h
     dq 0
