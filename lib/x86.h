@@ -180,6 +180,14 @@ static inline bool wrmsr_safe(uint32_t msr, uint64_t value)
     return !fault;
 }
 
+/* XCR0; CR4.OSXSAVE must be set. */
+static inline uint64_t xgetbv(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
 /* Sets XCR0; false: it raised #GP. */
 static inline bool xsetbv_safe(uint64_t value)
 {

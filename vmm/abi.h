@@ -15,5 +15,9 @@ enum { HYPERCALL_ABI = 1 };
 #define CPUID_HYPERVISOR  0x40000000u
 #define NOSNOOP_SIGNATURE "NoSnoopHyper"
 
+/* EAX: the rate of the guest's TSC in kHz; EBX: that of the APIC's bus. 0: not known. */
+#define CPUID_HYPERVISOR_TIMING 0x40000010u
+#define CPUID_HYPERVISOR_LAST   CPUID_HYPERVISOR_TIMING
+
 /* A write of any width ends the VM with the value. */
 #define PORT_EXIT 0xf4

@@ -129,7 +129,7 @@ static inline int walk(struct vcpu *vcpu, gva_t linear, unsigned access, struct 
     state.pat = guest->pat;
     state.cpl = guest->cpl;
     state.phys_bits = vcpu->mtrr.phys_bits;
-    state.has_1g = (vcpu->vm->cpuid_extended[1].edx & 1u << 26) != 0;
+    state.has_1g = (vcpu->vm->cpuid.extended[1].edx & 1u << 26) != 0;
     state.pdpte_valid = vcpu->vm->caps->has_pdptes;
     if (state.pdpte_valid)
         memcpy(state.pdpte, guest->pdpte, sizeof(state.pdpte));

@@ -9,6 +9,7 @@
 #include "lib/string.h"
 #include "lib/x86.h"
 #include "mm/memtype.h"
+#include "vmm/clock.h"
 #include "vmm/guest.h"
 #include "vmm/host.h"
 #include "vmm/layout.h"
@@ -166,6 +167,7 @@ static void start_on_own_tables(void)
         end_halt("config");
     choose_log();
     log_line("host: one CPU is used, and no IOMMU");
+    clock_init();
     if (make_guest() != 0)
         end_halt("config");
     vcpu_run(&vm.vcpu);

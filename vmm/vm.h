@@ -6,6 +6,7 @@
 #include "mm/extents.h"
 #include "mm/mtrr.h"
 #include "vmm/config.h"
+#include "vmm/cpuid.h"
 #include "vmm/uart.h"
 #include "vmm/virt.h"
 
@@ -21,9 +22,6 @@ enum { SCREEN_SIZE = 2 * SCREEN_ROWS * SCREEN_COLUMNS };
 
 struct boot_info;
 struct host;
-
-/* Leaves 0 to VM_CPUID_BASIC and 80000000h to 80000000h + VM_CPUID_EXTENDED. */
-enum { VM_CPUID_BASIC = 0x0d, VM_CPUID_EXTENDED = 8 };
 
 enum vm_state { VM_RUNNING, VM_RESETTING, VM_EXITED, VM_STOPPED };
 
@@ -55,9 +53,7 @@ struct vm {
     unsigned extent_count;
     struct pt view;
     uint64_t cr4_allowed; /* CR4 bits that the guest may set */
-    struct cpuid_regs cpuid_basic[VM_CPUID_BASIC + 1];
-    struct cpuid_regs cpuid_extended[VM_CPUID_EXTENDED + 1];
-    struct cpuid_regs cpuid_beyond; /* what any other leaf answers */
+    struct cpuid_table cpuid;
     struct vcpu vcpu;
     struct uart uart;
     enum vm_state state;
