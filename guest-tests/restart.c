@@ -6,10 +6,9 @@
  * row: restart.port92 end=0 cmdline="by=port92" set="on_reset=restart"
  * row: restart.cf9 end=0 cmdline="by=cf9" set="on_reset=restart"
  * row: restart.triple end=0 cmdline="by=triple" set="on_reset=restart"
- * row: restart.step end=0 cmdline="by=port64 step=yes" set="on_reset=restart"
  *
- * The last one has a single step pending at the reset. It is no row of the bed svm-bochs, where the
- * exit leaves that to the host (emulator).
+ * tests/system/test_restart.py also gives it a module, other numbers of boots, and a single step
+ * that is pending at the reset.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/console.h"

@@ -44,6 +44,12 @@ def test_resets_without_end(system):
     assert len(outcome.log_text) < 10000
 
 
+@pytest.mark.parametrize("bed", ["svm", "vmx"])  # emulator: Bochs's SVM leaves the step to the host
+def test_a_step_that_is_pending_is_forgotten(system, bed):
+    outcome = run(system, bed, "by=port64 step=yes")
+    assert outcome.status == 0, outcome.guest
+
+
 def test_stop_is_the_default(system):
     outcome = system.svm("--cmdline", "by=port64", system.guest("restart"))
     assert outcome.status == STOPPED
