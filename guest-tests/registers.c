@@ -1,5 +1,5 @@
 /*
- * XCR0 and the debug registers: what is stored and read back, what is fixed, and what is #GP or #UD.
+ * XCR0 and the debug registers: what is stored and read back, what is fixed, what is #GP or #UD.
  *
  * row: registers end=0
  */

@@ -90,6 +90,7 @@ void fault_handle(struct fault_frame *frame)
     frame->rip = fault_resume;
     frame->cs = SEL_CODE64;
     frame->ss = SEL_DATA;
+    frame->rflags &= ~RFLAGS_TF; /* of a step: what follows is none */
     fault_resume = 0;
 }
 
