@@ -73,6 +73,7 @@ static int svm_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *c
         .format = &npt_format,
         .max_leaf = cpu_has(0x80000001, 3, 26) ? 3 : 2,
         .has_nrips = (c.features & SVM_FEATURE_NRIPS) != 0,
+        .reserves_bit8 = true,
         .owns_cr0_cd = true,
         .hypercall = INSN_VMMCALL,
     };

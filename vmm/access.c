@@ -12,7 +12,7 @@
 enum gpa_kind vm_gpa_kind(const struct vm *vm, gpa_t gpa)
 {
     if (gpa.v >= GUEST_HOLE_START && gpa.v < GUEST_HOLE_END)
-        return GPA_HOLE;
+        return vm->config->unmapped == UNMAPPED_STOP ? GPA_NOWHERE : GPA_HOLE;
     for (unsigned i = 0; i < vm->ram_count; i++)
         if (gpa.v >= vm->ram[i].start && gpa.v < vm->ram[i].end)
             return GPA_RAM;
@@ -30,10 +30,13 @@ static inline char *open_page(struct vcpu *vcpu, enum window_slot slot, gpa_t gp
     return window_open(vcpu->cpu, slot, at, type);
 }
 
-static int read_nothing(const struct vcpu *vcpu, gpa_t gpa, uint64_t *value)
+static int read_nothing(struct vcpu *vcpu, gpa_t gpa, uint64_t *value)
 {
     *value = UINT64_MAX;
-    return vm_gpa_kind(vcpu->vm, gpa) == GPA_HOLE ? 0 : -EIO;
+    if (vm_gpa_kind(vcpu->vm, gpa) != GPA_HOLE)
+        return -EIO;
+    vcpu->vm->hole_reads++;
+    return 0;
 }
 
 static int walk_read(void *context, gpa_t gpa, unsigned width, enum memtype type, uint64_t *value)
@@ -111,6 +114,12 @@ void vcpu_stop_nowhere(struct vcpu *vcpu, gpa_t gpa, unsigned access)
             vcpu->state.rip);
 }
 
+void vcpu_stop_tables(struct vcpu *vcpu, gpa_t gpa)
+{
+    vm_stop(vcpu->vm, "page tables at GPA 0x%lx, where nothing is, by RIP 0x%lx", gpa.v,
+            vcpu->state.rip);
+}
+
 static inline int walk(struct vcpu *vcpu, gva_t linear, unsigned access, struct walk_result *result)
 {
     const struct walk_memory memory = {walk_read, walk_set_bits, vcpu};
@@ -130,6 +139,7 @@ static inline int walk(struct vcpu *vcpu, gva_t linear, unsigned access, struct 
     state.cpl = guest->cpl;
     state.phys_bits = vcpu->mtrr.phys_bits;
     state.has_1g = (vcpu->vm->cpuid.extended[1].edx & 1u << 26) != 0;
+    state.reserves_bit8 = vcpu->vm->caps->reserves_bit8;
     state.pdpte_valid = vcpu->vm->caps->has_pdptes;
     if (state.pdpte_valid)
         memcpy(state.pdpte, guest->pdpte, sizeof(state.pdpte));
@@ -142,8 +152,10 @@ bool vcpu_read_pdptes(struct vcpu *vcpu, uint64_t cr3, uint64_t pdpte[4])
     uint64_t reserved = reserved_low | ~((1ull << vcpu->mtrr.phys_bits) - 1);
     for (unsigned i = 0; i < 4; i++) {
         gpa_t at = gpa((uint32_t)align_down(cr3, 32) + 8 * i);
-        if (walk_read(vcpu, at, 8, MT_WB, &pdpte[i]) != 0)
+        if (walk_read(vcpu, at, 8, MT_WB, &pdpte[i]) != 0) {
+            vcpu_stop_tables(vcpu, at);
             return false;
+        }
         if ((pdpte[i] & present) != 0 && (pdpte[i] & reserved) != 0)
             return false;
     }
@@ -158,8 +170,7 @@ static void refuse(struct vcpu *vcpu, gva_t linear, int error, const struct walk
     else if (error == -EINVAL)
         vcpu_raise(vcpu, VECTOR_GP, 0);
     else
-        vm_stop(vcpu->vm, "page tables at GPA 0x%lx, where nothing is, by RIP 0x%lx", result->at.v,
-                vcpu->state.rip);
+        vcpu_stop_tables(vcpu, result->at);
 }
 
 /* Where a part of an access inside one page goes; false: a fault is queued, or the VM stopped. */
@@ -201,13 +212,18 @@ static unsigned first_part(gva_t linear, unsigned width)
     return (unsigned)min_u64(width, PAGE_SIZE - linear.v % PAGE_SIZE);
 }
 
-/* HIGH is set where the access goes on in a second page. */
+/*
+ * HIGH is set where the access goes on in a second page; a fault there leaves the flags of the
+ * first page alone.
+ */
 static bool translate_all(struct vcpu *vcpu, gva_t linear, unsigned access, unsigned width,
                           struct walk_result *low, struct walk_result *high)
 {
     unsigned first = first_part(linear, width);
-    return translate(vcpu, linear, access, low) &&
-           (first == width || translate(vcpu, gva(linear.v + first), access, high));
+    if (first < width && (!translate(vcpu, linear, access | WALK_PEEK, low) ||
+                          !translate(vcpu, gva(linear.v + first), access, high)))
+        return false;
+    return translate(vcpu, linear, access, low);
 }
 
 bool vcpu_probe(struct vcpu *vcpu, gva_t linear, unsigned access, unsigned width)
@@ -228,40 +244,25 @@ bool vcpu_access(struct vcpu *vcpu, gva_t linear, unsigned access, void *data, u
     return true;
 }
 
-/* The bytes of code at AT to the end of its page; false: nothing is there, and the VM is stopped.
- */
-static bool fetch_part(struct vcpu *vcpu, gpa_t at, enum memtype type, uint8_t *bytes, unsigned n)
+unsigned vcpu_fetch_code(struct vcpu *vcpu, unsigned code_size, unsigned have, uint8_t *bytes)
 {
-    const char *page = open_page(vcpu, WINDOW_DATA, at, type);
-    if (page == NULL) {
-        vcpu_stop_nowhere(vcpu, at, WALK_FETCH);
-        return false;
-    }
-    if (n == INSN_MAX_LENGTH) /* nearly always, and then no call */
-        memcpy(bytes, page, INSN_MAX_LENGTH);
-    else
-        memcpy(bytes, page, n);
-    window_close(vcpu->cpu, WINDOW_DATA);
-    return true;
-}
-
-unsigned vcpu_fetch_code(struct vcpu *vcpu, unsigned code_size, uint8_t *bytes)
-{
-    gva_t linear = gva(vcpu->state.rip);
+    gva_t linear = vcpu_code_address(vcpu, code_size, have);
     struct walk_result at;
-    if (code_size != 8)
-        linear.v = (uint32_t)(vcpu->state.seg[SEG_CS].base + vcpu->state.rip);
-    unsigned first = (unsigned)min_u64(INSN_MAX_LENGTH, PAGE_SIZE - linear.v % PAGE_SIZE);
+    unsigned n = (unsigned)min_u64(INSN_MAX_LENGTH - have, PAGE_SIZE - linear.v % PAGE_SIZE);
     int error = walk(vcpu, linear, WALK_FETCH, &at);
     if (error != 0) {
         refuse(vcpu, linear, error, &at);
         return 0;
     }
-    if (!fetch_part(vcpu, at.gpa, (enum memtype)at.pat_type, bytes, first))
+    const char *page = open_page(vcpu, WINDOW_DATA, at.gpa, (enum memtype)at.pat_type);
+    if (page == NULL) {
+        vcpu_stop_nowhere(vcpu, at.gpa, PT_X);
         return 0;
-    if (first == INSN_MAX_LENGTH || walk(vcpu, gva(linear.v + first), WALK_FETCH, &at) != 0 ||
-        vm_gpa_kind(vcpu->vm, at.gpa) != GPA_RAM)
-        return first;
-    fetch_part(vcpu, at.gpa, (enum memtype)at.pat_type, bytes + first, INSN_MAX_LENGTH - first);
-    return INSN_MAX_LENGTH;
+    }
+    if (n == INSN_MAX_LENGTH) /* nearly always, and then no call */
+        memcpy(bytes, page, INSN_MAX_LENGTH);
+    else
+        memcpy(bytes + have, page, n);
+    window_close(vcpu->cpu, WINDOW_DATA);
+    return have + n;
 }

@@ -5,7 +5,7 @@
 #include "vmm/vm.h"
 #include "vmm/walk.h"
 
-/* What lies at a guest-physical address. */
+/* What lies at a guest-physical address; a hole that must not be touched is nowhere. */
 enum gpa_kind { GPA_RAM, GPA_HOLE, GPA_NOWHERE };
 enum gpa_kind vm_gpa_kind(const struct vm *vm, gpa_t gpa);
 
@@ -17,6 +17,13 @@ static inline unsigned vcpu_code_size(struct vcpu *vcpu)
     if ((vcpu->state.efer & EFER_LMA) != 0 && (cs->attr & SEG_L) != 0)
         return 8;
     return (cs->attr & SEG_D) != 0 ? 4 : 2;
+}
+
+/* The linear address of the byte of code at RIP + OFFSET. */
+static inline gva_t vcpu_code_address(const struct vcpu *vcpu, unsigned code_size, unsigned offset)
+{
+    uint64_t at = vcpu->state.rip + offset;
+    return gva(code_size == 8 ? at : (uint32_t)(vcpu->state.seg[SEG_CS].base + at));
 }
 
 /* The linear address of OFFSET in a segment; false: a fault has been queued (limit, canonical). */
@@ -34,16 +41,19 @@ bool vcpu_access(struct vcpu *vcpu, gva_t linear, unsigned access, void *data, u
 bool vcpu_probe(struct vcpu *vcpu, gva_t linear, unsigned access, unsigned width);
 
 /*
- * Up to 15 bytes of code at RIP, CODE_SIZE as vcpu_code_size() says; 0: a fault has been queued, or
- * the VM was stopped.
+ * Adds to the HAVE bytes of code at RIP in BYTES those up to the end of the next byte's page, but
+ * not beyond the 15th: an instruction that ends before a page does not access it. CODE_SIZE as
+ * vcpu_code_size() says. Returns how many there are; 0: a fault has been queued, or the VM was
+ * stopped.
  */
-unsigned vcpu_fetch_code(struct vcpu *vcpu, unsigned code_size, uint8_t *bytes);
+unsigned vcpu_fetch_code(struct vcpu *vcpu, unsigned code_size, unsigned have, uint8_t *bytes);
 
 /*
  * Reads the four PDPTEs at CR3, as the CPU does when PAE paging begins (SDM, "PDPTE Registers").
- * False: a reserved bit is set (#GP), or they lie nowhere.
+ * False: a reserved bit is set (#GP), or they lie nowhere, and the VM is stopped.
  */
 bool vcpu_read_pdptes(struct vcpu *vcpu, uint64_t cr3, uint64_t pdpte[4]);
 
-/* Stops the VM for an access to nothing, with GPA, access and RIP. */
+/* Stops the VM for an access (PT_*) to nothing, or for page tables there, with GPA and RIP. */
 void vcpu_stop_nowhere(struct vcpu *vcpu, gpa_t gpa, unsigned access);
+void vcpu_stop_tables(struct vcpu *vcpu, gpa_t gpa);

@@ -2,34 +2,28 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/assert.h"
 #include "lib/errno.h"
+#include "lib/string.h"
 #include "lib/x86.h"
 #include "vmm/access.h"
 #include "vmm/exits.h"
-
-/* The bytes end at a page that cannot be read now: the guest gets what its own fetch would. */
-static void refetch(struct vcpu *vcpu, unsigned fetched)
-{
-    uint8_t byte;
-    uint64_t base = vcpu_code_size(vcpu) == 8 ? 0 : vcpu->state.seg[SEG_CS].base;
-    if (vcpu_access(vcpu, gva(base + vcpu->state.rip + fetched), WALK_FETCH, &byte, 1))
-        vm_stop(vcpu->vm, "instruction at RIP 0x%lx is longer than 15 bytes", vcpu->state.rip);
-}
 
 bool vcpu_decode(struct vcpu *vcpu, struct insn *insn)
 {
     uint8_t bytes[INSN_MAX_LENGTH];
     unsigned code_size = vcpu_code_size(vcpu);
-    unsigned n = vcpu_fetch_code(vcpu, code_size, bytes);
-    if (n == 0)
-        return false;
-    int error = insn_decode(bytes, n, code_size, insn);
+    unsigned n = 0;
+    int error;
+    do {
+        n = vcpu_fetch_code(vcpu, code_size, n, bytes);
+        if (n == 0)
+            return false;
+        error = insn_decode(bytes, n, code_size, insn);
+    } while (error == -ENODATA && n < INSN_MAX_LENGTH);
     if (error == 0)
         return true;
-    if (error == -ENODATA)
-        refetch(vcpu, n);
-    else
-        vm_stop(vcpu->vm, "instruction form %02x %02x %02x %02x at RIP 0x%lx is not emulated",
-                bytes[0], bytes[1], bytes[2], bytes[3], vcpu->state.rip);
+    memset(bytes + n, 0, sizeof(bytes) - n);
+    vm_stop(vcpu->vm, "instruction form %02x %02x %02x %02x at RIP 0x%lx is not emulated", bytes[0],
+            bytes[1], bytes[2], bytes[3], vcpu->state.rip);
     return false;
 }
 
@@ -70,10 +64,12 @@ void vcpu_pass_on_gp(struct vcpu *vcpu)
     uint8_t bytes[INSN_MAX_LENGTH];
     unsigned code_size = vcpu_code_size(vcpu), n = 0;
     bool fetched = code_size == 8 || vcpu->state.rip <= vcpu->state.seg[SEG_CS].limit;
-    if (fetched) {
-        n = vcpu_fetch_code(vcpu, code_size, bytes);
+    int absent = fetched ? -ENODATA : 0;
+    while (absent == -ENODATA && n < INSN_MAX_LENGTH) {
+        n = vcpu_fetch_code(vcpu, code_size, n, bytes);
         if (n == 0)
             return;
+        absent = insn_is_absent(bytes, n, code_size);
     }
-    vcpu_raise(vcpu, insn_is_absent(bytes, n, code_size) ? VECTOR_UD : VECTOR_GP, 0);
+    vcpu_raise(vcpu, absent > 0 ? VECTOR_UD : VECTOR_GP, 0);
 }

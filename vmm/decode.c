@@ -453,15 +453,18 @@ int insn_decode(const uint8_t *bytes, unsigned n, unsigned code_size, struct ins
 /* MONITOR and MWAIT; VMRUN, VMLOAD to INVLPGA; MONITORX, MWAITX, RDPRU, INVLPGB, TLBSYNC. */
 #define GROUP7_ABSENT (3ull << 8 | 1ull << 24 | 0x3full << 26 | 3ull << 58 | 7ull << 61)
 
-bool insn_is_absent(const uint8_t *bytes, unsigned n, unsigned code_size)
+int insn_is_absent(const uint8_t *bytes, unsigned n, unsigned code_size)
 {
     struct cursor c = {.bytes = bytes, .n = n, .code_size = (uint8_t)code_size};
     uint8_t first = next_byte(&c);
     while (take_prefix(&c, first))
         first = next_byte(&c);
-    uint8_t second = next_byte(&c), third = next_byte(&c);
     if (first != 0x0f)
-        return false;
+        return c.truncated ? -ENODATA : 0;
+    uint8_t second = next_byte(&c);
+    uint8_t third = second == 0x01 || second == 0x38 ? next_byte(&c) : 0;
+    if (c.truncated)
+        return -ENODATA;
     if (second == 0x38)
         return c.prefix_66 && third == 0x82; /* INVPCID */
     return second == 0x01 && third >= 0xc0 && (GROUP7_ABSENT >> (third - 0xc0) & 1) != 0;

@@ -72,6 +72,6 @@ int insn_decode(const uint8_t *bytes, unsigned n, unsigned code_size, struct ins
 /*
  * Whether the instruction at BYTES (N of them, at most 15) is one that no guest has, but for which
  * a CPU that has it may raise #GP, by the CPL or an operand, before the hypervisor can intercept
- * it. (APM, "Instruction Intercepts".)
+ * it: 1 or 0; -ENODATA where N bytes do not tell. (APM, "Instruction Intercepts".)
  */
-bool insn_is_absent(const uint8_t *bytes, unsigned n, unsigned code_size);
+int insn_is_absent(const uint8_t *bytes, unsigned n, unsigned code_size);

@@ -31,6 +31,18 @@ bool vcpu_expect(struct vcpu *vcpu, enum insn_op op, struct insn *insn);
  */
 void vcpu_pass_on_gp(struct vcpu *vcpu);
 
+/*
+ * The linear address of the memory operand of INSN, of which WRITE says the access; false: a fault
+ * has been queued.
+ */
+bool vcpu_operand(struct vcpu *vcpu, const struct insn *insn, bool write, gva_t *linear);
+
+/*
+ * vmm/tables.c: the CPU's walk of the guest's tables came to where no memory is. The guest gets the
+ * #PF that its tables amount to, or is stopped.
+ */
+void vcpu_tables_fault(struct vcpu *vcpu, const struct exit_memory *fault);
+
 /* CR4 bits that a guest may set: those whose feature the CPU has and CPUID shows. */
 uint64_t cr4_allowed(void);
 

@@ -48,12 +48,17 @@ static uint64_t effective_address(const struct vcpu *vcpu, const struct insn *in
     return truncated(address, insn->addr_size);
 }
 
+bool vcpu_operand(struct vcpu *vcpu, const struct insn *insn, bool write, gva_t *linear)
+{
+    return vcpu_linear(vcpu, (enum seg_reg)insn->seg, effective_address(vcpu, insn), insn->width,
+                       write, linear);
+}
+
 static bool load(struct vcpu *vcpu, const struct insn *insn)
 {
     uint64_t value = 0;
     gva_t linear;
-    if (!vcpu_linear(vcpu, (enum seg_reg)insn->seg, effective_address(vcpu, insn), insn->width,
-                     false, &linear) ||
+    if (!vcpu_operand(vcpu, insn, false, &linear) ||
         !vcpu_access(vcpu, linear, WALK_READ, &value, insn->width))
         return false;
     if (insn->op == INSN_MOVSX)
@@ -66,8 +71,7 @@ static bool store(struct vcpu *vcpu, const struct insn *insn)
 {
     uint64_t value = insn->has_imm ? insn->imm : get_register(vcpu, insn);
     gva_t linear;
-    return vcpu_linear(vcpu, (enum seg_reg)insn->seg, effective_address(vcpu, insn), insn->width,
-                       true, &linear) &&
+    return vcpu_operand(vcpu, insn, true, &linear) &&
            vcpu_access(vcpu, linear, WALK_WRITE, &value, insn->width);
 }
 
@@ -86,8 +90,7 @@ static void stos(struct vcpu *vcpu, const struct insn *insn)
     gva_t linear;
     if ((vcpu->state.rflags & RFLAGS_DF) != 0)
         step = -step;
-    if (!vcpu_linear(vcpu, SEG_ES, truncated(gpr[RDI], insn->addr_size), insn->width, true,
-                     &linear) ||
+    if (!vcpu_operand(vcpu, insn, true, &linear) ||
         !vcpu_access(vcpu, linear, WALK_WRITE, &gpr[RAX], insn->width))
         return;
     step_register(&gpr[RDI], insn->addr_size, step);
@@ -115,20 +118,35 @@ static void emulate(struct vcpu *vcpu)
         vcpu_skip(vcpu, vcpu->state.rip + insn.length);
 }
 
+/*
+ * What is fetched from the hole is ones, and FF FF is no instruction (SDM, "Opcode Map"). Where the
+ * instruction only ends there, the VM is stopped: ones can be its operand.
+ */
+static void fetch(struct vcpu *vcpu, gpa_t gpa)
+{
+    uint16_t opcode;
+    gva_t linear = vcpu_code_address(vcpu, vcpu_code_size(vcpu), 0);
+    if (!vcpu_access(vcpu, linear, WALK_FETCH, &opcode, sizeof(opcode)))
+        return;
+    if (opcode == 0xffff)
+        vcpu_raise(vcpu, VECTOR_UD, 0);
+    else
+        vm_stop(vcpu->vm, "fetch from the hole at GPA 0x%lx", gpa.v);
+}
+
 void exit_memory(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     const struct exit_memory *fault = &exit->memory;
     struct vm *vm = vcpu->vm;
-    if (vcpu->event.valid)
+    if (fault->walk)
+        vcpu_tables_fault(vcpu, fault);
+    else if (vcpu->event.valid)
         vm_stop(vm, "delivery of vector %u touches GPA 0x%lx, where nothing is", vcpu->event.vector,
                 fault->gpa.v);
-    else if (fault->walk)
-        vm_stop(vm, "page tables at GPA 0x%lx, where nothing is, by RIP 0x%lx", fault->gpa.v,
-                vcpu->state.rip);
-    else if (vm_gpa_kind(vm, fault->gpa) != GPA_HOLE || vm->config->unmapped == UNMAPPED_STOP)
+    else if (vm_gpa_kind(vm, fault->gpa) != GPA_HOLE)
         vcpu_stop_nowhere(vcpu, fault->gpa, fault->access);
     else if ((fault->access & PT_X) != 0)
-        vm_stop(vm, "fetch from the hole at GPA 0x%lx", fault->gpa.v);
+        fetch(vcpu, fault->gpa);
     else
         emulate(vcpu);
 }

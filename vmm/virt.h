@@ -133,6 +133,7 @@ struct exit_memory {
     uint8_t access; /* PT_R, PT_W, PT_X: what was tried */
     bool present;   /* a leaf was there and forbade it */
     bool walk;      /* by the CPU's walk of the guest's tables, not by the access itself */
+    bool pdptes;    /* walk: by a MOV to CR that loads the PDPTEs */
 };
 
 struct vm_exit {
@@ -154,6 +155,7 @@ struct virt_caps {
     bool has_ipat;                  /* leaves can ignore the guest's PAT */
     bool has_nrips;                 /* exits carry the next RIP */
     bool has_pdptes;                /* the CPU holds the PDPTEs of PAE paging */
+    bool reserves_bit8;             /* of PML4 and PML5 entries */
     bool switches_pat;              /* the guest's IA32_PAT is its own without exits */
     bool owns_cr0_cd;               /* the guest's CR0.CD acts by itself, without exits */
     bool repeats_last_leaf; /* CPUID beyond the highest leaf answers the highest basic one */

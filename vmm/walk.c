@@ -21,6 +21,7 @@
 #define PTE_D         (1ull << 6)
 #define PTE_PS        (1ull << 7)  /* in a PDE, PDPTE */
 #define PTE_PAT_4K    (1ull << 7)  /* in a PTE */
+#define PTE_BIT8      (1ull << 8)  /* in a PML4E, PML5E */
 #define PTE_PAT_LARGE (1ull << 12) /* in a PDE or PDPTE that maps a page */
 #define PTE_XD        (1ull << 63)
 
@@ -51,15 +52,15 @@ struct walk {
     uint64_t address;
     unsigned access;
     enum paging paging;
-    unsigned root;                  /* the highest level */
-    unsigned width;                 /* bytes of an entry */
-    unsigned index_bits;            /* bits of the address that a level translates */
-    unsigned pdpte_level;           /* PAE: the level whose entries have rules of their own */
-    uint64_t base;                  /* address bits of an entry that points to a table */
-    uint64_t reserved;              /* bits that are reserved in every leaf of this mode */
-    uint64_t reserved_table;        /* and in every entry that points to a table */
-    uint64_t all, any;              /* AND and OR of the entries; PAE's PDPTEs have no say */
-    struct entry entry[LEVELS + 1]; /* by level */
+    unsigned root;                       /* the highest level */
+    unsigned width;                      /* bytes of an entry */
+    unsigned index_bits;                 /* bits of the address that a level translates */
+    unsigned pdpte_level;                /* PAE: the level whose entries have rules of their own */
+    uint64_t base;                       /* address bits of an entry that points to a table */
+    uint64_t reserved;                   /* bits that are reserved in every leaf of this mode */
+    uint64_t all, any;                   /* AND and OR of the entries; PAE's PDPTEs have no say */
+    struct entry entry[LEVELS + 1];      /* by level */
+    uint64_t reserved_table[LEVELS + 1]; /* what entries that point to a table reserve */
 };
 
 /* Bits HIGH to LOW; HIGH < LOW: none. */
@@ -124,7 +125,7 @@ static uint64_t reserved_bits(const struct walk *walk, unsigned level, bool leaf
     if (level == walk->pdpte_level) /* not bit 5: a CPU that walks them may set it as in others */
         return bits(63, width) | bits(8, 6) | bits(2, 1);
     if (!leaf)
-        return walk->reserved_table;
+        return walk->reserved_table[level];
     if (level == LEVEL_PT)
         return walk->reserved;
     if (walk->paging == PAGING_32BIT) /* PSE-36: address bits 39:32 in bits 20:13 */
@@ -221,7 +222,7 @@ static bool is_allowed(const struct walk *walk)
 static int set_flags(const struct walk *walk, unsigned leaf)
 {
     bool dirty = !(walk->access & WALK_WRITE) || (walk->entry[leaf].value & PTE_D);
-    if ((walk->all & PTE_A) && dirty)
+    if (((walk->all & PTE_A) && dirty) || (walk->access & WALK_PEEK))
         return 0;
     for (unsigned level = walk->root; level >= leaf; level--) {
         const struct entry *entry = &walk->entry[level];
@@ -276,10 +277,13 @@ static bool choose_mode(struct walk *walk)
     walk->index_bits = walk->paging == PAGING_32BIT ? 10 : 9;
     walk->pdpte_level = walk->paging == PAGING_PAE ? LEVEL_PDPT : 0;
     walk->base = bits(walk->paging == PAGING_32BIT ? 31 : state->phys_bits - 1u, 12);
-    walk->reserved = walk->reserved_table = 0;
+    walk->reserved = walk->reserved_table[LEVEL_PD] = 0;
     if (walk->width == 8) { /* a PS bit that does not make a leaf is reserved */
+        uint64_t bit8 = state->reserves_bit8 ? PTE_BIT8 : 0;
         walk->reserved = bits(long_mode ? 51 : 62, state->phys_bits) | (has_nx(walk) ? 0 : PTE_XD);
-        walk->reserved_table = walk->reserved | PTE_PS;
+        walk->reserved_table[LEVEL_PD] = walk->reserved_table[LEVEL_PDPT] = walk->reserved | PTE_PS;
+        walk->reserved_table[LEVEL_PML4] = walk->reserved | PTE_PS | bit8;
+        walk->reserved_table[LEVEL_PML5] = walk->reserved | PTE_PS | bit8;
     }
     if (!long_mode) {
         walk->root = pae ? LEVEL_PDPT : LEVEL_PD;

@@ -16,16 +16,18 @@ struct walk_state {
     bool pdpte_valid;  /* false: PAE PDPTEs are read from memory, as under nested paging (APM) */
     uint64_t pat;      /* the guest's IA32_PAT */
     uint8_t cpl;
-    uint8_t phys_bits; /* the guest's MAXPHYADDR, 32 to 52 */
-    bool has_1g;       /* the guest's CPUID says 1 GiB pages */
+    uint8_t phys_bits;  /* the guest's MAXPHYADDR, 32 to 52 */
+    bool has_1g;        /* the guest's CPUID says 1 GiB pages */
+    bool reserves_bit8; /* of entries of PML4 and PML5 (APM); else it is ignored (SDM) */
 };
 
-/* One or more of the first three; WALK_SYSTEM goes with them. */
+/* One or more of the first three; the others go with them. */
 enum walk_access {
     WALK_READ = 1,
     WALK_WRITE = 2,
     WALK_FETCH = 4,
     WALK_SYSTEM = 8, /* implicit supervisor access (descriptor tables, TSS) whatever the CPL */
+    WALK_PEEK = 16,  /* sets no accessed and dirty bits */
 };
 
 /* Guest memory for the walker. Both return 0, or -EIO where no memory is; the walk then ends. */
@@ -68,9 +70,8 @@ int guest_walk_paged(const struct walk_state *state, const struct walk_memory *m
  * Translates ADDRESS for ACCESS; outside long mode its upper 32 bits are ignored. Sets accessed and
  * dirty bits only where the whole walk succeeds, as the access would. Returns 0; -EFAULT (#PF with
  * OUT->error); -EINVAL (#GP or #SS: not canonical; the caller checks segments); -EIO (an entry lies
- * where no memory is, or others keep changing it). Bit 8 of a PML4E, which AMD reserves, is
- * ignored. (SDM, "Paging"; APM, "Page Translation and Protection"; table reads: SDM, "Paging and
- * Memory Typing When the PAT is Supported".)
+ * where no memory is, or others keep changing it). (SDM, "Paging"; APM, "Page Translation and
+ * Protection"; table reads: SDM, "Paging and Memory Typing When the PAT is Supported".)
  */
 static inline int guest_walk(const struct walk_state *state, const struct walk_memory *memory,
                              gva_t address, unsigned access, struct walk_result *out)

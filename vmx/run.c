@@ -123,6 +123,7 @@ static void decode_memory(struct vm_exit *exit)
                                  : PT_R,
         .present = (q >> 3 & 7) != 0,
         .walk = !linear_valid || !translated,
+        .pdptes = !linear_valid,
     };
 }
 

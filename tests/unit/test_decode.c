@@ -489,7 +489,7 @@ static void test_absent(void **unused)
         bool want = modrm != 0 && strchr(group7, (char)modrm) != NULL;
         assert_int_equal(insn_is_absent(bytes + 1, 3, 8), want);
         assert_int_equal(insn_is_absent(bytes, 4, 4), want);
-        assert_false(insn_is_absent(bytes, 3, 8));
+        assert_int_equal(insn_is_absent(bytes, 3, 8), -ENODATA);
     }
     assert_true(insn_is_absent((const uint8_t *)"\x66\x0f\x38\x82\x03", 5, 8));
     assert_true(insn_is_absent((const uint8_t *)"\x66\x48\x0f\x01\xd8", 5, 8));
@@ -497,7 +497,9 @@ static void test_absent(void **unused)
     assert_false(insn_is_absent((const uint8_t *)"\x0f\x38\x82\x03", 4, 8));
     assert_false(insn_is_absent((const uint8_t *)"\x66\x0f\x38\x80\x03", 5, 8));
     assert_false(insn_is_absent((const uint8_t *)"\x0e\x01\xd8", 3, 4));
-    assert_false(insn_is_absent((const uint8_t *)"", 0, 8));
+    assert_int_equal(insn_is_absent((const uint8_t *)"\x0f\x32", 2, 8), 0);
+    assert_int_equal(insn_is_absent((const uint8_t *)"\x0f", 1, 8), -ENODATA);
+    assert_int_equal(insn_is_absent((const uint8_t *)"\x66", 1, 8), -ENODATA);
 }
 
 int main(void)

@@ -203,6 +203,98 @@ static void test_five_levels(void **unused)
     assert_int_equal(out.error, 0x9);
 }
 
+/* Bit 8 of the entries above PDPTEs: AMD reserves it, Intel ignores it; below both ignore it. */
+static void test_bit8(void **unused)
+{
+    (void)unused;
+    const uint64_t bit8 = 0x100;
+    struct walk_state state = long_mode;
+    struct walk_result out;
+    struct world world = four_levels(0x2000 | P | bit8, 0x3000 | P, 0x4000 | P, 0x5000 | P);
+    assert_int_equal(walk(&state, &world, VA4, WALK_READ, &out), 0);
+    state.reserves_bit8 = true;
+    assert_int_equal(walk(&state, &world, VA4, WALK_WRITE, &out), -EFAULT);
+    assert_int_equal(out.error, 0xb);
+    world = four_levels(0x2000 | P, 0x3000 | P | bit8, 0x4000 | P | bit8, 0x5000 | P | bit8);
+    assert_int_equal(walk(&state, &world, VA4, WALK_READ, &out), 0);
+    world = four_levels(0x2000 | P, P | PS | bit8, 0, 0);
+    assert_int_equal(walk(&state, &world, VA4, WALK_READ, &out), 0);
+    state.cr4 |= LA57;
+    state.cr3 = 0x8000;
+    world = four_levels(0x2000 | P, 0x3000 | P, 0x4000 | P, 0x5000 | P);
+    add(&world, 0x8000, 0x1000 | P | bit8);
+    assert_int_equal(walk(&state, &world, VA4, WALK_READ, &out), -EFAULT);
+    assert_int_equal(out.error, 0x9);
+    state.reserves_bit8 = false;
+    assert_int_equal(walk(&state, &world, VA4, WALK_READ, &out), 0);
+}
+
+static void test_peek(void **unused)
+{
+    (void)unused;
+    struct world world =
+        four_levels(0x2000 | P | W, 0x3000 | P | W, 0x4000 | P | W, 0x5000 | P | W);
+    struct walk_result out;
+    assert_int_equal(walk(&long_mode, &world, VA4, WALK_WRITE | WALK_PEEK, &out), 0);
+    assert_int_equal(out.gpa.v, 0x5123);
+    assert_int_equal(world.sets, 0);
+    world.slot[3].value = P;
+    assert_int_equal(walk(&long_mode, &world, VA4, WALK_WRITE | WALK_PEEK, &out), -EFAULT);
+    assert_int_equal(out.error, 0x3);
+}
+
+/* Tables of ones, as they are where nothing answers, in each paging mode. */
+static void test_ones(void **unused)
+{
+    (void)unused;
+    struct walk_state state = long_mode;
+    struct walk_result out;
+    struct world world = four_levels(0x2000 | P, ~0ull, 0, 0);
+    assert_int_equal(walk(&state, &world, VA4, WALK_READ, &out), -EFAULT);
+    assert_int_equal(out.error, 0x9);
+    state.phys_bits = 52; /* then only the low bits of a large page are reserved, */
+    assert_int_equal(walk(&state, &world, VA4, WALK_READ, &out), -EFAULT);
+    assert_int_equal(out.error, 0x9);
+    world = four_levels(0x2000 | P, 0x3000 | P, 0x4000 | P, ~0ull);
+    assert_int_equal(walk(&state, &world, VA4, WALK_READ, &out), 0); /* and nothing of a PTE */
+    assert_int_equal(out.gpa.v, 0xffffffffff123);
+    state.efer = LMA;
+    assert_int_equal(walk(&state, &world, VA4, WALK_READ, &out), -EFAULT);
+    assert_int_equal(out.error, 0x9);
+    state = (struct walk_state){.cr0 = PG, .cr3 = 0x1000, .pat = PAT, .phys_bits = 40};
+    world = (struct world){.count = 0};
+    add(&world, 0x1c08, 0xffffffff)->width = 4;
+    add(&world, 0xfffff014, 0xffffffff)->width = 4;
+    assert_int_equal(walk(&state, &world, 0xc0805123, WALK_WRITE, &out), 0);
+    assert_int_equal(out.gpa.v, 0xfffff123);
+    assert_int_equal(world.sets, 0);
+    state.cr4 = PSE;
+    assert_int_equal(walk(&state, &world, 0xc0805123, WALK_WRITE, &out), -EFAULT);
+    assert_int_equal(out.error, 0xb);
+}
+
+/* Bits of CR3 that are no address: 11:0 (of PAE 4:0, of PCIDs all), 63:MAXPHYADDR, 63:32. */
+static void test_cr3(void **unused)
+{
+    (void)unused;
+    struct walk_state state = long_mode;
+    struct walk_result out;
+    struct world world = four_levels(0x2000 | P, 0x3000 | P, 0x4000 | P, 0x5000 | P);
+    state.cr3 = 0xffffff0000001fff;
+    assert_int_equal(walk(&state, &world, VA4, WALK_READ, &out), 0);
+    state.cr4 |= PCIDE;
+    assert_int_equal(walk(&state, &world, VA4, WALK_READ, &out), 0);
+    state = (struct walk_state){.cr0 = PG, .cr3 = 0xfffffff00001fff, .pat = PAT, .phys_bits = 40};
+    world.count = 0;
+    add(&world, 0x1c08, 0)->width = 4;
+    assert_int_equal(walk(&state, &world, 0xc0805123, WALK_READ, &out), -EFAULT);
+    assert_int_equal(out.levels, 1);
+    state.cr4 = PAE;
+    add(&world, 0x1ff8, 0);
+    assert_int_equal(walk(&state, &world, 0xc0805123, WALK_READ, &out), -EFAULT);
+    assert_int_equal(out.levels, 1);
+}
+
 static void test_canonical(void **unused)
 {
     (void)unused;
@@ -433,6 +525,18 @@ static void test_pae(void **unused)
     world.slot[0].value |= U;
     assert_int_equal(walk(&state, &world, 0xc0605123, WALK_READ, &out), -EFAULT);
     assert_int_equal(out.error, 0xd);
+    for (unsigned bit = 0; bit < 64; bit++) { /* all but PWT, PCD, address, 11:9; and bit 5 */
+        bool legal = bit == 0 || (bit >= 3 && bit <= 5) || (bit >= 9 && bit < 40);
+        world = (struct world){.count = 0};
+        add(&world, 0x1038, P | 1ull << bit);
+        add(&world, bit >= 12 ? 0x18 + (1ull << bit) : 0x18, 0);
+        assert_int_equal(walk(&state, &world, 0xc0605123, WALK_READ, &out), -EFAULT);
+        assert_int_equal(out.error, legal ? 0x4 : 0xd);
+    }
+    world = (struct world){.count = 0};
+    add(&world, 0x1038, 0x3000 | P | PCD);
+    add(&world, AT_PD, 0x4000 | P | W | U);
+    add(&world, AT_PT, 0xab12345000 | P | W | U);
     state.pdpte_valid = true;
     state.pdpte[3] = 0x3000 | P;
     expect_type(&world, 1, MT_WB);
@@ -551,6 +655,8 @@ static uint64_t random_entry(struct random_case *c, const struct row *row)
         value |= PS;
     if (one_in(c, 12))
         value |= NX;
+    if (row->shift >= 39 && one_in(c, 12))
+        value |= 0x100;
     if (one_in(c, 20))
         value |= 1ull << host_random(&c->random) % 63;
     if ((value & PS) && row->shift > 12 && !one_in(c, 8))
@@ -611,6 +717,8 @@ static bool model_is_reserved(const struct random_case *c, const struct row *row
 {
     uint64_t physical = 1ull << c->state.phys_bits;
     uint64_t reserved = row->never | (large ? row->if_large : 0);
+    if (row->shift >= 39 && c->state.reserves_bit8)
+        reserved |= 0x100;
     if (c->mode == BITS32) {
         uint64_t high = entry / 0x2000 % 0x100; /* address bits 39:32 */
         return large && row->large == 0x400000 && ((entry & reserved) || (high << 32) >= physical);
@@ -757,6 +865,7 @@ static void random_state(struct random_case *c)
     s->cpl = one_in(c, 2) ? 3 : (uint8_t)(bits >> 56 & 3);
     s->phys_bits = widths[bits >> 40 & 7];
     s->has_1g = one_in(c, 2);
+    s->reserves_bit8 = one_in(c, 2);
     c->access = accesses[bits >> 44 & 3] | (one_in(c, 4) ? WALK_SYSTEM : 0u);
     c->va = host_random(&c->random);
     if (c->mode >= FOUR && !one_in(c, 50))
@@ -828,7 +937,9 @@ int main(void)
         cmocka_unit_test(test_leaf_types),  cmocka_unit_test(test_unpaged),
         cmocka_unit_test(test_32bit),       cmocka_unit_test(test_pae),
         cmocka_unit_test(test_changes),     cmocka_unit_test(test_missing),
-        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_model),       cmocka_unit_test(test_bit8),
+        cmocka_unit_test(test_peek),        cmocka_unit_test(test_ones),
+        cmocka_unit_test(test_cr3),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
