@@ -3,7 +3,7 @@
 import pytest
 
 
-@pytest.mark.parametrize("guest", ["modes", "cr"])
+@pytest.mark.parametrize("guest", ["modes", "cr", "tables"])
 def test_all_that_the_emulator_has(system, guest):
     run = system.svm(system.guest(guest), "--", "-cpu", "max")
     assert run.status == 0, run.messages + run.log_text
