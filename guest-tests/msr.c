@@ -12,9 +12,14 @@ enum { PAIRS = 8, FIXED_RANGES = 11 };
 enum { CAP_COUNT = 0xff, CAP_FIX = 1 << 8, CAP_WC = 1 << 10 };
 enum { DEF_FE = 1 << 10, DEF_E = 1 << 11, MASK_V = 1 << 11 };
 
-#define MSR_IORR_BASE0 0xc0010016u
-#define MSR_TOP_MEM2   0xc001001du
-#define APIC_DEFAULT   0xfee00000u
+#define MSR_PLATFORM_ID    0x17u
+#define MSR_BIOS_UPDT_TRIG 0x79u
+#define MSR_BIOS_SIGN_ID   0x8bu
+#define MSR_IORR_BASE0     0xc0010016u
+#define MSR_TOP_MEM        0xc001001au
+#define MSR_TOP_MEM2       0xc001001du
+#define MSR_PATCH_LOADER   0xc0010020u
+#define APIC_DEFAULT       0xfee00000u
 
 #define NO_GP        "emulator: no #GP from MSRs"
 #define NONCANONICAL 0x0000800000000000ull
@@ -28,6 +33,16 @@ static const uint32_t fixed[FIXED_RANGES] = {0x250, 0x258, 0x259, 0x268, 0x269, 
 static uint64_t repeated(uint8_t byte)
 {
     return byte * 0x0101010101010101ull;
+}
+
+static bool has_tsc_adjust(void)
+{
+    return cpuid(0, 0).eax >= 7 && (cpuid(7, 0).ebx & 1u << 1) != 0;
+}
+
+static bool has_rdtscp(void)
+{
+    return (cpuid(0x80000001, 0).edx & 1u << 27) != 0;
 }
 
 /* VALUE is stored and read back; then the old one is. */
@@ -357,12 +372,251 @@ static void user(void)
 /* The host's own mapping of DRAM is none of the guest's business: they read as 0. */
 static void amd_host(void)
 {
-    static const uint32_t msrs[] = {MSR_SYSCFG,         MSR_TOP_MEM2,       MSR_IORR_BASE0,
-                                    MSR_IORR_BASE0 + 1, MSR_IORR_BASE0 + 2, MSR_IORR_BASE0 + 3};
+    static const uint32_t msrs[] = {MSR_SYSCFG,        MSR_TOP_MEM,        MSR_TOP_MEM2,
+                                    MSR_IORR_BASE0,    MSR_IORR_BASE0 + 1, MSR_IORR_BASE0 + 2,
+                                    MSR_IORR_BASE0 + 3};
     for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++) {
         expect_stores(msrs[i], 0);
         expect_refused(msrs[i], 1ull << 21, false);
     }
+}
+
+/* An MSR that reads as VALUE; a write that changes bits outside WRITABLE is #GP. */
+struct fixed_msr {
+    uint32_t msr;
+    uint64_t value, writable;
+};
+
+static void check_fixed(const struct fixed_msr *list, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct fixed_msr *m = &list[i];
+        uint64_t got;
+        struct fault fault = try_rdmsr(m->msr, &got);
+        expect(fault.vector == FAULT_NONE, "reading %x: vector %d", m->msr, fault.vector);
+        expect(got == m->value, "%x reads %lx, not %lx", m->msr, got, m->value);
+        expect_stores(m->msr, m->value);
+        for (unsigned bit = 0; bit < 64; bit++)
+            if ((m->writable >> bit & 1) != 0)
+                expect_stores(m->msr, m->value ^ 1ull << bit);
+            else
+                expect_refused(m->msr, m->value ^ 1ull << bit, false);
+    }
+}
+
+/* SDM Volume 4, "Architectural MSRs"; APM Volume 2, Appendix A. */
+static void fixed_values(void)
+{
+    static const struct fixed_msr both[] = {
+        {0x0, 0, 0},                                /* P5_MC_ADDR */
+        {0x1, 0, 0},                                /* P5_MC_TYPE */
+        {MSR_APIC_BASE, APIC_DEFAULT | 1u << 8, 0}, /* BSP, disabled: CPUID hides it */
+        {MSR_MCG_STATUS, 0, 7},                     /* RIPV, EIPV, MCIP */
+        {MSR_DEBUGCTL, 0, 0},
+    };
+    /* Fast strings, BTS unavailable, PEBS unavailable. */
+    static const struct fixed_msr intel[] = {
+        {MSR_MISC_ENABLE, 1u << 0 | 1u << 11 | 1u << 12, 1u << 0},
+    };
+    /* INVDWBINVD and TscFreqSel; TLBCACHEDIS, FFDIS, IGNNE_EM, McStatusWrEn. */
+    static const struct fixed_msr amd[] = {
+        {MSR_HWCR, 1u << 4 | 1u << 24, 1u << 3 | 1u << 6 | 1u << 8 | 1u << 18},
+        {0x1db, 0, 0}, /* last branches and exceptions */
+        {0x1dc, 0, 0},
+        {0x1dd, 0, 0},
+        {0x1de, 0, 0},
+    };
+    check_fixed(both, ARRAY_SIZE(both));
+    if (machine.intel)
+        check_fixed(intel, ARRAY_SIZE(intel));
+    else
+        check_fixed(amd, ARRAY_SIZE(amd));
+}
+
+static void expect_absent(uint32_t msr)
+{
+    uint64_t value;
+    expect_gp(try_rdmsr(msr, &value), false, "reading", msr, 0);
+    expect_gp(try_wrmsr(msr, 0), false, "writing", msr, 0);
+}
+
+/* Registers of what CPUID hides, of both vendors. */
+static void absent(void)
+{
+    static const uint32_t numbers[] = {
+        0x3a, /* FEATURE_CONTROL: no VMX, SMX, SGX, LMCE */
+        0x48,       0x49,       0xcf,       0x10a,           0x10b,      0x122,
+        0x123,                                                                  /* speculation */
+        0x9b,       0x480,      0x485,      0x48b,           0x491,             /* VMX */
+        0xc1,       0x186,      0x309,      0x345,           0x38f,      0x4c1, /* PMU */
+        0x600,      0x560,      0x570, /* debug store, PT */
+        0xe7,       0xe8,       0x198,      0x199,           0x19a,      0x19b,
+        0x19c, /* power */
+        0x1a2,      0x1b0,      0x606,      0x770,           0xc0010062, 0xc00000e7,
+        0x17b,      0x180,      0x280,      0x400,           0x401,      0x47f, /* banks */
+        0xc0000408, 0xc0002000, 0x6e0,      0x800,           0x802,      0x80b,
+        0x830,      0x83f,      0x8ff, /* APIC */
+        0x6a0,      0xc80,      0xc8f,      0xd90,           MSR_XSS,    0xc0000104,
+        MSR_VM_CR,  0xc0010115, 0xc0010116, MSR_VM_HSAVE_PA, 0xc0010118, /* SVM */
+        0xc0010000, 0xc0010004, 0xc0010200,                              /* PMU */
+        0xc0010111, 0xc0010112, 0xc0010113, 0xc0010130,      0xc0010131, /* SMM, SEV */
+        0xc0010140, 0xc0011019, 0xc0011027, 0xc0011030,      0x1f2,      0x1f8,
+    };
+    static const uint32_t amd_alone[] = {MSR_SYSCFG,  MSR_HWCR,     MSR_IORR_BASE0,
+                                         MSR_TOP_MEM, MSR_TOP_MEM2, MSR_PATCH_LOADER};
+    static const uint32_t intel_alone[] = {MSR_PLATFORM_ID, MSR_BIOS_UPDT_TRIG, MSR_MISC_ENABLE};
+    for (unsigned i = 0; i < ARRAY_SIZE(numbers); i++)
+        expect_absent(numbers[i]);
+    for (unsigned i = 0; i < ARRAY_SIZE(amd_alone) && machine.intel; i++)
+        expect_absent(amd_alone[i]);
+    for (unsigned i = 0; i < ARRAY_SIZE(intel_alone) && !machine.intel; i++)
+        expect_absent(intel_alone[i]);
+    if (!has_tsc_adjust())
+        expect_absent(MSR_TSC_ADJUST);
+}
+
+/* Registers that are read-only, or write-only to load microcode, which is not done. */
+static void one_way(void)
+{
+    uint64_t value;
+    uint32_t loader = machine.intel ? MSR_BIOS_UPDT_TRIG : MSR_PATCH_LOADER;
+    expect(try_rdmsr(MSR_BIOS_SIGN_ID, &value).vector == FAULT_NONE, "reading the revision");
+    expect(is_gp0(try_rdmsr(loader, &value)), "reading %x", loader);
+    expect(try_wrmsr(loader, 0x1000).vector == FAULT_NONE, "writing %x", loader);
+    expect(try_rdmsr(MSR_MCG_CAP, &value).vector == FAULT_NONE && value == 0, "MCG_CAP %lx", value);
+    expect(is_gp0(try_wrmsr(MSR_MCG_CAP, 0)), "writing MCG_CAP");
+    if (machine.intel) {
+        expect(try_rdmsr(MSR_PLATFORM_ID, &value).vector == FAULT_NONE, "reading PLATFORM_ID");
+        expect((value & ~(7ull << 50)) == 0, "PLATFORM_ID %lx", value);
+        expect(is_gp0(try_wrmsr(MSR_PLATFORM_ID, 0)), "writing PLATFORM_ID");
+        expect(try_wrmsr(MSR_BIOS_SIGN_ID, 0).vector == FAULT_NONE, "writing BIOS_SIGN_ID");
+    } else {
+        expect(is_gp0(try_wrmsr(MSR_BIOS_SIGN_ID, 0)), "writing PATCH_LEVEL");
+    }
+}
+
+/* What the table of the manuals gives this guest; all else is #GP. */
+static bool is_known(uint32_t msr)
+{
+    static const struct {
+        uint32_t first, last;
+        enum { BOTH, INTEL, AMD } vendor;
+    } known[] = {
+        {0x0, 0x1, BOTH},
+        {MSR_TSC, MSR_TSC, BOTH},
+        {MSR_PLATFORM_ID, MSR_PLATFORM_ID, INTEL},
+        {MSR_APIC_BASE, MSR_APIC_BASE, BOTH},
+        {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, BOTH},
+        {MSR_MTRRCAP, MSR_MTRRCAP, BOTH},
+        {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, BOTH},
+        {MSR_MCG_CAP, MSR_MCG_STATUS, BOTH},
+        {MSR_MISC_ENABLE, MSR_MISC_ENABLE, INTEL},
+        {MSR_DEBUGCTL, MSR_DEBUGCTL, BOTH},
+        {0x1db, 0x1de, AMD},
+        {0x200, 0x20f, BOTH},
+        {0x250, 0x250, BOTH},
+        {0x258, 0x259, BOTH},
+        {0x268, 0x26f, BOTH},
+        {MSR_PAT, MSR_PAT, BOTH},
+        {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, BOTH},
+        {MSR_EFER, MSR_SFMASK, BOTH},
+        {MSR_FS_BASE, MSR_KERNEL_GS_BASE, BOTH},
+        {MSR_SYSCFG, MSR_SYSCFG, AMD},
+        {MSR_HWCR, MSR_TOP_MEM, AMD},
+        {MSR_TOP_MEM2, MSR_TOP_MEM2, AMD},
+    };
+    if (msr == MSR_TSC_ADJUST)
+        return has_tsc_adjust();
+    if (msr == MSR_TSC_AUX)
+        return has_rdtscp();
+    for (unsigned i = 0; i < ARRAY_SIZE(known); i++)
+        if (msr >= known[i].first && msr <= known[i].last)
+            return known[i].vendor == BOTH || (known[i].vendor == INTEL) == machine.intel;
+    return false;
+}
+
+static void sweep_range(uint32_t first, uint32_t count)
+{
+    for (uint32_t msr = first; msr - first < count; msr++) {
+        uint64_t value;
+        struct fault fault = try_rdmsr(msr, &value);
+        bool right = is_known(msr) ? fault.vector == FAULT_NONE : is_gp0(fault);
+        if (!right)
+            expect(false, "reading %x: vector %d", msr, fault.vector);
+    }
+}
+
+static void sweep(void)
+{
+    sweep_range(0, 0x2000);
+    sweep_range(0x40000000, 0x100);
+    sweep_range(0xc0000000, 0x2000);
+    sweep_range(0xc0010000, 0x2000);
+}
+
+static const char *needs_tsc_adjust(void)
+{
+    return has_tsc_adjust() ? NULL : "no TSC_ADJUST";
+}
+
+static const char *needs_rdtscp(void)
+{
+    return has_rdtscp() ? NULL : "no RDTSCP";
+}
+
+/* SDM, "IA32_TSC_ADJUST Register Support". */
+static void tsc_adjust(void)
+{
+    const uint64_t step = 1ull << 50, slack = 1ull << 40;
+    uint64_t old = rdmsr(MSR_TSC_ADJUST), before = rdtsc();
+    wrmsr(MSR_TSC_ADJUST, old + step);
+    uint64_t after = rdtsc();
+    expect(after - before >= step && after - before < step + slack, "TSC %lx, then %lx", before,
+           after);
+    expect(rdmsr(MSR_TSC_ADJUST) == old + step, "reads %lx", rdmsr(MSR_TSC_ADJUST));
+    wrmsr(MSR_TSC, before);
+    uint64_t adjust = rdmsr(MSR_TSC_ADJUST);
+    expect(old - adjust < slack, "%lx after the TSC was set back; at first %lx", adjust, old);
+    wrmsr(MSR_TSC_ADJUST, old);
+    expect(rdtsc() - before < slack, "TSC %lx, at first %lx", rdtsc(), before);
+}
+
+static void tsc_aux(void)
+{
+    uint32_t old = (uint32_t)rdmsr(MSR_TSC_AUX), aux;
+    expect_stores(MSR_TSC_AUX, 0x12345678);
+    if (try_wrmsr(MSR_TSC_AUX, 1ull << 32).vector == FAULT_NONE) /* the CPU's own affair */
+        skip("emulator: no #GP from the upper half of TSC_AUX");
+    wrmsr(MSR_TSC_AUX, 0xabcdef01);
+    __asm__ volatile("rdtscp" : "=c"(aux) : : "eax", "edx");
+    expect(aux == 0xabcdef01, "RDTSCP gives %x", aux);
+    wrmsr(MSR_TSC_AUX, old);
+}
+
+static void tsc_write(void)
+{
+    uint64_t before = rdtsc();
+    wrmsr(MSR_TSC, before + (1ull << 50));
+    uint64_t after = rdtsc();
+    wrmsr(MSR_TSC, before);
+    if (after - before < 1ull << 50 && !machine.nosnoop)
+        skip("emulator: the TSC is not written");
+    else
+        expect(after - before >= 1ull << 50, "TSC %lx, then %lx", before, after);
+}
+
+static const char *needs_nosnoop_intel(void)
+{
+    if (machine.nosnoop && !machine.intel)
+        return "only on Intel";
+    return needs_nosnoop();
+}
+
+/* SDM, "WRMSR": these two must be canonical as well; on AMD they have 32 bits. */
+static void sysenter_canonical(void)
+{
+    expect_refused(MSR_SYSENTER_ESP, NONCANONICAL, true);
+    expect_refused(MSR_SYSENTER_EIP, NONCANONICAL, true);
 }
 
 static const struct test_case cases[] = {
@@ -384,14 +638,22 @@ static const struct test_case cases[] = {
     {"EFER: LME is fixed while paging is on", NULL, efer_lme},
     {"EFER: no SVME", needs_nosnoop, efer_svme},
     {"TSC: as RDTSC", NULL, tsc},
+    {"TSC: written", NULL, tsc_write},
+    {"TSC_ADJUST: moves the TSC, and is moved by it", needs_tsc_adjust, tsc_adjust},
+    {"TSC_AUX: stored, and RDTSCP's", needs_rdtscp, tsc_aux},
     {"APIC_BASE: readable", NULL, apic_base},
     {"SYSENTER MSRs: stored and read back", NULL, sysenter},
     {"SYSCALL MSRs: stored and read back", NULL, syscall},
+    {"SYSENTER: addresses that are not canonical are #GP", needs_nosnoop_intel, sysenter_canonical},
     {"FS, GS, KERNEL_GS bases: stored and read back", NULL, bases},
     {"addresses that are not canonical are #GP", NULL, not_canonical},
     {"RDMSR and WRMSR: upper halves of registers", NULL, upper_halves},
     {"RDMSR and WRMSR: #GP at CPL 3", NULL, user},
-    {"SYSCFG, TOP_MEM2, IORRs: 0 alone", needs_nosnoop_amd, amd_host},
+    {"SYSCFG, TOP_MEM, IORRs: 0 alone", needs_nosnoop_amd, amd_host},
+    {"fixed values, and bits that may be written", needs_nosnoop, fixed_values},
+    {"read-only and write-only MSRs", needs_nosnoop, one_way},
+    {"absent: what CPUID hides", needs_nosnoop, absent},
+    {"absent: all that is in no table", needs_nosnoop, sweep},
 };
 
 void test_main(void)

@@ -86,11 +86,15 @@ enum vector {
 #define MSR_TSC             0x00000010u
 #define MSR_APIC_BASE       0x0000001bu
 #define MSR_FEATURE_CONTROL 0x0000003au
+#define MSR_TSC_ADJUST      0x0000003bu
 #define MSR_MTRRCAP         0x000000feu
 #define MSR_SYSENTER_CS     0x00000174u
 #define MSR_SYSENTER_ESP    0x00000175u
 #define MSR_SYSENTER_EIP    0x00000176u
 #define MSR_MCG_CAP         0x00000179u
+#define MSR_MCG_STATUS      0x0000017au
+#define MSR_MISC_ENABLE     0x000001a0u
+#define MSR_DEBUGCTL        0x000001d9u
 #define MSR_MTRR_PHYSBASE0  0x00000200u
 #define MSR_MTRR_PHYSMASK7  0x0000020fu
 #define MSR_MTRR_FIX64K     0x00000250u
@@ -113,6 +117,7 @@ enum vector {
 #define MSR_KERNEL_GS_BASE  0xc0000102u
 #define MSR_TSC_AUX         0xc0000103u
 #define MSR_SYSCFG          0xc0010010u
+#define MSR_HWCR            0xc0010015u
 #define MSR_VM_CR           0xc0010114u
 #define MSR_VM_HSAVE_PA     0xc0010117u
 

@@ -75,6 +75,7 @@ static int svm_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *c
         .has_nrips = (c.features & SVM_FEATURE_NRIPS) != 0,
         .reserves_bit8 = true,
         .owns_cr0_cd = true,
+        .has_syscfg = true,
         .hypercall = INSN_VMMCALL,
     };
     fill_maps(caps);

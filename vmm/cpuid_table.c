@@ -33,14 +33,14 @@ static const struct cpuid_regs basic[CPUID_BASIC + 1] = {
     /* Caches, shared with no one: by cpuid_cache(). */
     [0x04] = {ALL, ALL, ALL, ALL},
     /* Instructions whose state is the guest's own, bits 6 and 13 of EBX (how the FPU behaves) and
-       MD_CLEAR (what VERW does). Hidden: TSC_ADJUST, SGX, TSX, INVPCID, RDT, MPX,
+       MD_CLEAR (what VERW does). Hidden: SGX, TSX, INVPCID, RDT, MPX,
        PT, PKU, WAITPKG, CET, RDPID, key locker, ENQCMD, hybrid, PCONFIG, LBR, AMX, and with their
        MSRs IBRS, IBPB, STIBP, L1D_FLUSH, ARCH_CAPABILITIES, CORE_CAPABILITIES, SSBD. Its EAX, 0,
        hides the subleaves. */
     [0x07] = {0,
-              BIT(0) | BIT(3) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(13) | BIT(16) |
-                  BIT(17) | BIT(18) | BIT(19) | BIT(20) | BIT(21) | BIT(23) | BIT(24) | BIT(28) |
-                  BIT(29) | BIT(30) | BIT(31),
+              BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(13) |
+                  BIT(16) | BIT(17) | BIT(18) | BIT(19) | BIT(20) | BIT(21) | BIT(23) | BIT(24) |
+                  BIT(28) | BIT(29) | BIT(30) | BIT(31),
               BIT(1) | BIT(2) | BIT(6) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(14) |
                   BIT(16),
               BIT(2) | BIT(3) | BIT(4) | BIT(10)},

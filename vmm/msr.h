@@ -4,6 +4,9 @@
 
 #include "vmm/virt.h"
 
+/* Gives the MSRs that VCPU->msr holds their values at a reset. */
+void msr_reset(struct vcpu *vcpu);
+
 /* MSRs that the guest accesses without an exit; what is not listed exits. */
 struct msr_direct {
     uint32_t msr;

@@ -159,6 +159,8 @@ struct virt_caps {
     bool switches_pat;              /* the guest's IA32_PAT is its own without exits */
     bool owns_cr0_cd;               /* the guest's CR0.CD acts by itself, without exits */
     bool repeats_last_leaf; /* CPUID beyond the highest leaf answers the highest basic one */
+    bool has_misc_enable;   /* IA32_MISC_ENABLE and the MSRs of its CPUs */
+    bool has_syscfg;        /* SYSCFG, HWCR, TOP_MEM and the other MSRs from C0010010h on */
     bool syscall_is_64_bit; /* SYSCALL is there, and CPUID says so, in 64-bit mode alone */
     uint8_t hypercall;      /* enum insn_op: the instruction of this vendor */
 };

@@ -11,6 +11,7 @@
 #include "vmm/guest.h"
 #include "vmm/host.h"
 #include "vmm/log.h"
+#include "vmm/msr.h"
 
 enum { EXIT_VALUE_MAX = 99, LOGGED_RESTARTS = 10 };
 
@@ -109,6 +110,7 @@ static void reset_vcpu(struct vcpu *vcpu)
     state->seg[SEG_TR] = (struct seg){0, SEG_P | 0xb, 0xffff, 0};
     state->gdtr = state->idtr = (struct table_reg){0, 0xffff};
     mtrr_reset_firmware(&vcpu->mtrr, cpu_phys_bits());
+    msr_reset(vcpu);
     vcpu->fetched = vcpu->changed = STATE_CR | STATE_CODE | STATE_SEG | STATE_MSR;
     vcpu->vm->ops->vcpu_reset(vcpu, vcpu->vm->view.root);
 }

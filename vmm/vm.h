@@ -25,6 +25,15 @@ struct host;
 
 enum vm_state { VM_RUNNING, VM_RESETTING, VM_EXITED, VM_STOPPED };
 
+/* MSRs without effect on the CPU, of struct vcpu. */
+enum msr_slot {
+    MSR_SLOT_TSC_ADJUST,
+    MSR_SLOT_MCG_STATUS,
+    MSR_SLOT_MISC_ENABLE,
+    MSR_SLOT_HWCR,
+    MSR_SLOTS,
+};
+
 struct vcpu {
     struct guest_state state;
     uint32_t fetched;    /* groups of STATE that are valid */
@@ -33,6 +42,7 @@ struct vcpu {
     struct event event; /* to be injected by the next entry, which also repeats a broken delivery */
     bool completed; /* the instruction at the last exit is done: the next entry ends its shadow */
     struct mtrr_state mtrr;
+    uint64_t msr[MSR_SLOTS];
     uint64_t cr8; /* where its accesses exit */
     /* A reset clears what stands above, and leaves the rest alone. */
     struct vm *vm;

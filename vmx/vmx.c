@@ -72,6 +72,7 @@ static int vmx_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *c
         .has_pdptes = true,
         .switches_pat = true,
         .repeats_last_leaf = true,
+        .has_misc_enable = true,
         .syscall_is_64_bit = true,
         .hypercall = INSN_VMCALL,
     };

@@ -97,7 +97,7 @@ static void test_hides(void **state)
     assert_int_equal(t.basic[1].ecx, 0xfed83203);
     assert_int_equal(t.basic[1].edx, 0x078bf9ff);
     assert_int_equal(t.basic[7].eax, 0);
-    assert_int_equal(t.basic[7].ebx, 0xf1bf23e9);
+    assert_int_equal(t.basic[7].ebx, 0xf1bf23eb);
     assert_int_equal(t.basic[7].ecx, 0x00015f46);
     assert_int_equal(t.basic[7].edx, 0x0000041c);
     assert_int_equal(t.extended[1].ecx, 0x006109e1);
