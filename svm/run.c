@@ -14,6 +14,7 @@ static const uint8_t kinds[] = {
     [SVM_EXIT_WBINVD] = EXIT_WBINVD,
     [SVM_EXIT_INVD] = EXIT_INVD,
     [SVM_EXIT_XSETBV] = EXIT_XSETBV,
+    [SVM_EXIT_FERR_FREEZE] = EXIT_HLT, /* CR0.NE=0: waits for an interrupt that none sends */
     [SVM_EXIT_SHUTDOWN] = EXIT_TRIPLE_FAULT,
     [SVM_EXIT_INIT] = EXIT_INIT,
     [SVM_EXIT_INTR] = EXIT_INTERRUPT,

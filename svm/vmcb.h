@@ -77,18 +77,19 @@ static_assert(offsetof(struct vmcb, g_pat) == 0x668, "APM, VMCB Layout, State Sa
 static_assert(sizeof(struct vmcb) == 4096, "APM, VMCB Layout");
 
 /* intercept_1 */
-#define INTERCEPT_INTR     (1u << 0)
-#define INTERCEPT_NMI      (1u << 1)
-#define INTERCEPT_INIT     (1u << 3)
-#define INTERCEPT_RDPMC    (1u << 15)
-#define INTERCEPT_CPUID    (1u << 18)
-#define INTERCEPT_RSM      (1u << 19)
-#define INTERCEPT_INVD     (1u << 22)
-#define INTERCEPT_HLT      (1u << 24)
-#define INTERCEPT_INVLPGA  (1u << 26)
-#define INTERCEPT_IOIO     (1u << 27)
-#define INTERCEPT_MSR      (1u << 28)
-#define INTERCEPT_SHUTDOWN (1u << 31)
+#define INTERCEPT_INTR        (1u << 0)
+#define INTERCEPT_NMI         (1u << 1)
+#define INTERCEPT_INIT        (1u << 3)
+#define INTERCEPT_RDPMC       (1u << 15)
+#define INTERCEPT_CPUID       (1u << 18)
+#define INTERCEPT_RSM         (1u << 19)
+#define INTERCEPT_INVD        (1u << 22)
+#define INTERCEPT_HLT         (1u << 24)
+#define INTERCEPT_INVLPGA     (1u << 26)
+#define INTERCEPT_IOIO        (1u << 27)
+#define INTERCEPT_MSR         (1u << 28)
+#define INTERCEPT_FERR_FREEZE (1u << 30)
+#define INTERCEPT_SHUTDOWN    (1u << 31)
 
 /* intercept_2 */
 #define INTERCEPT_VMRUN       (1u << 0)
@@ -158,6 +159,7 @@ enum svm_exitcode {
     SVM_EXIT_INVLPGA = 0x7a,
     SVM_EXIT_IOIO = 0x7b,
     SVM_EXIT_MSR = 0x7c,
+    SVM_EXIT_FERR_FREEZE = 0x7e,
     SVM_EXIT_SHUTDOWN = 0x7f,
     SVM_EXIT_VMRUN = 0x80,
     SVM_EXIT_VMMCALL = 0x81,

@@ -486,7 +486,7 @@ static void test_absent(void **unused)
     (void)unused;
     for (unsigned modrm = 0; modrm < 256; modrm++) {
         uint8_t bytes[] = {0xf3, 0x0f, 0x01, (uint8_t)modrm};
-        bool want = modrm != 0 && strchr(group7, (char)modrm) != NULL;
+        bool want = memchr(group7, (int)modrm, 14) != NULL;
         assert_int_equal(insn_is_absent(bytes + 1, 3, 8), want);
         assert_int_equal(insn_is_absent(bytes, 4, 4), want);
         assert_int_equal(insn_is_absent(bytes, 3, 8), -ENODATA);
