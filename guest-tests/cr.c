@@ -21,8 +21,11 @@ enum { CRS = 16, FORM_SIZE = 4, AMD_CR3_TOP = 52 };
 
 extern const char *const forms_from[CRS], *const forms_to[CRS];
 extern const char form_clts[], form_lmsw[], form_smsw[], form_smsw_ud2[];
+extern const char form_cr4_mod0[], form_cr4_mod1[], form_cr4_mod2[], form_cr4_66[];
+extern const char form_cr4_rexw[], form_cr4_segment[], form_cr4_long[], form_cr4_rsp[];
+extern const char form_cr4_rbp[], form_cr4_r12[], form_cr4_r15[], form_cr8_r12[], form_cr8_rsp[];
 extern const struct mode_code op_rdmsr, op_wrmsr, op_to_cr0, op_to_cr3, op_to_cr4, op_cr3_load;
-extern const struct mode_code op_pdpte_cr0, op_pdpte_cr4, op_lmsw_pe;
+extern const struct mode_code op_pdpte_cr0, op_pdpte_cr4, op_lmsw_pe, op_long_cr0, op_tss16_cr0;
 
 static uint64_t read_cr(unsigned cr)
 {
@@ -90,6 +93,11 @@ static const char *needs_gp_pe(void)
     return lenient ? NO_GP_PE : NULL;
 }
 
+static const char *needs_intel(void)
+{
+    return machine.intel ? NULL : "only on Intel";
+}
+
 static const char *needs_gp_cr4(void)
 {
     return machine.nosnoop || needs_gp() == NULL ? NULL : NO_GP_CR4;
@@ -116,7 +124,8 @@ static void cr0_reserved(void)
     static const uint8_t bits[] = {6, 7, 8, 12, 15, 17, 19, 20, 24, 28};
     uint64_t cr0 = read_cr(0);
     for (unsigned i = 0; i < ARRAY_SIZE(bits); i++)
-        expect_reads(0, cr0 | 1ull << bits[i], cr0);
+        for (uint64_t cd = 0; cd <= CR0_CD; cd += CR0_CD)
+            expect_reads(0, cr0 | cd | 1ull << bits[i], cr0 | cd);
 }
 
 static void cr0_stores(void)
@@ -128,6 +137,7 @@ static void cr0_stores(void)
     for (unsigned i = 0; i < ARRAY_SIZE(bits); i++)
         expect_reads(0, cr0 ^ bits[i], cr0 ^ bits[i]);
     expect_reads(0, cr0 & ~CR0_ET, cr0 | CR0_ET);
+    expect_reads(0, (cr0 & ~CR0_ET) | CR0_CD, cr0 | CR0_ET | CR0_CD);
 }
 
 /* Each change from one legal state to another, so that what the CPU keeps and what it shows agree.
@@ -154,6 +164,8 @@ static void cr0_illegal(void)
     uint64_t cr0 = read_cr(0);
     expect_refused(0, (cr0 & ~CR0_CD) | CR0_NW);
     expect_refused(0, cr0 & ~CR0_PG);
+    expect_refused(0, (cr0 & ~CR0_PG) | CR0_CD);
+    expect_refused(0, (cr0 & ~CR0_PG) ^ CR0_NE);
     expect_refused(0, cr0 & ~(CR0_PG | CR0_PE));
     expect_refused(0, 0);
     write_cr(0, cr0 | CR0_CD | CR0_NW);
@@ -277,6 +289,28 @@ static void cr8_reserved(void)
     } else {
         for (unsigned bit = 4; bit < 64; bit++)
             expect_refused(8, 1ull << bit | 3);
+    }
+    write_cr(8, 0);
+}
+
+/* Read by one register, and written by the same; RAX has it at the end. */
+static void encodings(void)
+{
+    static const struct {
+        const char *form;
+        unsigned cr;
+    } all[] = {
+        {form_cr4_mod0, 4}, {form_cr4_mod1, 4}, {form_cr4_mod2, 4},    {form_cr4_66, 4},
+        {form_cr4_rexw, 4}, {form_cr4_long, 4}, {form_cr4_segment, 4}, {form_cr4_rsp, 4},
+        {form_cr4_rbp, 4},  {form_cr4_r12, 4},  {form_cr4_r15, 4},     {form_cr8_r12, 8},
+        {form_cr8_rsp, 8},
+    };
+    write_cr(8, 9);
+    for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+        uint64_t value = read_cr(all[i].cr);
+        uint64_t rax = machine_status(all[i].form, 0x5555);
+        expect(rax == value && read_cr(all[i].cr) == value, "encoding %u: %lx, then %lx, not %lx",
+               i, rax, read_cr(all[i].cr), value);
     }
     write_cr(8, 0);
 }
@@ -463,6 +497,40 @@ static void efer_in_paging(void)
     }
 }
 
+/* With bits beside PG that one vendor's hypervisor handles, and without. */
+static void long_by_cr0(void)
+{
+    static const uint64_t bits[] = {0, CR0_CD, CR0_CD | CR0_NW, CR0_NE};
+    const uint64_t off = CR0_ET | CR0_PE, lme = EFER_LME, lma = EFER_LME | EFER_LMA;
+    struct mode m = unpaged_pae;
+    m.cr3 = read_cr(3);
+    m.efer = EFER_LME;
+    for (unsigned i = 0; i < ARRAY_SIZE(bits); i++) {
+        struct registers r = {.rflags = 0};
+        r.gpr[RDI] = off;
+        struct fault fault = run(&m, &op_long_cr0, off | CR0_PG | bits[i], &r);
+        expect(fault.vector == FAULT_NONE, "vector %d, RIP + %lx", fault.vector, fault.rip);
+        expect((uint32_t)r.gpr[RSI] == cpuid(0, 0).ebx, "CPUID: %lx", r.gpr[RSI]);
+        expect((r.gpr[RBX] & lma) == lma, "EFER %lx in long mode", r.gpr[RBX]);
+        expect((r.gpr[RAX] & lma) == lme, "EFER %lx behind it", r.gpr[RAX]);
+    }
+}
+
+/* SDM, "Initializing IA-32e Mode": TR may not hold a 16-bit TSS. */
+static void long_tss16(void)
+{
+    static const uint64_t bits[] = {0, CR0_CD};
+    struct mode m = unpaged_pae;
+    m.cr3 = read_cr(3);
+    m.efer = EFER_LME;
+    for (unsigned i = 0; i < ARRAY_SIZE(bits); i++) {
+        struct registers r = {.rflags = 0};
+        r.gpr[RBX] = mode_tss();
+        struct fault fault = run(&m, &op_tss16_cr0, CR0_ET | CR0_PE | CR0_PG | bits[i], &r);
+        expect(is_gp0(fault), "vector %d, RIP + %lx", fault.vector, fault.rip);
+    }
+}
+
 /* --- PAE's PDPTEs ---------------------------------------------------------------------------- */
 
 enum { LAST = 3 }; /* the PDPTE of the hole, which no code and data lie below */
@@ -516,11 +584,6 @@ static void pdptes(void)
         pdptes_intel();
     else
         pdptes_amd();
-}
-
-static const char *needs_intel(void)
-{
-    return machine.intel ? NULL : "only on Intel";
 }
 
 /* What is written to the PDPTE in memory counts from the next MOV to CR0 or CR4 that loads it. */
@@ -591,12 +654,15 @@ static const struct test_case cases[] = {
     {"CR1, CR5 to CR7, CR9 to CR15: #UD", NULL, no_such_cr},
     {"CR8: 0 to 15", NULL, cr8_stores},
     {"CR8: reserved bits are #GP", NULL, cr8_reserved},
+    {"CR4, CR8: encodings", NULL, encodings},
     {"control registers, CLTS, LMSW: #GP at CPL 3", NULL, user},
     {"SMSW at CPL 3", NULL, user_smsw},
     {"SMSW at CPL 3 with UMIP is #GP", NULL, user_umip},
     {"CR0 in other modes", needs_gp, other_cr0},
     {"CR0: PG without PE is #GP in other modes", needs_gp_pe, other_no_pe},
     {"CR0: PG with LME and without PAE is #GP", needs_gp, long_without_pae},
+    {"CR0: to long mode and back by PG", NULL, long_by_cr0},
+    {"CR0: PG with LME and a 16-bit TSS is #GP", needs_intel, long_tss16},
     {"CR4 in other modes", needs_gp_cr4, other_cr4},
     {"EFER: LMA follows PG and LME", NULL, efer_follows},
     {"EFER: LME is fixed while paging is on, in other modes", needs_gp_msr, efer_in_paging},

@@ -45,3 +45,17 @@ moves op_to_cr3, {db 0x0f, 0x22, 0xd8, 0x0f, 0x20, 0xdb}
 mode_code op_load, {mov eax, [gs:ebx]}, {mov eax, [gs:ebx]}, {mov eax, [gs:rbx]}
 mode_code op_load8, {mov dl, [gs:ebx + 3]}, {mov dl, [gs:ebx + 3]}, {mov dl, [gs:rbx + 3]}
 mode_code op_store, {mov [gs:ebx], eax}, {mov [gs:ebx], eax}, {mov [gs:rbx], eax}
+
+; With segments that forbid it: the last instruction faults.
+SEL_CODE32 equ 0x18
+SEL_EXPAND_DOWN equ 0x60
+code op_outsb_ss_other, {db 0x67, 0x36, 0x6e}
+code op_insb_null, {db 0x31, 0xc0, 0x8e, 0xc0, 0x6c} ; xor eax, eax; mov es, eax; insb
+%macro load_es 2                ; two instructions more
+    mov ax, %1
+    mov es, ax
+    %2
+%endmacro
+code op_insb_code, {load_es SEL_CODE32, insb}
+code op_insb_down, {load_es SEL_EXPAND_DOWN, insb}
+code op_insd_down, {load_es SEL_EXPAND_DOWN, insd}

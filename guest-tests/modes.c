@@ -48,6 +48,11 @@ CODE(from_cr0)
 CODE(from_cr3)
 CODE(from_cr4)
 CODE(to_cr3)
+CODE(outsb_ss_other)
+CODE(insb_null)
+CODE(insb_code)
+CODE(insb_down)
+CODE(insd_down)
 CODE(load)
 CODE(load8)
 CODE(store)
@@ -528,6 +533,71 @@ static const char *lacks(const struct mode *m)
     return NULL;
 }
 
+/* VECTOR with error code 0, at the last instruction of LENGTH bytes; the bare emulator checks none. */
+static void expect_stopped(const struct mode *m, const struct mode_code *code,
+                           const struct registers *before, enum vector vector, unsigned length)
+{
+    struct registers r = *before;
+    struct fault fault = mode_run(m, code, MODE_CODE, &r);
+    if (fault.vector != (int)vector && !machine.nosnoop && !machine.intel) {
+        skip("emulator: INS and OUTS check no segments");
+        return;
+    }
+    expect(fault.vector == (int)vector && fault.error == 0 &&
+               fault.rip == mode_length(m, code) - length,
+           "vector %d, error %x, RIP + %lx", fault.vector, fault.error, fault.rip);
+}
+
+static bool real_segments(const struct mode *m)
+{
+    return pe_of(m) == 0 || m->kind == MODE_V86;
+}
+
+/* The segments end at FFFFh but in big real mode. */
+static void beyond_limit(const struct mode *m)
+{
+    bool small = m->bits == 16;
+    struct registers r = patterned();
+    r.gpr[RDX] = UNUSED;
+    r.gpr[RSI] = r.gpr[RDI] = 0x10000;
+    if (m->kind != MODE_BIG_REAL) {
+        expect_stopped(m, small ? &op_outsb_other : &op_outsb, &r, VECTOR_GP, small ? 2 : 1);
+        r.gpr[RCX] = 1;
+        r.gpr[RDI] = 0xfffd;
+        expect_stopped(m, &op_rep_insd, &r, VECTOR_GP, small ? 3 : 2);
+    }
+    if (real_segments(m))
+        expect_stopped(m, &op_outsb_ss_other, &r, VECTOR_SS, 3);
+}
+
+/* No segment, one of code, and one that expands down. */
+static void wrong_segment(const struct mode *m)
+{
+    struct registers r = patterned();
+    r.gpr[RDX] = UNUSED;
+    r.gpr[RDI] = EXPAND_DOWN;
+    expect_stopped(m, &op_insb_null, &r, VECTOR_GP, 1);
+    expect_stopped(m, &op_insb_code, &r, VECTOR_GP, 1);
+    runs(m, &op_insb_down, &r);
+    r.gpr[RDI] = EXPAND_DOWN - 1;
+    expect_stopped(m, &op_insb_down, &r, VECTOR_GP, 1);
+    r.gpr[RDI] = 0xfffd;
+    expect_stopped(m, &op_insd_down, &r, VECTOR_GP, m->bits == 16 ? 2 : 1);
+}
+
+/* The first address that is not canonical, and an element that goes on there. */
+static void not_canonical(const struct mode *m)
+{
+    struct registers r = patterned();
+    r.gpr[RDX] = UNUSED;
+    r.gpr[RCX] = 1;
+    r.gpr[RSI] = r.gpr[RDI] = (m->cr4 & CR4_LA57) != 0 ? 1ull << 56 : 1ull << 47;
+    expect_stopped(m, &op_outsb, &r, VECTOR_GP, 1);
+    expect_stopped(m, &op_rep_insd, &r, VECTOR_GP, 2);
+    r.gpr[RDI] -= 2;
+    expect_stopped(m, &op_rep_insd, &r, VECTOR_GP, 2);
+}
+
 /*
  * Behind the last byte of 64 KiB the next instruction is beyond the limit: IP does not go on at 0
  * (SDM, "Segment Wraparound").
@@ -573,15 +643,49 @@ static void run_group(const struct mode *m, const struct group *g)
     ktap_finish();
 }
 
+static bool is_16_bit(const struct mode *m)
+{
+    return m->bits == 16;
+}
+
+static bool is_v86(const struct mode *m)
+{
+    return m->kind == MODE_V86;
+}
+
+static bool is_64_bit(const struct mode *m)
+{
+    return m->bits == 64;
+}
+
+static bool has_limits(const struct mode *m)
+{
+    return m->bits != 64 && !m->based;
+}
+
+static bool has_descriptors(const struct mode *m)
+{
+    return has_limits(m) && privileged(m) && pe_of(m) != 0;
+}
+
 /* Groups that not all modes have. */
-static const struct group wrap_group = {"IP beyond FFFFh", past_64k};
-static const struct group cli_group = {"CLI by IOPL", cli};
+static const struct {
+    struct group group;
+    bool (*has)(const struct mode *mode);
+} some[] = {
+    {{"IP beyond FFFFh", past_64k}, is_16_bit},
+    {{"CLI by IOPL", cli}, is_v86},
+    {{"INS, OUTS beyond a limit", beyond_limit}, has_limits},
+    {{"INS to a segment that forbids it", wrong_segment}, has_descriptors},
+    {{"INS, OUTS to addresses that are not canonical", not_canonical}, is_64_bit},
+};
 
 static unsigned count_cases(void)
 {
     unsigned count = ARRAY_SIZE(modes) * ARRAY_SIZE(groups);
     for (const struct mode *m = modes; m < modes + ARRAY_SIZE(modes); m++)
-        count += (m->bits == 16 ? 1u : 0) + (m->kind == MODE_V86 ? 1u : 0);
+        for (unsigned i = 0; i < ARRAY_SIZE(some); i++)
+            count += some[i].has(m) ? 1u : 0;
     return count;
 }
 
@@ -593,10 +697,9 @@ void test_main(void)
     for (const struct mode *m = modes; m < modes + ARRAY_SIZE(modes); m++) {
         for (const struct group *g = groups; g < groups + ARRAY_SIZE(groups); g++)
             run_group(m, g);
-        if (m->bits == 16)
-            run_group(m, &wrap_group);
-        if (m->kind == MODE_V86)
-            run_group(m, &cli_group);
+        for (unsigned i = 0; i < ARRAY_SIZE(some); i++)
+            if (some[i].has(m))
+                run_group(m, &some[i].group);
     }
     ktap_end();
 }

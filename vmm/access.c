@@ -87,6 +87,12 @@ static bool allows(struct vcpu *vcpu, const struct seg *seg, bool write)
     return (seg->attr & SEG_P) != 0 && (write ? !code && second : !code || second);
 }
 
+static bool is_canonical(const struct vcpu *vcpu, uint64_t address)
+{
+    unsigned shift = (vcpu->state.cr4 & CR4_LA57) != 0 ? 64 - 57 : 64 - 48;
+    return (uint64_t)((int64_t)(address << shift) >> shift) == address;
+}
+
 bool vcpu_linear(struct vcpu *vcpu, enum seg_reg seg_reg, uint64_t offset, unsigned width,
                  bool write, gva_t *linear)
 {
@@ -95,9 +101,8 @@ bool vcpu_linear(struct vcpu *vcpu, enum seg_reg seg_reg, uint64_t offset, unsig
     const struct seg *seg = &vcpu->state.seg[seg_reg];
     bool legal;
     if (code_size == 8) {
-        unsigned bits = (vcpu->state.cr4 & CR4_LA57) != 0 ? 57 : 48;
         *linear = gva((seg_reg >= SEG_FS ? seg->base : 0) + offset);
-        legal = (uint64_t)((int64_t)(linear->v << (64 - bits)) >> (64 - bits)) == linear->v;
+        legal = is_canonical(vcpu, linear->v) && is_canonical(vcpu, linear->v + width - 1);
     } else {
         *linear = gva((uint32_t)(seg->base + offset));
         legal = in_limit(seg, offset, width) && allows(vcpu, seg, write);

@@ -42,6 +42,7 @@ SEL_USERSEG  equ 0x50 | 3
 ; 0x58: 32-bit code whose base mode.c sets
 
 KIND_BIG_REAL equ 4
+TSS_AVAILABLE equ 0x89
 
 %define AT(label) (LOW + (label) - low_start)
 %define OFFSET(label) ((label) - low_start)
@@ -125,6 +126,7 @@ low_tss:
     dq 0x0000f3000000ffff | LOW_DATA << 16
 low_based:
     dq 0x00cf9b000000ffff
+    dq 0x0000970000000fff | LOW_DATA << 16 ; SEL_EXPAND_DOWN: offsets 1000h to FFFFh
 low_gdtr:
     dw $ - low_gdt - 1
     dq AT(low_gdt)
@@ -132,6 +134,12 @@ targets:                        ; by enum mode_kind
     dd AT(to_32), AT(to_16), AT(to_64), AT(to_real), AT(to_real), AT(to_v86), AT(to_user)
 
     bits 32
+%macro load_tss 0
+    mov byte [AT(low_tss) + 5], TSS_AVAILABLE
+    mov ax, SEL_TSS32
+    ltr ax
+%endmacro
+
 to_legacy:                      ; compatibility mode
     mov ax, SEL_DATA
     mov ss, ax
@@ -151,9 +159,7 @@ to_legacy:                      ; compatibility mode
     mov eax, [LOW + BOX_CR3]
     mov cr3, eax
     lidt [LOW + BOX_IDT]
-    and byte [AT(low_tss) + 5], ~2
-    mov ax, SEL_TSS32
-    ltr ax
+    load_tss
     mov eax, [LOW + BOX_CR0]
     mov cr0, eax
     jmp short .there
@@ -413,6 +419,7 @@ back:                           ; any 32-bit code, paged or not, long mode or no
     wrmsr
     mov eax, [LOW + BOX_OLD + 4]
     mov cr3, eax
+    load_tss                    ; long mode wants none of 16 bits
     mov eax, [LOW + BOX_OLD]
     mov cr0, eax
     jmp short .long

@@ -85,6 +85,11 @@ static void make_tss(void)
                                 (uint64_t)TSS_AVAILABLE << 40 | (base >> 24 & 0xff) << 56;
 }
 
+uint32_t mode_tss(void)
+{
+    return (uint32_t)(uintptr_t)low(low_tss);
+}
+
 void mode_init(void)
 {
     assert((size_t)(low_end - low_start) <= MODE_CODE);

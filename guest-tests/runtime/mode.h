@@ -26,11 +26,17 @@ struct mode {
     bool based; /* MODE_32: CS begins behind the first instruction, so that EIP wraps */
 };
 
+/* The selector of an expand-down segment at LOW_DATA: its offsets are EXPAND_DOWN to FFFFh. */
+enum { SEL_EXPAND_DOWN = 0x60, EXPAND_DOWN = 0x1000 };
+
 /* A port that TSS and bitmap deny to code of CPL 3 and virtual-8086 mode, which have all others. */
 enum { MODE_DENIED_PORT = 0x590 };
 
 /* Puts the block in its place and makes its tables; before anything else here. */
 void mode_init(void);
+
+/* The linear address of the descriptor of the TSS that modes without paging begin with. */
+uint32_t mode_tss(void);
 
 /* A piece of code as 16-bit, 32-bit and 64-bit code: made by mode.inc, ends with UD2. */
 struct mode_code {
