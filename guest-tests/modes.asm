@@ -49,6 +49,7 @@ mode_code op_store, {mov [gs:ebx], eax}, {mov [gs:ebx], eax}, {mov [gs:rbx], eax
 ; With segments that forbid it: the last instruction faults.
 SEL_CODE32 equ 0x18
 SEL_EXPAND_DOWN equ 0x60
+SEL_WRAPS equ 0x68
 code op_outsb_ss_other, {db 0x67, 0x36, 0x6e}
 code op_insb_null, {db 0x31, 0xc0, 0x8e, 0xc0, 0x6c} ; xor eax, eax; mov es, eax; insb
 %macro load_es 2                ; two instructions more
@@ -58,4 +59,5 @@ code op_insb_null, {db 0x31, 0xc0, 0x8e, 0xc0, 0x6c} ; xor eax, eax; mov es, eax
 %endmacro
 code op_insb_code, {load_es SEL_CODE32, insb}
 code op_insb_down, {load_es SEL_EXPAND_DOWN, insb}
+code op_insd_wraps, {load_es SEL_WRAPS, insd}
 code op_insd_down, {load_es SEL_EXPAND_DOWN, insd}

@@ -53,6 +53,7 @@ CODE(insb_null)
 CODE(insb_code)
 CODE(insb_down)
 CODE(insd_down)
+CODE(insd_wraps)
 CODE(load)
 CODE(load8)
 CODE(store)
@@ -308,7 +309,7 @@ static void fill(void)
         data()[i] = fill_byte(i);
 }
 
-/* The address of LOW_DATA + OFFSET in DS and ES; upper bits count only where addresses have them. */
+/* The address of LOW_DATA + OFFSET in DS and ES; upper bits are there to be ignored. */
 static uint64_t address_of(const struct mode *m, uint32_t offset, unsigned address_bits)
 {
     if (m->bits == 64)
@@ -533,7 +534,7 @@ static const char *lacks(const struct mode *m)
     return NULL;
 }
 
-/* VECTOR with error code 0, at the last instruction of LENGTH bytes; the bare emulator checks none. */
+/* VECTOR with error code 0, at the last instruction, of LENGTH bytes. */
 static void expect_stopped(const struct mode *m, const struct mode_code *code,
                            const struct registers *before, enum vector vector, unsigned length)
 {
@@ -583,6 +584,26 @@ static void wrong_segment(const struct mode *m)
     expect_stopped(m, &op_insb_down, &r, VECTOR_GP, 1);
     r.gpr[RDI] = 0xfffd;
     expect_stopped(m, &op_insd_down, &r, VECTOR_GP, m->bits == 16 ? 2 : 1);
+}
+
+/* Two bytes at the end of 4 GiB, in the hole, and two at 0. */
+static void wraps_at_4g(const struct mode *m)
+{
+    struct registers r = patterned();
+    uintptr_t zero = 0;
+    __asm__("" : "+r"(zero)); /* an object there is unknown to the compiler */
+    volatile uint32_t *first = (volatile uint32_t *)zero;
+    uint32_t old = *first;
+    *first = 0;
+    r.gpr[RDX] = UNUSED;
+    r.gpr[RDI] = (uint32_t)-2 - WRAP_BASE;
+    struct fault fault = mode_run(m, &op_insd_wraps, MODE_CODE, &r);
+    if (fault.cr2 == 1ull << 32 && !machine.nosnoop && !machine.intel)
+        skip("emulator: long mode does not wrap at 4 GiB");
+    else
+        expect(fault.vector == FAULT_NONE && *first == 0xffff, "vector %d, CR2 %lx, %x at 0",
+               fault.vector, fault.cr2, *first);
+    *first = old;
 }
 
 /* The first address that is not canonical, and an element that goes on there. */
@@ -668,6 +689,12 @@ static bool has_descriptors(const struct mode *m)
     return has_limits(m) && privileged(m) && pe_of(m) != 0;
 }
 
+/* And the end of 4 GiB mapped. */
+static bool reaches_4g(const struct mode *m)
+{
+    return m->bits == 32 && has_descriptors(m) && ((m->cr0 & CR0_PG) == 0 || m->cr4 != 0);
+}
+
 /* Groups that not all modes have. */
 static const struct {
     struct group group;
@@ -677,6 +704,7 @@ static const struct {
     {{"CLI by IOPL", cli}, is_v86},
     {{"INS, OUTS beyond a limit", beyond_limit}, has_limits},
     {{"INS to a segment that forbids it", wrong_segment}, has_descriptors},
+    {{"INS across 4 GiB", wraps_at_4g}, reaches_4g},
     {{"INS, OUTS to addresses that are not canonical", not_canonical}, is_64_bit},
 };
 

@@ -225,8 +225,11 @@ static bool translate_all(struct vcpu *vcpu, gva_t linear, unsigned access, unsi
                           struct walk_result *low, struct walk_result *high)
 {
     unsigned first = first_part(linear, width);
+    gva_t second = gva(linear.v + first);
+    if (first < width && vcpu_code_size(vcpu) != 8)
+        second.v = (uint32_t)second.v;
     if (first < width && (!translate(vcpu, linear, access | WALK_PEEK, low) ||
-                          !translate(vcpu, gva(linear.v + first), access, high)))
+                          !translate(vcpu, second, access, high)))
         return false;
     return translate(vcpu, linear, access, low);
 }

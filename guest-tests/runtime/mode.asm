@@ -127,6 +127,7 @@ low_tss:
 low_based:
     dq 0x00cf9b000000ffff
     dq 0x0000970000000fff | LOW_DATA << 16 ; SEL_EXPAND_DOWN: offsets 1000h to FFFFh
+    dq 0x00cf93001000ffff       ; SEL_WRAPS
 low_gdtr:
     dw $ - low_gdt - 1
     dq AT(low_gdt)
@@ -410,7 +411,7 @@ back:                           ; any 32-bit code, paged or not, long mode or no
     and eax, CR0_NOT_PG
     mov cr0, eax
     jmp short .unpaged
-.unpaged:                       ; PAE before LME: QEMU's CPU is lost at an exit between with LME alone
+.unpaged:                       ; PAE before LME: QEMU's CPU is lost at an exit with LME alone
     mov eax, [LOW + BOX_OLD + 8]
     mov cr4, eax
     mov ecx, MSR_EFER

@@ -29,6 +29,9 @@ struct mode {
 /* The selector of an expand-down segment at LOW_DATA: its offsets are EXPAND_DOWN to FFFFh. */
 enum { SEL_EXPAND_DOWN = 0x60, EXPAND_DOWN = 0x1000 };
 
+/* The selector of a segment of 4 GiB that begins at WRAP_BASE and goes on at 0. */
+enum { SEL_WRAPS = 0x68, WRAP_BASE = 0x1000 };
+
 /* A port that TSS and bitmap deny to code of CPL 3 and virtual-8086 mode, which have all others. */
 enum { MODE_DENIED_PORT = 0x590 };
 
@@ -46,8 +49,8 @@ struct mode_code {
 
 /*
  * Runs CODE in MODE at offset AT of LOW, with REGISTERS (all but RSP; below 64-bit mode their low
- * halves). Returns what ended it, with RIP from the code's start; FAULT_NONE for the #UD of its end.
- * RIP has 16 bits in real mode.
+ * halves). Returns what ended it, with RIP from the code's start, of 16 bits in real mode;
+ * FAULT_NONE for the #UD of its end.
  */
 struct fault mode_run(const struct mode *mode, const struct mode_code *code, uint32_t at,
                       struct registers *registers);
