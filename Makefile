@@ -94,8 +94,8 @@ include tests/kernel/kernel.mk
 # HOST_SRC: every file that also compiles for the host. tests/unit/test_*.c are cmocka programs
 # that link with all of them (and with tests/unit/host.c, which gives them log and assert).
 HOST_SRC := $(wildcard mm/*.c lib/format.c boot/*.c boot/efi/elf.c \
-	vmm/clock.c vmm/config.c vmm/config_check.c vmm/cpuid_table.c vmm/decode.c vmm/walk.c \
-	vmm/image.c svm/npt.c svm/caps.c \
+	vmm/clock.c vmm/config.c vmm/config_check.c vmm/cpuid_table.c vmm/decode.c vmm/event.c \
+	vmm/walk.c vmm/image.c svm/npt.c svm/caps.c \
 	vmx/ept.c vmx/check.c vmx/caps.c vmx/fields.c)
 HOST_OBJ := $(HOST_SRC:%.c=$(BUILD)/host/%.o) $(BUILD)/host/tests/unit/host.o
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))

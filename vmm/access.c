@@ -151,6 +151,13 @@ static inline int walk(struct vcpu *vcpu, gva_t linear, unsigned access, struct 
     return guest_walk_paged(&state, &memory, linear, access, result);
 }
 
+/* Out of line: only the fetch of code is short of time. */
+static __attribute__((noinline)) int walk_data(struct vcpu *vcpu, gva_t linear, unsigned access,
+                                               struct walk_result *result)
+{
+    return walk(vcpu, linear, access, result);
+}
+
 bool vcpu_read_pdptes(struct vcpu *vcpu, uint64_t cr3, uint64_t pdpte[4])
 {
     const uint64_t present = 1, reserved_low = 0x1e6;
@@ -181,7 +188,7 @@ static void refuse(struct vcpu *vcpu, gva_t linear, int error, const struct walk
 /* Where a part of an access inside one page goes; false: a fault is queued, or the VM stopped. */
 static bool translate(struct vcpu *vcpu, gva_t linear, unsigned access, struct walk_result *result)
 {
-    int error = walk(vcpu, linear, access, result);
+    int error = walk_data(vcpu, linear, access, result);
     if (error != 0)
         refuse(vcpu, linear, error, result);
     else if (vm_gpa_kind(vcpu->vm, result->gpa) == GPA_NOWHERE)
@@ -250,6 +257,14 @@ bool vcpu_access(struct vcpu *vcpu, gva_t linear, unsigned access, void *data, u
     if (first < width)
         copy_part(vcpu, &high, access, (char *)data + first, width - first);
     return true;
+}
+
+bool vcpu_peek(struct vcpu *vcpu, gva_t linear, uint64_t *value)
+{
+    struct walk_result at;
+    return walk_data(vcpu, linear, WALK_READ, &at) == 0 &&
+           vm_gpa_kind(vcpu->vm, at.gpa) == GPA_RAM &&
+           walk_read(vcpu, at.gpa, 8, (enum memtype)at.pat_type, value) == 0;
 }
 
 unsigned vcpu_fetch_code(struct vcpu *vcpu, unsigned code_size, unsigned have, uint8_t *bytes)

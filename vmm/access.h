@@ -37,7 +37,10 @@ bool vcpu_linear(struct vcpu *vcpu, enum seg_reg seg, uint64_t offset, unsigned 
  */
 bool vcpu_access(struct vcpu *vcpu, gva_t linear, unsigned access, void *data, unsigned width);
 
-/* The same, but for the copying: whether the access can be made. */
+/* Reads 8 aligned bytes of RAM; false: they cannot be read, and nothing has come of it. */
+bool vcpu_peek(struct vcpu *vcpu, gva_t linear, uint64_t *value);
+
+/* The same as vcpu_access(), but for the copying: whether the access can be made. */
 bool vcpu_probe(struct vcpu *vcpu, gva_t linear, unsigned access, unsigned width);
 
 /*

@@ -46,11 +46,16 @@ void vcpu_skip_rarely(struct vcpu *vcpu)
     struct guest_state *state = &vcpu->state;
     if (vcpu_code_size(vcpu) != 8)
         state->rip = (uint32_t)state->rip;
-    if ((state->rflags & RFLAGS_TF) != 0) {
-        vcpu_change(vcpu, STATE_CR);
-        state->dr6 |= DR6_BS;
-        vcpu_raise(vcpu, VECTOR_DB, 0);
-    }
+    if ((state->rflags & RFLAGS_TF) != 0)
+        vcpu_raise_debug(vcpu, DR6_BS);
+}
+
+void vcpu_skip_iteration(struct vcpu *vcpu)
+{
+    vcpu->state.rflags |= RFLAGS_RF;
+    vcpu->completed = true;
+    if ((vcpu->state.rflags & RFLAGS_TF) != 0)
+        vcpu_raise_debug(vcpu, DR6_BS);
 }
 
 uint64_t vcpu_decode_next(struct vcpu *vcpu, enum insn_op op)

@@ -15,6 +15,7 @@ exit_handler exit_xsetbv;
 exit_handler exit_io;        /* vmm/io.c */
 exit_handler exit_memory;    /* vmm/hole.c */
 exit_handler exit_hypercall; /* vmm/hypercall.c */
+exit_handler exit_exception; /* vmm/inject.c */
 
 /*
  * Decodes the instruction at RIP through the guest's page tables. Returns true; false: what the
@@ -63,6 +64,13 @@ static inline uint64_t vcpu_next_rip(struct vcpu *vcpu, enum insn_op op)
     uint64_t next = vcpu->exit.next_rip;
     return next != 0 ? next : vcpu_decode_next(vcpu, op);
 }
+
+/*
+ * An iteration of a repeated string instruction is done, but not the last: RIP stays, and RF keeps
+ * an instruction breakpoint on it from being hit again (SDM, "Instruction-Breakpoint Exception
+ * Condition").
+ */
+void vcpu_skip_iteration(struct vcpu *vcpu);
 
 /*
  * Sets RIP behind the instruction that was completed. Ends RF and the shadow of STI and MOV SS, and

@@ -96,8 +96,10 @@ static void stos(struct vcpu *vcpu, const struct insn *insn)
     step_register(&gpr[RDI], insn->addr_size, step);
     if (insn->rep)
         step_register(&gpr[RCX], insn->addr_size, UINT64_MAX);
-    bool last = !insn->rep || truncated(gpr[RCX], insn->addr_size) == 0;
-    vcpu_skip(vcpu, last ? vcpu->state.rip + insn->length : vcpu->state.rip);
+    if (!insn->rep || truncated(gpr[RCX], insn->addr_size) == 0)
+        vcpu_skip(vcpu, vcpu->state.rip + insn->length);
+    else
+        vcpu_skip_iteration(vcpu);
 }
 
 static void emulate(struct vcpu *vcpu)

@@ -1,64 +1,23 @@
 /* Exceptions for the guest, merged with what was in delivery as the manuals say. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/assert.h"
-#include "lib/x86.h"
-#include "vmm/vm.h"
-
-enum fault_class { BENIGN, CONTRIBUTORY, PAGE_FAULT, DOUBLE_FAULT };
-
-/* SDM, "Interrupt 8 - Double Fault Exception (#DF)". */
-static enum fault_class class_of(const struct event *event)
-{
-    if (!event->valid || event->type != DELIVER_EXCEPTION)
-        return BENIGN;
-    switch (event->vector) {
-    case VECTOR_DE:
-    case VECTOR_TS:
-    case VECTOR_NP:
-    case VECTOR_SS:
-    case VECTOR_GP:
-        return CONTRIBUTORY;
-    case VECTOR_PF:
-        return PAGE_FAULT;
-    case VECTOR_DF:
-        return DOUBLE_FAULT;
-    default:
-        return BENIGN;
-    }
-}
-
-/* In real mode no exception has one. */
-static bool has_error_code(const struct vcpu *vcpu, enum vector vector)
-{
-    return (vcpu->state.cr0 & CR0_PE) != 0 &&
-           (vector == VECTOR_DF || (vector >= VECTOR_TS && vector <= VECTOR_PF) ||
-            vector == VECTOR_AC);
-}
+#include "vmm/access.h"
+#include "vmm/event.h"
+#include "vmm/exits.h"
 
 void vcpu_raise(struct vcpu *vcpu, enum vector vector, uint32_t error)
 {
-    vcpu_fetch(vcpu, STATE_CR);
-    struct event next = {
-        .valid = true,
-        .vector = (uint8_t)vector,
-        .type = DELIVER_EXCEPTION,
-        .has_error = has_error_code(vcpu, vector),
-        .error = error,
-    };
-    enum fault_class first = class_of(&vcpu->event);
-    enum fault_class second = class_of(&next);
-    bool doubles = (first == CONTRIBUTORY && second == CONTRIBUTORY) ||
-                   (first == PAGE_FAULT && second != BENIGN);
     assert(vector < 32);
-    if (first == DOUBLE_FAULT && second != BENIGN) {
+    vcpu_fetch(vcpu, STATE_CR);
+    bool protected_mode = (vcpu->state.cr0 & CR0_PE) != 0;
+    struct event next = event_exception(vector, error, protected_mode);
+    if (!event_merge(&vcpu->event, &next, protected_mode)) {
         vm_reset(vcpu->vm, "triple fault");
         return;
     }
-    if (doubles)
-        next = (struct event){true, VECTOR_DF, DELIVER_EXCEPTION, has_error_code(vcpu, VECTOR_DF),
-                              0,    0};
     vcpu->event = next;
-    if (vector != VECTOR_DB && vector != VECTOR_DF) /* a fault: what it pushes has RF set */
+    vcpu->completed = true;
+    if (vector != VECTOR_DB) /* a fault: what it pushes has RF set */
         vcpu->state.rflags |= RFLAGS_RF;
 }
 
@@ -67,4 +26,54 @@ void vcpu_raise_page_fault(struct vcpu *vcpu, gva_t address, uint32_t error)
     vcpu_change(vcpu, STATE_CR);
     vcpu->state.cr2 = address.v;
     vcpu_raise(vcpu, VECTOR_PF, error);
+}
+
+void vcpu_raise_debug(struct vcpu *vcpu, uint64_t status)
+{
+    vcpu_change(vcpu, STATE_CR);
+    vcpu->state.dr6 |= status;
+    vcpu->state.dr7 &= ~DR7_GD;
+    vcpu_raise(vcpu, VECTOR_DB, 0);
+}
+
+/*
+ * A #DB that interrupts the first instruction of its own handler, on the stack that it switches to:
+ * RIP and RSP are then the very ones that its last delivery has pushed.
+ */
+static bool debug_repeats(struct vcpu *vcpu)
+{
+    uint64_t rsp = vcpu->state.gpr[RSP], rip, old_rsp;
+    return vcpu_code_size(vcpu) == 8 && rsp % 8 == 0 && vcpu_peek(vcpu, gva(rsp), &rip) &&
+           rip == vcpu->state.rip && vcpu_peek(vcpu, gva(rsp + 24), &old_rsp) && old_rsp == rsp;
+}
+
+/* An #AC that delivering an #AC has raised: the next delivery would find all as this one did. */
+static bool alignment_repeats(const struct vcpu *vcpu, const struct event *next)
+{
+    const struct event *first = &vcpu->event;
+    return next->vector == VECTOR_AC && first->valid && first->type == DELIVER_EXCEPTION &&
+           first->vector == VECTOR_AC;
+}
+
+/*
+ * #DB and #AC are intercepted so that no guest can hold the CPU in their delivery: the guest gets
+ * them all the same, unless delivery has brought them up again with nothing changed. #GP is
+ * intercepted where it may have to be #UD.
+ */
+void exit_exception(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    const struct event *next = &exit->exception;
+    bool debug = next->vector == VECTOR_DB;
+    if (debug ? debug_repeats(vcpu) : alignment_repeats(vcpu, next)) {
+        vm_stop(vcpu->vm, "delivery of vector %u raises it for ever at RIP 0x%lx", next->vector,
+                vcpu->state.rip);
+    } else if (debug) {
+        vcpu_raise_debug(vcpu, 0);
+        if (next->type == DELIVER_ICEBP) /* a trap with a length of its own */
+            vcpu->event = *next;
+    } else if (next->vector == VECTOR_GP && next->error == 0 && !vcpu->event.valid) {
+        vcpu_pass_on_gp(vcpu);
+    } else {
+        vcpu_raise(vcpu, (enum vector)next->vector, next->error);
+    }
 }

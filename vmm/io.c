@@ -139,7 +139,10 @@ static __attribute__((noinline)) void string_io(struct vcpu *vcpu, const struct 
         if (vcpu->vm->state != VM_RUNNING)
             return;
     }
-    vcpu_skip(vcpu, left == 0 ? vcpu->state.rip + insn.length : vcpu->state.rip);
+    if (left == 0)
+        vcpu_skip(vcpu, vcpu->state.rip + insn.length);
+    else
+        vcpu_skip_iteration(vcpu);
 }
 
 /* Every CPU says where an I/O instruction ends. */

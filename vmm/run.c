@@ -70,27 +70,6 @@ static void exit_privileged(struct vcpu *vcpu, const struct vm_exit *exit)
     vcpu_raise(vcpu, VECTOR_GP, 0);
 }
 
-/*
- * Intercepted so that no guest can hold the CPU in its delivery: the guest gets it all the same.
- * The delivery of a #DB would have cleared DR7.GD (SDM, "Debug Exception (#DB)"). A #GP is
- * intercepted where it may have to be #UD.
- */
-static void exit_exception(struct vcpu *vcpu, const struct vm_exit *exit)
-{
-    if (exit->exception.vector == VECTOR_DB) {
-        vcpu_change(vcpu, STATE_CR);
-        vcpu->state.dr7 &= ~DR7_GD;
-    }
-    if (exit->exception.type == DELIVER_ICEBP) { /* a trap with a length of its own */
-        vcpu->event = exit->exception;
-        return;
-    }
-    if (exit->exception.vector == VECTOR_GP && exit->exception.error == 0 && !vcpu->event.valid)
-        vcpu_pass_on_gp(vcpu);
-    else
-        vcpu_raise(vcpu, (enum vector)exit->exception.vector, exit->exception.error);
-}
-
 static void exit_triple_fault(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     (void)exit;

@@ -40,7 +40,7 @@ struct vcpu {
     uint32_t changed;    /* groups that must be committed before the next entry */
     struct vm_exit exit; /* the last one */
     struct event event; /* to be injected by the next entry, which also repeats a broken delivery */
-    bool completed; /* the instruction at the last exit is done: the next entry ends its shadow */
+    bool completed; /* an instruction is done or a fault raised: the next entry ends the shadow */
     struct mtrr_state mtrr;
     uint64_t msr[MSR_SLOTS];
     uint64_t cr8; /* where its accesses exit */
@@ -125,3 +125,5 @@ void vcpu_run(struct vcpu *vcpu);
  */
 void vcpu_raise(struct vcpu *vcpu, enum vector vector, uint32_t error);
 void vcpu_raise_page_fault(struct vcpu *vcpu, gva_t address, uint32_t error);
+/* A #DB; STATUS: what it adds to DR6. The CPU clears DR7.GD when it raises one itself. */
+void vcpu_raise_debug(struct vcpu *vcpu, uint64_t status);

@@ -29,28 +29,28 @@ static struct event event_of(uint64_t info, enum vmcs_field error_field)
 }
 
 /*
- * The host's handler runs by a software interrupt: its IRET ends the blocking of NMIs, and what the
- * exit left in the guest's interruptibility goes too.
+ * In the SHADOW of STI or MOV SS an entry wants a single step to be pending, which the exit may not
+ * have saved (SDM, "Checks on Guest Non-Register State", "Saving Non-Register State").
  */
-static void take_nmi(struct vm_exit *exit)
+static void keep_step_pending(const struct vcpu *vcpu, uint64_t shadow)
 {
-    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
-    __asm__ volatile("int $2");
-    vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~(uint64_t)BLOCKING_BY_NMI);
-    exit->kind = EXIT_NONE;
-}
-
-/*
- * A single step that ends in the shadow of STI or MOV SS: the next entry wants to see it pending,
- * which the exit has ended (SDM, "Checks on Guest Non-Register State").
- */
-static void keep_step_pending(const struct vcpu *vcpu)
-{
-    uint64_t shadow = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
     uint64_t pending = vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS);
     if ((shadow & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0 &&
         (vcpu->state.rflags & RFLAGS_TF) != 0)
         vmwrite(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, pending | PENDING_DEBUG_BS);
+}
+
+/*
+ * The host's handler runs by a software interrupt: its IRET ends the blocking of NMIs, and what the
+ * exit left in the guest's interruptibility goes too.
+ */
+static void take_nmi(const struct vcpu *vcpu, struct vm_exit *exit)
+{
+    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
+    __asm__ volatile("int $2");
+    vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~(uint64_t)BLOCKING_BY_NMI);
+    keep_step_pending(vcpu, state);
+    exit->kind = EXIT_NONE;
 }
 
 /* An intercepted #DB has not changed DR6 yet: the qualification has what it would get. */
@@ -60,7 +60,6 @@ static void set_debug_status(struct vcpu *vcpu)
     uint64_t pending = vmread(VMCS_EXIT_QUALIFICATION) & conditions;
     vcpu_change(vcpu, STATE_CR);
     vcpu->state.dr6 = (vcpu->state.dr6 & ~0xfull) | pending;
-    keep_step_pending(vcpu);
 }
 
 static void decode_exception(struct vcpu *vcpu, struct vm_exit *exit)
@@ -68,7 +67,7 @@ static void decode_exception(struct vcpu *vcpu, struct vm_exit *exit)
     uint64_t info = vmread(VMCS_VM_EXIT_INTERRUPTION_INFORMATION);
     struct event event = event_of(info, VMCS_VM_EXIT_INTERRUPTION_ERROR_CODE);
     if (event.type == DELIVER_NMI) {
-        take_nmi(exit);
+        take_nmi(vcpu, exit);
         return;
     }
     if (event.vector == VECTOR_MC)
@@ -253,9 +252,22 @@ static void flush(struct vmx_vcpu *vmx)
     assert(done);
 }
 
+/*
+ * A breakpoint that MOV SS has held back: an injected #DB takes the place of what is pending, and
+ * changes DR6 for neither (SDM, "Delivery of Pending Debug Exceptions after VM Entry").
+ */
+static void take_pending_breakpoints(void)
+{
+    uint64_t pending = vmread(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS);
+    if ((pending & PENDING_DEBUG_ENABLED_BREAKPOINT) != 0)
+        write_dr6(read_dr6() | (pending & 0xf));
+}
+
 static void set_event(const struct event *event)
 {
     uint32_t bits = EVENT_VALID | (uint32_t)event->type << 8 | event->vector;
+    if (event->vector == VECTOR_DB)
+        take_pending_breakpoints();
     if (event->has_error) {
         bits |= EVENT_DELIVER_ERROR_CODE;
         vmwrite(VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE, event->error);
