@@ -6,32 +6,7 @@
 #include "lib/assert.h"
 #include "mm/types.h"
 
-enum { EXCEPTIONS = 32, CRASH_VALUE = 2, GATE_INTERRUPT = 0x8e, TSS_AVAILABLE = 0x89 };
-
-/* As pushed by exception_common and the CPU. */
-struct fault_frame {
-    uint64_t registers[15];
-    uint64_t cr2, vector, error;
-    uint64_t rip, cs, rflags, rsp, ss;
-};
-
-struct gate {
-    uint16_t offset_low, selector;
-    uint8_t ist, type;
-    uint16_t offset_middle;
-    uint32_t offset_high, reserved;
-};
-static_assert(sizeof(struct gate) == 16, "SDM, \"64-Bit Mode IDT\"");
-
-struct tss {
-    uint32_t reserved0;
-    uint32_t rsp[6];
-    uint32_t reserved1[2];
-    uint32_t ist[14];
-    uint32_t reserved2[2];
-    uint16_t reserved3, io_bitmap;
-};
-static_assert(sizeof(struct tss) == 104, "SDM, \"Task Management in 64-bit Mode\"");
+enum { CRASH_VALUE = 2, GATE_INTERRUPT = 0x8e, TSS_AVAILABLE = 0x89 };
 
 struct table_pointer {
     uint16_t limit;
@@ -40,44 +15,47 @@ struct table_pointer {
 
 extern const uint64_t exception_entries[EXCEPTIONS];
 extern uint64_t gdt[];
-extern const char form_done[];
 void fault_handle(struct fault_frame *frame);
 void form_enter(struct registers *registers, uint64_t rip, uint64_t cs, uint64_t ss);
 
 struct fault fault_taken;
 uint64_t fault_resume;
 
-static struct gate idt[EXCEPTIONS];
-static struct tss tss;
+struct idt_gate fault_idt[EXCEPTIONS];
+struct tss64 fault_tss;
+bool (*fault_hook)(struct fault_frame *frame);
 static uint8_t exception_stack[8192] __attribute__((aligned(16)));
 
-static void set_gate(struct gate *gate, uint64_t entry)
+static void set_gate(struct idt_gate *gate, uint64_t entry)
 {
-    *gate = (struct gate){.offset_low = (uint16_t)entry,
-                          .selector = SEL_CODE64,
-                          .ist = 1,
-                          .type = GATE_INTERRUPT,
-                          .offset_middle = (uint16_t)(entry >> 16),
-                          .offset_high = (uint32_t)(entry >> 32)};
+    *gate = (struct idt_gate){.offset_low = (uint16_t)entry,
+                              .selector = SEL_CODE64,
+                              .ist = 1,
+                              .type = GATE_INTERRUPT,
+                              .offset_middle = (uint16_t)(entry >> 16),
+                              .offset_high = (uint32_t)(entry >> 32)};
 }
 
 void fault_init(void)
 {
-    uint64_t base = (uint64_t)&tss, stack = (uint64_t)(exception_stack + sizeof(exception_stack));
-    tss.ist[0] = (uint32_t)stack;
-    tss.rsp[0] = (uint32_t)stack;
-    tss.io_bitmap = sizeof(tss); /* beyond the limit: no port belongs to CPL 3 */
-    gdt[SEL_TSS / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | (uint64_t)TSS_AVAILABLE << 40 |
-                       (base >> 24 & 0xff) << 56;
+    uint64_t base = (uint64_t)&fault_tss,
+             stack = (uint64_t)(exception_stack + sizeof(exception_stack));
+    fault_tss.ist[0] = (uint32_t)stack;
+    fault_tss.rsp[0] = (uint32_t)stack;
+    fault_tss.io_bitmap = sizeof(fault_tss); /* beyond the limit: no port belongs to CPL 3 */
+    gdt[SEL_TSS / 8] = (sizeof(fault_tss) - 1) | (base & 0xffffff) << 16 |
+                       (uint64_t)TSS_AVAILABLE << 40 | (base >> 24 & 0xff) << 56;
     gdt[SEL_TSS / 8 + 1] = base >> 32;
     for (unsigned i = 0; i < EXCEPTIONS; i++)
-        set_gate(&idt[i], exception_entries[i]);
-    struct table_pointer pointer = {sizeof(idt) - 1, (uint64_t)idt};
+        set_gate(&fault_idt[i], exception_entries[i]);
+    struct table_pointer pointer = {sizeof(fault_idt) - 1, (uint64_t)fault_idt};
     __asm__ volatile("lidt %0; ltr %w1" : : "m"(pointer), "r"(SEL_TSS));
 }
 
 void fault_handle(struct fault_frame *frame)
 {
+    if (fault_hook != NULL && fault_hook(frame))
+        return;
     fault_taken = (struct fault){.vector = (int)frame->vector,
                                  .error = (uint32_t)frame->error,
                                  .cr2 = frame->cr2,

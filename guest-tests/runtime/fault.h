@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/assert.h"
 #include "lib/x86.h"
 
 /* In the order of the GDT in start.asm; CPL 3 ones with their RPL. */
@@ -37,6 +38,43 @@ struct fault {
     uint64_t cr2; /* with #PF */
     uint64_t rip;
 };
+
+/* As pushed by the runtime's handlers and the CPU. */
+struct fault_frame {
+    uint64_t registers[15];
+    uint64_t cr2, vector, error;
+    uint64_t rip, cs, rflags, rsp, ss;
+};
+
+struct idt_gate {
+    uint16_t offset_low, selector;
+    uint8_t ist, type;
+    uint16_t offset_middle;
+    uint32_t offset_high, reserved;
+};
+static_assert(sizeof(struct idt_gate) == 16, "SDM, \"64-Bit Mode IDT\"");
+
+struct tss64 {
+    uint32_t reserved0;
+    uint32_t rsp[6];
+    uint32_t reserved1[2];
+    uint32_t ist[14];
+    uint32_t reserved2[2];
+    uint16_t reserved3, io_bitmap;
+};
+static_assert(sizeof(struct tss64) == 104, "SDM, \"Task Management in 64-bit Mode\"");
+
+enum { EXCEPTIONS = 32 };
+
+/* For tests of delivery itself, which change them and put them back. All gates use IST 1. */
+extern struct idt_gate fault_idt[EXCEPTIONS];
+extern struct tss64 fault_tss;
+
+/* Asked first at every exception, if it is not NULL; true: the frame is where to go on. */
+extern bool (*fault_hook)(struct fault_frame *frame);
+
+/* Where a form ends, with CS = SEL_CODE64 and SS = SEL_DATA. */
+extern const char form_done[];
 
 /* What the last guarded code or form ended with. */
 extern struct fault fault_taken;
