@@ -109,6 +109,14 @@ $(BUILD)/unit/%: $(BUILD)/host/tests/unit/%.o $(HOST_OBJ)
 	@mkdir -p $(@D)
 	$(HOST_CC) -fsanitize=address,undefined -o $@ $^ -lcmocka $(UNIT_LIBS)
 
+# The fuzzers' corpora, each input once: test_corpus_NAME.
+CORPORA := $(patsubst tests/corpus/%/,$(BUILD)/unit/test_corpus_%,$(wildcard tests/corpus/*/))
+UNIT    += $(CORPORA)
+$(CORPORA): $(BUILD)/unit/test_corpus_%: $(BUILD)/host/tests/fuzz/fuzz_%.o \
+		$(BUILD)/host/tests/fuzz/replay.o $(HOST_OBJ)
+	@mkdir -p $(@D)
+	$(HOST_CC) -fsanitize=address,undefined -o $@ $^ -lcmocka -lZydis
+
 # The decoder is compared with Zydis, by the fuzzer's own comparison.
 $(BUILD)/unit/test_decode: $(BUILD)/host/tests/fuzz/fuzz_decode.o
 $(BUILD)/unit/test_decode: UNIT_LIBS := -lZydis
@@ -141,19 +149,30 @@ bench: all
 lint:
 	@tools/lint
 
-# Sixty seconds for each fuzzer: FUZZ_SECONDS=N for more.
+# Sixty seconds for each fuzzer, with every sanitizer; FUZZ_SECONDS=N for more. FUZZ_RUNS=N: N
+# executions of each instead, of a faster build. One of them alone: make fuzz-decode.
 FUZZ_SECONDS ?= 60
-FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SRC := $(HOST_SRC) tests/unit/host.c
-$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC) Makefile
-	@mkdir -p $(@D)
-	clang -std=c11 -g -O1 -I. -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-o $@ $< $(FUZZ_SRC) -lcmocka -lZydis
+FUZZ_RUNS    ?=
+FUZZ_BUILD   := $(BUILD)/fuzz/$(if $(FUZZ_RUNS),fast,checked)
+FUZZ_NAMES   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SRC     := $(HOST_SRC) tests/unit/host.c
+FUZZ_HEADERS := $(wildcard tests/fuzz/*.h tests/unit/*.h boot/*.h boot/efi/*.h lib/*.h mm/*.h \
+	vmm/*.h svm/*.h vmx/*.h)
+$(BUILD)/fuzz/checked/%: FUZZ_FLAGS := -O1 -fsanitize=fuzzer,address,undefined \
+	-fno-sanitize-recover=all
+$(BUILD)/fuzz/fast/%: FUZZ_FLAGS := -O2 -fsanitize=fuzzer,undefined \
+	-fsanitize-undefined-trap-on-error -fno-sanitize-coverage=trace-cmp
 
-fuzz: $(FUZZ)
-	@for f in $(FUZZ); do echo "$$f"; mkdir -p $$f.corpus; \
-		$$f -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -verbosity=0 \
-		-artifact_prefix=$$f. $$f.corpus || exit 1; done
+$(FUZZ_NAMES:%=$(FUZZ_BUILD)/%): $(FUZZ_BUILD)/%: tests/fuzz/fuzz_%.c $(FUZZ_SRC) $(FUZZ_HEADERS) \
+		Makefile
+	@mkdir -p $(@D)
+	clang -std=c11 -g -I. $(FUZZ_FLAGS) -o $@ $< $(FUZZ_SRC) -lcmocka -lZydis
+
+.PHONY: $(FUZZ_NAMES:%=fuzz-%)
+$(FUZZ_NAMES:%=fuzz-%): fuzz-%: $(FUZZ_BUILD)/%
+	@tests/fuzz/run $< "$(FUZZ_SECONDS)" "$(FUZZ_RUNS)"
+
+fuzz: $(FUZZ_NAMES:%=fuzz-%)
 
 clean:
 	rm -rf $(BUILD)
