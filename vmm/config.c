@@ -853,12 +853,14 @@ static const char *last_part(const char *path)
 /* The boot loader's files are found by the last part of their names alone. */
 static void check_file(struct parser *p, const struct vm_config *vm, unsigned index)
 {
-    const char *file = file_of(vm, index);
+    const char *file = file_of(vm, index), *name = last_part(file);
     uint32_t line = index == 0 ? vm->kernel_line : vm->modules[index - 1].line;
+    if (*name == '\0')
+        return; /* no kernel, or no name, which no file has */
     for (const struct vm_config *other = p->config->vms; other <= vm; other++)
         for (unsigned i = 0; i < (other == vm ? index : 1 + other->module_count); i++) {
             const char *earlier = file_of(other, i);
-            if (strcmp(file, earlier) != 0 && strcmp(last_part(file), last_part(earlier)) == 0) {
+            if (strcmp(file, earlier) != 0 && strcmp(name, last_part(earlier)) == 0) {
                 problem(p, line, "%s and %s have the same name; rename one", file, earlier);
                 return;
             }

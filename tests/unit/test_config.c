@@ -209,6 +209,8 @@ static void names_of_files(void **state)
         "nosnoop.cfg:5: b/x and x have the same name; rename one\n");
     bad(GUEST "[vm b]\nserial = none\nkernel = a/b/k\n",
         "nosnoop.cfg:5: a/b/k and k have the same name; rename one\n");
+    bad("[vm a]\nkernel = k/\n[vm b]\nserial = none\n",
+        "nosnoop.cfg:3: vm b has no kernel; add kernel = FILE\n");
 }
 
 static void modules(void **state)
