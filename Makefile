@@ -128,7 +128,7 @@ unit: $(UNIT)
 .SECONDARY:
 
 # --- what a user runs --------------------------------------------------------------------------
-.PHONY: run test test-long bench image lint fuzz
+.PHONY: run test test-long bench image lint fuzz soak
 run: all
 	@tools/run --bed svm --door uefi $(BUILD)/guests/cpuid.elf && \
 		echo 'PASS: the guest cpuid ended with 0' || \
@@ -148,6 +148,11 @@ bench: all
 
 lint:
 	@tools/lint
+
+# Hours: SOAK_OPS=N operations on each vendor, SOAK_SEED=N repeats a run.
+export SOAK_OPS SOAK_SEED
+soak: all
+	@tools/soak
 
 # Sixty seconds for each fuzzer, with every sanitizer; FUZZ_SECONDS=N for more. FUZZ_RUNS=N: N
 # executions of each instead, of a faster build. One of them alone: make fuzz-decode.

@@ -25,6 +25,10 @@ $(GUEST_OBJ)/%.asm.o: %.asm guest-tests/guests.mk
 $(GUEST_ASM:%=$(BUILD)/guests/%.elf64): $(BUILD)/guests/%.elf64: \
 	$(GUEST_OBJ)/guest-tests/%.asm.o
 
+# A guest of several files has the others in a directory of its name.
+GUEST_MORE    := $(patsubst %.c,$(GUEST_OBJ)/%.o,$(wildcard guest-tests/hostile/*.c))
+$(BUILD)/guests/hostile.elf64: $(GUEST_MORE)
+
 $(BUILD)/guests/%.elf64: $(GUEST_OBJ)/guest-tests/%.o $(GUEST_RUNTIME) $(GUEST_LINK)
 	@mkdir -p $(@D)
 	$(CC) -nostdlib -static -Wl,-T,$(GUEST_LINK),-z,noexecstack,-z,max-page-size=4096 \
