@@ -112,13 +112,6 @@ static const struct io_case {
     {"out dx, eax", form_out_dx_eax, SEL_CODE64, UNUSED, ~0ull, 0},
 };
 
-static uint32_t in32(uint16_t port)
-{
-    uint32_t value;
-    __asm__ volatile("inl %w1, %0" : "=a"(value) : "d"(port));
-    return value;
-}
-
 static void run_io(const struct io_case *c)
 {
     struct registers want = patterned(), now;

@@ -17,7 +17,6 @@ enum { DEF_FE = 1 << 10, DEF_E = 1 << 11, MASK_V = 1 << 11 };
 #define MSR_BIOS_SIGN_ID   0x8bu
 #define MSR_IORR_BASE0     0xc0010016u
 #define MSR_TOP_MEM        0xc001001au
-#define MSR_TOP_MEM2       0xc001001du
 #define MSR_PATCH_LOADER   0xc0010020u
 #define APIC_DEFAULT       0xfee00000u
 

@@ -118,6 +118,7 @@ enum vector {
 #define MSR_TSC_AUX         0xc0000103u
 #define MSR_SYSCFG          0xc0010010u
 #define MSR_HWCR            0xc0010015u
+#define MSR_TOP_MEM2        0xc001001du
 #define MSR_VM_CR           0xc0010114u
 #define MSR_VM_HSAVE_PA     0xc0010117u
 
@@ -203,6 +204,18 @@ static inline bool xsetbv_safe(uint64_t value)
     return !fault;
 }
 
+static inline uint32_t in32(uint16_t port)
+{
+    uint32_t value;
+    __asm__ volatile("inl %w1, %k0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
+static inline void out32(uint16_t port, uint32_t value)
+{
+    __asm__ volatile("outl %k0, %w1" : : "a"(value), "Nd"(port));
+}
+
 static inline uint8_t in8(uint16_t port)
 {
     uint8_t value;
@@ -247,6 +260,16 @@ static inline void write_dr6(uint64_t value)
 static inline void invlpg(const void *address)
 {
     __asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
+}
+
+static inline void clflush(const void *line)
+{
+    __asm__ volatile("clflush (%0)" : : "r"(line) : "memory");
+}
+
+static inline void mfence(void)
+{
+    __asm__ volatile("mfence" : : : "memory");
 }
 
 static inline void wbinvd(void)

@@ -70,6 +70,23 @@ int extents_init(struct extents *pool, const struct memmap *map)
     return -ENOMEM;
 }
 
+bool extents_next(const struct extents *pool, uint64_t address, struct range *free)
+{
+    unsigned i = first_above(pool, address);
+    if (i == pool->count)
+        return false;
+    *free = (struct range){max_u64(pool->r[i].start, address), pool->r[i].end};
+    return true;
+}
+
+bool extents_withdraw(struct extents *pool, struct range range)
+{
+    if (pool->taken == EXTENTS_MAX_TAKEN)
+        return false;
+    take(pool, range.start, range.end);
+    return true;
+}
+
 uint64_t extents_bytes(const struct extents *pool)
 {
     uint64_t bytes = 0;

@@ -40,6 +40,12 @@ int extents_alloc(struct extents *pool, struct range gpas, struct extent *out, u
 /* Gives back COUNT extents as extents_alloc() gave them. */
 void extents_free(struct extents *pool, const struct extent *extents, unsigned count);
 
+/* The first free range, or part of one, from ADDRESS up; false: there is none. */
+bool extents_next(const struct extents *pool, uint64_t address, struct range *free);
+
+/* Takes RANGE, which must be free, for good. False: too many pieces, nothing is taken. */
+bool extents_withdraw(struct extents *pool, struct range range);
+
 /* Bytes free. */
 uint64_t extents_bytes(const struct extents *pool);
 

@@ -1,4 +1,4 @@
-/* The MTRRs of one CPU as registers: their values, and which writes are legal. */
+/* The MTRRs of one CPU: their values, which writes are legal, and the type that they give. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mm/mtrr.h"
 
@@ -48,10 +48,15 @@ static uint64_t address_bits(const struct mtrr_state *state)
     return ((1ull << state->phys_bits) - 1) & ~(PAGE_SIZE - 1);
 }
 
-void mtrr_reset_firmware(struct mtrr_state *state, unsigned phys_bits)
+void mtrr_reset(struct mtrr_state *state, unsigned phys_bits)
 {
     assert(phys_bits >= 36 && phys_bits <= 52);
-    *state = (struct mtrr_state){.phys_bits = (uint8_t)phys_bits};
+    *state = (struct mtrr_state){.phys_bits = (uint8_t)phys_bits, .count = MTRR_VARIABLE};
+}
+
+void mtrr_reset_firmware(struct mtrr_state *state, unsigned phys_bits)
+{
+    mtrr_reset(state, phys_bits);
     state->def_type = MTRR_DEF_E | MTRR_DEF_FE | MT_WB;
     for (unsigned i = 0; i < MTRR_FIXED; i++)
         state->fixed[i] = 0x0606060606060606;
@@ -116,4 +121,121 @@ bool mtrr_write(struct mtrr_state *state, uint32_t msr, uint64_t value)
     if (legal)
         *target = value;
     return legal;
+}
+
+const char *mtrr_rule_name(unsigned rule)
+{
+    static const char *const names[MTRR_RULES] = {
+        "disabled", "fixed", "variable", "uc-wins", "wt-wb", "undefined-is-uc", "default"};
+    assert(rule < MTRR_RULES);
+    return names[rule];
+}
+
+/*
+ * SDM, "MTRR Mappings": 8 ranges of 64 KiB, 16 of 16 KiB, 64 of 4 KiB, which 11 registers hold, the
+ * lowest range in the lowest byte.
+ */
+static struct mtrr_answer fixed_type(const struct mtrr_state *state, uint64_t address)
+{
+    uint64_t size = address < 0x80000 ? 64 * KIB : address < 0xc0000 ? 16 * KIB : 4 * KIB;
+    uint64_t first = address < 0x80000 ? 0 : address < 0xc0000 ? 0x80000 : 0xc0000;
+    unsigned reg = address < 0x80000 ? 0 : address < 0xc0000 ? 1 : 3;
+    unsigned index = (unsigned)((address - first) / size);
+    uint64_t value = state->fixed[reg + index / 8];
+    return (struct mtrr_answer){.type = (uint8_t)(value >> 8 * (index % 8) & 7),
+                                .rule = MTRR_RULE_FIXED,
+                                .next = align_down(address, size) + size};
+}
+
+/* The lowest address above A with A's bits of MASK no longer the same; MASK is not 0. */
+static uint64_t match_end(uint64_t a, uint64_t mask)
+{
+    uint64_t low = mask & -mask;
+    return (a | (low - 1)) + 1;
+}
+
+/*
+ * The lowest address above A, whose bits of MASK are not those of WANT, where they are, of the
+ * addresses below LIMIT, a power of two; UINT64_MAX: none. Bits of WANT lie in MASK.
+ */
+static uint64_t match_start(uint64_t a, uint64_t want, uint64_t mask, uint64_t limit)
+{
+    uint64_t differ = (a & mask) ^ want;
+    uint64_t top = 1ull << (63 - __builtin_clzll(differ)); /* the highest bit that is wrong */
+    uint64_t above = a & ~(top | (top - 1));
+    if ((want & top) != 0)
+        return above | (want & (top | (top - 1)));
+    /* A is past the match below these bits: count up the free bits above them. */
+    uint64_t stepped = ((a | mask | (top - 1)) + top) & ~mask;
+    uint64_t start = (stepped & ~(top | (top - 1))) | want;
+    return (stepped & ~(top | (top - 1))) != 0 && start < limit ? start : UINT64_MAX;
+}
+
+/* Which types the variable ranges give, as bits, and how far that holds. */
+static unsigned variable_types(const struct mtrr_state *state, uint64_t address, uint64_t *next)
+{
+    unsigned types = 0;
+    for (unsigned i = 0; i < state->count; i++) {
+        const struct mtrr_pair *pair = &state->variable[i];
+        uint64_t mask = pair->mask & address_bits(state), want = pair->base & mask;
+        if ((pair->mask & MTRR_MASK_V) == 0)
+            continue;
+        uint64_t edge = UINT64_MAX;
+        if ((address & mask) != want)
+            edge = match_start(address, want, mask, 1ull << state->phys_bits);
+        else
+            types |= 1u << (pair->base & 7);
+        if ((address & mask) == want && mask != 0)
+            edge = match_end(address, mask);
+        *next = min_u64(*next, edge);
+    }
+    return types;
+}
+
+/* SDM, "MTRR Precedences". */
+static void combine_types(struct mtrr_answer *answer, unsigned types)
+{
+    const unsigned wt_wb = 1u << MT_WT | 1u << MT_WB;
+    if ((types & (types - 1)) == 0) {
+        answer->type = (uint8_t)__builtin_ctz(types);
+        answer->rule = MTRR_RULE_VARIABLE;
+    } else if ((types & 1u << MT_UC) != 0) {
+        answer->type = MT_UC;
+        answer->rule = MTRR_RULE_UC_WINS;
+    } else if (types == wt_wb) {
+        answer->type = MT_WT;
+        answer->rule = MTRR_RULE_WT_WB;
+    } else {
+        answer->type = MT_UC;
+        answer->rule = MTRR_RULE_UNDEFINED;
+    }
+}
+
+static void default_type(const struct mtrr_state *state, struct mtrr_answer *answer,
+                         uint64_t address)
+{
+    answer->type = state->def_type & 0xff;
+    answer->rule = MTRR_RULE_DEFAULT;
+    if (address < 4 * GIB && state->default_wb_end > 4 * GIB)
+        answer->next = min_u64(answer->next, 4 * GIB);
+    else if (address < state->default_wb_end) {
+        answer->type = MT_WB;
+        answer->next = min_u64(answer->next, state->default_wb_end);
+    }
+}
+
+struct mtrr_answer mtrr_type(const struct mtrr_state *state, uint64_t address)
+{
+    struct mtrr_answer answer = {MT_UC, MTRR_RULE_DISABLED, UINT64_MAX};
+    if ((state->def_type & MTRR_DEF_E) == 0)
+        return answer;
+    bool fixed = (state->def_type & MTRR_DEF_FE) != 0;
+    if (fixed && address < MIB)
+        return fixed_type(state, address);
+    unsigned types = variable_types(state, address, &answer.next);
+    if (types != 0)
+        combine_types(&answer, types);
+    else
+        default_type(state, &answer, address);
+    return answer;
 }

@@ -44,14 +44,29 @@ static void fetch_segments(struct guest_state *state, struct vmcb *vmcb)
     state->idtr = (struct table_reg){vmcb->idtr.base, vmcb->idtr.limit};
 }
 
-/* The real CR4.MCE is always 1, EFER.SVME too: the guest sees its own. */
-static void fetch_control(struct guest_state *state, const struct vmcb *vmcb)
+/* CR0 bits that the CPU does not get: those of a CD that must not act. */
+static uint64_t hidden_cr0(const struct vcpu *vcpu)
 {
-    state->cr0 = vmcb->cr0;
+    return policy_cd_acts(&vcpu->vm->typing.policy, true) ? 0 : CR0_CD | CR0_NW;
+}
+
+/* The real CR4.MCE is always 1, EFER.SVME too: the guest sees its own. */
+/* Of EFER.LMA that is the meaning; Bochs 2.7 has changed it when a MOV to CR0 exits. */
+static uint64_t with_lma(uint64_t efer, uint64_t cr0)
+{
+    bool active = (efer & EFER_LME) != 0 && (cr0 & CR0_PG) != 0;
+    return active ? efer | EFER_LMA : efer & ~EFER_LMA;
+}
+
+static void fetch_control(const struct vcpu *vcpu, struct guest_state *state,
+                          const struct vmcb *vmcb)
+{
+    uint64_t hidden = hidden_cr0(vcpu);
+    state->cr0 = (vmcb->cr0 & ~hidden) | (state->cr0 & hidden);
+    state->cr4 = (vmcb->cr4 & ~CR4_MCE) | (state->cr4 & CR4_MCE);
+    state->efer = with_lma(vmcb->efer & ~EFER_SVME, vmcb->cr0);
     state->cr2 = vmcb->cr2;
     state->cr3 = vmcb->cr3;
-    state->cr4 = (vmcb->cr4 & ~CR4_MCE) | (state->cr4 & CR4_MCE);
-    state->efer = vmcb->efer & ~EFER_SVME;
     state->dr6 = vmcb->dr6;
     state->dr7 = vmcb->dr7;
 }
@@ -68,17 +83,22 @@ static void fetch_msrs(struct guest_state *state, const struct vmcb *vmcb)
     state->kernel_gs_base = vmcb->kernel_gs_base;
 }
 
-void svm_fetch(struct vcpu *vcpu, unsigned groups)
+/* Control registers lie together: who asks for one group of them mostly asks for the other. */
+unsigned svm_fetch(struct vcpu *vcpu, unsigned groups)
 {
+    const unsigned control = STATE_CR | STATE_MODE;
     struct vmcb *vmcb = svm_of(vcpu)->vmcb;
-    if ((groups & STATE_CR) != 0)
-        fetch_control(&vcpu->state, vmcb);
+    if ((groups & control) != 0) {
+        groups |= control;
+        fetch_control(vcpu, &vcpu->state, vmcb);
+    }
     if ((groups & STATE_CODE) != 0)
         fetch_code(&vcpu->state, vmcb);
     if ((groups & STATE_SEG) != 0)
         fetch_segments(&vcpu->state, vmcb);
     if ((groups & STATE_MSR) != 0)
         fetch_msrs(&vcpu->state, vmcb);
+    return groups;
 }
 
 static void commit_code(const struct guest_state *state, struct vmcb *vmcb)
@@ -96,22 +116,32 @@ static void commit_segments(const struct guest_state *state, struct vmcb *vmcb)
     vmcb->idtr = (struct vmcb_seg){.base = state->idtr.base, .limit = state->idtr.limit};
 }
 
-static void commit_control(const struct guest_state *state, struct vmcb *vmcb)
+static void commit_mode(const struct vcpu *vcpu, struct vmcb *vmcb)
 {
-    uint64_t cr4 = state->cr4 | CR4_MCE;
+    const struct guest_state *state = &vcpu->state;
     uint64_t translation = CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP;
+    uint64_t cr0 = state->cr0 & ~hidden_cr0(vcpu), cr4 = state->cr4 | CR4_MCE;
     uint64_t efer = state->efer | EFER_SVME;
-    if (((cr4 ^ vmcb->cr4) & translation) != 0 || vmcb->g_pat != state->pat || vmcb->efer != efer)
-        vmcb->tlb_control = TLB_FLUSH_ALL;
-    vmcb->cr0 = state->cr0;
+    if (((cr4 ^ vmcb->cr4) & translation) != 0 || ((cr0 ^ vmcb->cr0) & (CR0_PG | CR0_WP)) != 0 ||
+        vmcb->efer != efer)
+        svm_flush(svm_of(vcpu));
+    vmcb->cr0 = cr0;
+    vmcb->cr4 = cr4;
+    vmcb->efer = efer;
+}
+
+static void commit_control(const struct vcpu *vcpu, struct vmcb *vmcb)
+{
+    const struct guest_state *state = &vcpu->state;
+    uint64_t pat = policy_pat(&vcpu->vm->typing.policy, state->pat);
+    if (vmcb->g_pat != pat)
+        svm_flush(svm_of(vcpu));
     vmcb->cr2 = state->cr2;
     write_cr2(state->cr2); /* the CPU's own is free, and Bochs 2.7 does not load the VMCB's */
     vmcb->cr3 = state->cr3;
-    vmcb->cr4 = cr4;
-    vmcb->efer = efer;
     vmcb->dr6 = state->dr6;
     vmcb->dr7 = state->dr7;
-    vmcb->g_pat = state->pat;
+    vmcb->g_pat = pat;
 }
 
 static void commit_msrs(const struct guest_state *state, struct vmcb *vmcb)
@@ -131,7 +161,9 @@ void svm_commit(struct vcpu *vcpu, unsigned groups)
 {
     struct vmcb *vmcb = svm_of(vcpu)->vmcb;
     if ((groups & STATE_CR) != 0)
-        commit_control(&vcpu->state, vmcb);
+        commit_control(vcpu, vmcb);
+    if ((groups & STATE_MODE) != 0)
+        commit_mode(vcpu, vmcb);
     if ((groups & STATE_CODE) != 0)
         commit_code(&vcpu->state, vmcb);
     if ((groups & STATE_SEG) != 0)

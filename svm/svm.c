@@ -7,6 +7,7 @@
 #include "lib/x86.h"
 #include "svm/caps.h"
 #include "svm/npt.h"
+#include "svm/types.h"
 #include "vmm/decode.h"
 #include "vmm/host.h"
 #include "vmm/log.h"
@@ -41,6 +42,9 @@ static void fill_maps(const struct virt_caps *caps)
         allow_msr(&direct);
 }
 
+/* TLB_FLUSH_ASID where the CPU has it. */
+static uint32_t flush_command = TLB_FLUSH_ALL;
+
 static struct svm_cpu read_cpu(void)
 {
     struct svm_cpu c = {.has_svm = cpu_has(0x80000001, 2, 2)};
@@ -71,13 +75,18 @@ static int svm_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *c
         return -ENOMEM;
     *caps = (struct virt_caps){
         .format = &npt_format,
+        .types = &svm_type_rules,
         .max_leaf = cpu_has(0x80000001, 3, 26) ? 3 : 2,
         .has_nrips = (c.features & SVM_FEATURE_NRIPS) != 0,
         .reserves_bit8 = true,
         .owns_cr0_cd = true,
         .has_syscfg = true,
+        .host_types_count = true,
+        .self_snoops = true,
         .hypercall = INSN_VMMCALL,
     };
+    if ((c.features & SVM_FEATURE_FLUSH_BY_ASID) != 0)
+        flush_command = TLB_FLUSH_ASID;
     fill_maps(caps);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_VM_HSAVE_PA, host_address(host, &pages[1]).v);
@@ -127,6 +136,7 @@ static int svm_vcpu_create(struct vcpu *vcpu)
         .vmcb = vmcb,
         .vmcb_hpa = host_address(host, vmcb).v,
         .host_vmcb_hpa = host_address(host, vcpu->cpu->backend).v,
+        .flush = flush_command,
     };
     vcpu->backend = svm;
     return 0;
@@ -138,19 +148,37 @@ static void svm_vcpu_reset(struct vcpu *vcpu, hpa_t root)
     struct vmcb *vmcb = svm_of(vcpu)->vmcb;
     memset(vmcb, 0, sizeof(*vmcb));
     svm_set_controls(vmcb);
+    if (vcpu->vm->native_wbinvd)
+        vmcb->intercept_2 &= ~INTERCEPT_WBINVD;
     vmcb->iopm_base = host_address(host, iopm).v;
     vmcb->msrpm_base = host_address(host, msrpm).v;
     vmcb->asid = 1;
-    vmcb->tlb_control = TLB_FLUSH_ALL;
+    svm_flush(svm_of(vcpu));
     vmcb->n_cr3 = root.v;
 }
 
-/* Its one vCPU flushes at its next entry; it is not running, as this CPU is executing this. */
-static void svm_invalidate(struct vm *vm, struct cpu_set cpus)
+/*
+ * Its one vCPU flushes at its next entry; it is not running, as this CPU is executing this. The tag
+ * is the ASID alone, whatever the root (APM, "TLB Control").
+ */
+static void svm_invalidate(struct vm *vm, hpa_t root, struct cpu_set cpus)
 {
+    (void)root;
     assert(cpus.bits == 1ull << this_cpu()->index);
-    if (vm->vcpu.backend != NULL)
-        svm_of(&vm->vcpu)->vmcb->tlb_control = TLB_FLUSH_ALL;
+    svm_flush(svm_of(&vm->vcpu));
+}
+
+static void svm_set_view(struct vcpu *vcpu, hpa_t root)
+{
+    svm_of(vcpu)->vmcb->n_cr3 = root.v;
+    svm_flush(svm_of(vcpu));
+}
+
+static void svm_intercept_cr0(struct vcpu *vcpu, bool reads, bool writes)
+{
+    struct vmcb *vmcb = svm_of(vcpu)->vmcb;
+    vmcb->intercept_cr_read = (uint16_t)((vmcb->intercept_cr_read & ~1u) | (reads ? 1 : 0));
+    vmcb->intercept_cr_write = (uint16_t)((vmcb->intercept_cr_write & ~1u) | (writes ? 1 : 0));
 }
 
 const struct virt_ops svm_ops = {
@@ -162,6 +190,8 @@ const struct virt_ops svm_ops = {
     .run = svm_run,
     .fetch = svm_fetch,
     .commit = svm_commit,
+    .set_view = svm_set_view,
     .invalidate = svm_invalidate,
+    .intercept_cr0 = svm_intercept_cr0,
     .dump = svm_dump,
 };

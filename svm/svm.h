@@ -9,12 +9,18 @@ struct svm_vcpu {
     struct vmcb *vmcb;
     uint64_t vmcb_hpa;
     uint64_t host_vmcb_hpa; /* this CPU's: what VMLOAD and VMSAVE keep for the host */
-    bool flush;             /* the ASID's translations are to be forgotten at the next entry */
+    uint32_t flush;         /* TLB_CONTROL that makes the CPU forget the ASID's translations */
 };
 
 static inline struct svm_vcpu *svm_of(const struct vcpu *vcpu)
 {
     return vcpu->backend;
+}
+
+/* At the next entry. */
+static inline void svm_flush(struct svm_vcpu *svm)
+{
+    svm->vmcb->tlb_control = svm->flush;
 }
 
 extern const struct virt_ops svm_ops;
@@ -24,6 +30,6 @@ void svm_set_controls(struct vmcb *vmcb);
 
 /* virt_ops */
 void svm_run(struct vcpu *vcpu);
-void svm_fetch(struct vcpu *vcpu, unsigned groups);
+unsigned svm_fetch(struct vcpu *vcpu, unsigned groups);
 void svm_commit(struct vcpu *vcpu, unsigned groups);
 void svm_dump(struct vcpu *vcpu);

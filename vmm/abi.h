@@ -2,13 +2,58 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
-/* Number in RAX, arguments RBX RCX RDX RSI, result in RAX: >= 0, or a negative errno. CPL 0 only.
+#include <stdint.h>
+
+/*
+ * Number in RAX, arguments RBX RCX RDX RSI, result in RAX: >= 0, or a negative errno. CPL 0 only.
+ * Those of the oracle need `control = yes` (else -1, EPERM), and write a struct type_answer at the
+ * linear address in RCX, as a store of the guest would, with its faults.
  */
 enum hypercall {
     HYPERCALL_VERSION = 0, /* result: HYPERCALL_ABI */
+
+    /* The byte at guest-physical RBX, where the guest's PAT says the type RDX (as encoded in a
+       PAT): -22 (EINVAL) for no such type. */
+    HYPERCALL_TYPE_PHYSICAL = 1,
+
+    /* The byte at linear RBX as the guest's own page tables map it for a read of CPL 0; nothing is
+       changed in them. -14 (EFAULT) where they do not. */
+    HYPERCALL_TYPE_LINEAR = 2,
+
+    /* The entry of level RDX (1: of a page table) by which linear RBX is translated: the memory
+       that the entry lies in, through the type by which the CPU reads it. -14 where there is none.
+     */
+    HYPERCALL_TYPE_TABLE = 3,
 };
 
-enum { HYPERCALL_ABI = 1 };
+/* What decided a type: enum mtrr_rule of mm/mtrr.h, or one of these. */
+enum type_rule {
+    TYPE_RULE_REGION = 16, /* a region of the config */
+    TYPE_RULE_POLICY,      /* the policy gives memory a type whatever the MTRRs say */
+    TYPE_RULE_CD,          /* CR0.CD = 1 */
+    TYPE_RULE_NONE,        /* no memory: no leaf */
+};
+
+/* Types are those of MTRRs and PATs; EFFECTIVE is an enum effective of mm/effective.h. */
+struct type_answer {
+    uint64_t gpa;
+    uint64_t next; /* the first guest-physical address above, where the answer may be another */
+    uint64_t hpa;
+    uint64_t root;      /* of the second-level tables in use */
+    uint8_t guest_type; /* by the guest's MTRRs as it wrote them */
+    uint8_t guest_rule; /* which of them decided: enum mtrr_rule */
+    uint8_t host_type;  /* by the host's MTRRs */
+    uint8_t present;    /* 0: no leaf; the rest then is 0 but for RULE */
+    uint8_t leaf_type, leaf_ipat, leaf_level;
+    uint8_t pat_type;  /* that counts: the guest's, or the one that is in force instead */
+    uint8_t effective; /* enum effective */
+    uint8_t rule;      /* enum mtrr_rule or enum type_rule */
+    uint8_t cd;        /* the guest's CR0.CD */
+    uint8_t view;      /* enum view_kind of vmm/policy.h */
+    uint8_t unused[4];
+};
+
+enum { HYPERCALL_ABI = 2 };
 
 /* CPUID leaf 40000000h: EBX, ECX, EDX spell NOSNOOP_SIGNATURE; EAX is the highest hypervisor leaf.
  */

@@ -8,6 +8,7 @@
 #include "lib/x86.h"
 #include "vmm/decode.h"
 #include "vmm/host.h"
+#include "vmm/views.h"
 
 enum gpa_kind vm_gpa_kind(const struct vm *vm, gpa_t gpa)
 {
@@ -19,15 +20,35 @@ enum gpa_kind vm_gpa_kind(const struct vm *vm, gpa_t gpa)
     return GPA_NOWHERE;
 }
 
-/* The guest's RAM from GPA to the end of its page in a window, or NULL where GPA is not RAM. */
-static inline char *open_page(struct vcpu *vcpu, enum window_slot slot, gpa_t gpa,
-                              enum memtype type)
+/* Memory of which the leaf has to be asked. */
+static __attribute__((noinline)) char *open_other(struct vcpu *vcpu, enum window_slot slot,
+                                                  gpa_t gpa, enum memtype pat)
 {
     hpa_t at;
     const struct vm *vm = vcpu->vm;
+    const struct policy *policy = &vm->typing.policy;
     if (!extent_byte(vm->extents, vm->extent_count, gpa, &at))
         return NULL;
-    return window_open(vcpu->cpu, slot, at, type);
+    struct pt_attr leaf = pt_query(&vm->typing.views[vcpu->view].pt, gpa.v).attr;
+    bool cd = policy_cd_acts(policy, (vcpu->state.cr0 & CR0_CD) != 0);
+    enum memtype host = (enum memtype)mtrr_type(&vm->host->mtrr, at.v).type;
+    return window_open(vcpu->cpu, slot, at, views_window_type(vm, leaf, pat, cd, host));
+}
+
+/*
+ * The guest's RAM from GPA to the end of its page in a window, through the type that the guest's
+ * own access has where its PAT says TYPE; NULL where GPA is not RAM. CR0 has been fetched.
+ */
+static inline char *open_page(struct vcpu *vcpu, enum window_slot slot, gpa_t gpa,
+                              enum memtype type)
+{
+    const struct plain *plain = &vcpu->plain;
+    if (gpa.v - plain->start >= plain->size)
+        return open_other(vcpu, slot, gpa, type);
+    enum memtype acts = (enum memtype)plain->types[type];
+    if ((vcpu->state.cr0 & plain->moot) != 0)
+        acts = MT_UC;
+    return window_open(vcpu->cpu, slot, hpa(gpa.v + plain->to_hpa), acts);
 }
 
 static int read_nothing(struct vcpu *vcpu, gpa_t gpa, uint64_t *value)
@@ -48,6 +69,12 @@ static int walk_read(void *context, gpa_t gpa, unsigned width, enum memtype type
     *value = width == 8 ? *(volatile uint64_t *)(void *)entry : *(volatile uint32_t *)(void *)entry;
     window_close(vcpu->cpu, WINDOW_WALK);
     return 0;
+}
+
+int vcpu_read_entry(struct vcpu *vcpu, gpa_t gpa, unsigned width, enum memtype type,
+                    uint64_t *value)
+{
+    return walk_read(vcpu, gpa, width, type, value);
 }
 
 static int walk_set_bits(void *context, gpa_t gpa, unsigned width, enum memtype type, uint64_t old,
@@ -125,30 +152,37 @@ void vcpu_stop_tables(struct vcpu *vcpu, gpa_t gpa)
             vcpu->state.rip);
 }
 
+static inline const struct walk_state *walk_state(struct vcpu *vcpu)
+{
+    const struct guest_state *guest = &vcpu->state;
+    struct walk_state *state = &vcpu->walk;
+    state->cr0 = guest->cr0;
+    state->cr3 = guest->cr3;
+    state->cr4 = guest->cr4;
+    state->efer = guest->efer;
+    state->rflags = guest->rflags;
+    state->pat = guest->pat;
+    state->cpl = guest->cpl;
+    if (state->pdpte_valid)
+        memcpy(state->pdpte, guest->pdpte, sizeof(state->pdpte));
+    return state;
+}
+
+const struct walk_state *vcpu_walk_state(struct vcpu *vcpu)
+{
+    vcpu_fetch(vcpu, STATE_CR | STATE_MODE | STATE_CODE);
+    return walk_state(vcpu);
+}
+
 static inline int walk(struct vcpu *vcpu, gva_t linear, unsigned access, struct walk_result *result)
 {
     const struct walk_memory memory = {walk_read, walk_set_bits, vcpu};
-    const struct guest_state *guest = &vcpu->state;
-    struct walk_state state;
-    vcpu_fetch(vcpu, STATE_CR | STATE_CODE);
-    if ((guest->cr0 & CR0_PG) == 0) {
+    vcpu_fetch(vcpu, STATE_CR | STATE_MODE | STATE_CODE);
+    if ((vcpu->state.cr0 & CR0_PG) == 0) {
         walk_unpaged(linear, result);
         return 0;
     }
-    state.cr0 = guest->cr0;
-    state.cr3 = guest->cr3;
-    state.cr4 = guest->cr4;
-    state.efer = guest->efer;
-    state.rflags = guest->rflags;
-    state.pat = guest->pat;
-    state.cpl = guest->cpl;
-    state.phys_bits = vcpu->mtrr.phys_bits;
-    state.has_1g = (vcpu->vm->cpuid.extended[1].edx & 1u << 26) != 0;
-    state.reserves_bit8 = vcpu->vm->caps->reserves_bit8;
-    state.pdpte_valid = vcpu->vm->caps->has_pdptes;
-    if (state.pdpte_valid)
-        memcpy(state.pdpte, guest->pdpte, sizeof(state.pdpte));
-    return guest_walk_paged(&state, &memory, linear, access, result);
+    return guest_walk_paged(walk_state(vcpu), &memory, linear, access, result);
 }
 
 /* Out of line: only the fetch of code is short of time. */

@@ -12,7 +12,7 @@ enum gpa_kind vm_gpa_kind(const struct vm *vm, gpa_t gpa);
 /* Bytes of code at RIP: 2, 4 or 8 (CS.D, and 64-bit mode). */
 static inline unsigned vcpu_code_size(struct vcpu *vcpu)
 {
-    vcpu_fetch(vcpu, STATE_CR | STATE_CODE);
+    vcpu_fetch(vcpu, STATE_MODE | STATE_CODE);
     const struct seg *cs = &vcpu->state.seg[SEG_CS];
     if ((vcpu->state.efer & EFER_LMA) != 0 && (cs->attr & SEG_L) != 0)
         return 8;
@@ -56,6 +56,13 @@ unsigned vcpu_fetch_code(struct vcpu *vcpu, unsigned code_size, unsigned have, u
  * False: a reserved bit is set (#GP), or they lie nowhere, and the VM is stopped.
  */
 bool vcpu_read_pdptes(struct vcpu *vcpu, uint64_t cr3, uint64_t pdpte[4]);
+
+/* What the guest's translation depends on now, for walks that are not accesses of the guest. */
+const struct walk_state *vcpu_walk_state(struct vcpu *vcpu);
+
+/* Reads an entry of the guest's tables, as struct walk_memory says. */
+int vcpu_read_entry(struct vcpu *vcpu, gpa_t gpa, unsigned width, enum memtype type,
+                    uint64_t *value);
 
 /* Stops the VM for an access (PT_*) to nothing, or for page tables there, with GPA and RIP. */
 void vcpu_stop_nowhere(struct vcpu *vcpu, gpa_t gpa, unsigned access);

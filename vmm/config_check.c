@@ -27,14 +27,9 @@ static const struct limit host_limits[] = {
 static const struct limit vm_limits[] = {
     {VM(cpus),         1,                    "a VM of more than one CPU", "write cpus = 1"},
     {VM(pin[0]),       0,                    "pin to another CPU than 0", "write pin = 0"},
-    {VM(policy[0]),    0,                    "policy",                    "remove the line"},
-    {VM(mtrr),         KNOB_MTRR_DEFAULT,    "mtrr",                      "remove the line"},
-    {VM(pat),          KNOB_PAT_DEFAULT,     "pat",                       "remove the line"},
-    {VM(cd),           KNOB_CD_DEFAULT,      "cd",                        "remove the line"},
-    {VM(mmio),         KNOB_MMIO_DEFAULT,    "mmio",                      "remove the line"},
-    {VM(report),       KNOB_REPORT_DEFAULT,  "report",                    "remove the line"},
-    {VM(reset),        KNOB_RESET_DEFAULT,   "reset",                     "remove the line"},
-    {VM(region_count), 0,                    "region",                    "remove the line"},
+    {VM(cd),           KNOB_CD_IGNORE,       "that cd",                   "write cd = view, hw or ignore"},
+    {VM(mmio),         KNOB_MMIO_UC,         "mmio = guest",              "write mmio = clamp or uc"},
+    {VM(report),       KNOB_REPORT_STORED,   "that report",               "write report = stored"},
     {VM(device_count), 0,                    "device",                    "remove the line"},
 };
 /* clang-format on */

@@ -16,18 +16,18 @@ static_assert(CPUID_BASIC < 32 && CPUID_EXTENDED_COUNT <= 32, "a bit a leaf");
 /* The answers are taken once: they are the same for ever, and no exit asks the CPU again. */
 void cpuid_init(struct vm *vm)
 {
-    cpuid_table_init(&vm->cpuid, cpuid, vm->vcpu.mtrr.phys_bits, clock_tsc_khz());
+    cpuid_table_init(&vm->cpuid, cpuid, cpu_phys_bits(), clock_tsc_khz());
 }
 
 static bool in_64_bit_code(struct vcpu *vcpu)
 {
-    vcpu_fetch(vcpu, STATE_CR | STATE_CODE);
+    vcpu_fetch(vcpu, STATE_MODE | STATE_CODE);
     return (vcpu->state.efer & EFER_LMA) != 0 && (vcpu->state.seg[SEG_CS].attr & SEG_L) != 0;
 }
 
 static bool has_osxsave(struct vcpu *vcpu)
 {
-    vcpu_fetch(vcpu, STATE_CR);
+    vcpu_fetch(vcpu, STATE_MODE);
     return (vcpu->state.cr4 & CR4_OSXSAVE) != 0;
 }
 

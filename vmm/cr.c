@@ -5,6 +5,7 @@
 #include "vmm/access.h"
 #include "vmm/cpu.h"
 #include "vmm/exits.h"
+#include "vmm/views.h"
 
 struct cr4_bit {
     uint64_t bit;
@@ -51,7 +52,7 @@ static bool take(struct vcpu *vcpu, struct guest_state *next, bool load_pdptes)
         !vcpu_read_pdptes(vcpu, next->cr3, next->pdpte))
         return false;
     vcpu->state = *next;
-    vcpu->changed |= STATE_CR;
+    vcpu->changed |= STATE_CR | STATE_MODE;
     return true;
 }
 
@@ -63,35 +64,61 @@ static bool set_cr4(struct vcpu *vcpu, uint64_t value)
     return cr4_legal(vcpu, value) && take(vcpu, &next, ((value ^ vcpu->state.cr4) & reload) != 0);
 }
 
-/* SDM, "Control Registers" and "Initializing IA-32e Mode": what MOV to CR0 refuses with #GP. */
-static bool cr0_legal(const struct guest_state *state, uint64_t value)
+/* SDM, "Initializing IA-32e Mode": what the first MOV to CR0 that sets PG must find. */
+static bool may_enter_long_mode(struct vcpu *vcpu)
 {
+    const uint16_t tss_of_16_bits = 0x1,
+                   busy = 0x2; /* that a loaded TR is busy goes without saying */
+    vcpu_fetch(vcpu, STATE_SEG);
+    const struct seg *seg = vcpu->state.seg;
+    return (vcpu->state.cr4 & CR4_PAE) != 0 && (seg[SEG_CS].attr & SEG_L) == 0 &&
+           (seg[SEG_TR].attr & SEG_TYPE & ~busy) != tss_of_16_bits;
+}
+
+/* SDM, "Control Registers" and "Initializing IA-32e Mode": what MOV to CR0 refuses with #GP. */
+static bool cr0_legal(struct vcpu *vcpu, uint64_t value)
+{
+    const struct guest_state *state = &vcpu->state;
     bool paging = (value & CR0_PG) != 0, was_paging = (state->cr0 & CR0_PG) != 0;
     bool code_64 = (state->seg[SEG_CS].attr & SEG_L) != 0;
-    const uint16_t busy_tss = 0xb;
     if (value >> 32 != 0 || (paging && (value & CR0_PE) == 0) ||
         ((value & CR0_NW) != 0 && (value & CR0_CD) == 0))
         return false;
     if (paging && !was_paging && (state->efer & EFER_LME) != 0)
-        return (state->cr4 & CR4_PAE) != 0 && !code_64 &&
-               (state->seg[SEG_TR].attr & SEG_TYPE) == busy_tss;
+        return may_enter_long_mode(vcpu);
     return paging || (state->efer & EFER_LMA) == 0 || !code_64;
 }
 
-static bool set_cr0(struct vcpu *vcpu, uint64_t value)
+static bool change_cr0(struct vcpu *vcpu, uint64_t value)
 {
     const uint64_t defined =
         CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
     const uint64_t reload = CR0_PG | CR0_CD | CR0_NW;
     struct guest_state next = vcpu->state;
-    if (!cr0_legal(&vcpu->state, value))
-        return false;
     next.cr0 = (value & defined) | CR0_ET;
     if ((next.cr0 & CR0_PG) == 0)
         next.efer &= ~EFER_LMA;
     else if ((next.efer & EFER_LME) != 0)
         next.efer |= EFER_LMA;
     return take(vcpu, &next, ((next.cr0 ^ vcpu->state.cr0) & reload) != 0);
+}
+
+/* CD and NW change often, and in most modes nothing but memory types depends on them. */
+static bool set_cr0(struct vcpu *vcpu, uint64_t value)
+{
+    bool caches_alone = ((value ^ vcpu->state.cr0) & ~(CR0_CD | CR0_NW)) == 0;
+    if (!cr0_legal(vcpu, value))
+        return false;
+    if (caches_alone && !pae_paging(&vcpu->state)) {
+        vcpu->state.cr0 = value;
+        vcpu->changed |= STATE_MODE;
+    } else {
+        vcpu_fetch(vcpu, STATE_CR);
+        if (!change_cr0(vcpu, value))
+            return false;
+    }
+    views_cd_written(vcpu);
+    return true;
 }
 
 /* Bit 63 is reserved too: the guest has no PCIDE. */
@@ -118,8 +145,10 @@ static bool move_to(struct vcpu *vcpu, unsigned cr, uint64_t value)
     case 0:
         return set_cr0(vcpu, value);
     case 3:
+        vcpu_fetch(vcpu, STATE_CR);
         return set_cr3(vcpu, value);
     case 4:
+        vcpu_fetch(vcpu, STATE_CR);
         return set_cr4(vcpu, value);
     default:
         assert(cr == 8);
@@ -127,10 +156,12 @@ static bool move_to(struct vcpu *vcpu, unsigned cr, uint64_t value)
     }
 }
 
-static uint64_t read_cr(const struct vcpu *vcpu, unsigned cr)
+static uint64_t read_cr(struct vcpu *vcpu, unsigned cr)
 {
     const struct guest_state *state = &vcpu->state;
     assert(cr == 0 || cr == 3 || cr == 4 || cr == 8); /* no other exists to access */
+    if (cr == 3)
+        vcpu_fetch(vcpu, STATE_CR);
     return cr == 0 ? state->cr0 : cr == 3 ? state->cr3 : cr == 4 ? state->cr4 : vcpu->cr8;
 }
 
@@ -144,7 +175,7 @@ static uint64_t lmsw(uint64_t cr0, uint16_t source)
 static bool perform(struct vcpu *vcpu, const struct exit_cr *cr)
 {
     uint64_t *gpr = &vcpu->state.gpr[cr->gpr];
-    vcpu_fetch(vcpu, STATE_CR | STATE_CODE | STATE_SEG);
+    vcpu_fetch(vcpu, STATE_MODE | STATE_CODE);
     uint64_t mask = vcpu_code_size(vcpu) == 8 ? UINT64_MAX : UINT32_MAX;
     switch ((enum cr_op)cr->op) {
     case CR_MOV_TO:
@@ -160,33 +191,64 @@ static bool perform(struct vcpu *vcpu, const struct exit_cr *cr)
     return false;
 }
 
-/* Where the CPU did not say what the access was, only its MOV forms are intercepted. */
-static bool describe(struct vcpu *vcpu, const struct vm_exit *exit, struct exit_cr *cr,
-                     uint64_t *next_rip)
+/* SMSW stores the low half of CR0, or all that fits a register. */
+static void smsw(struct vcpu *vcpu, const struct insn *insn)
+{
+    uint64_t value = vcpu->state.cr0;
+    gva_t linear;
+    if (!insn->memory)
+        vcpu_set_register(vcpu, insn, value);
+    else if (!vcpu_operand(vcpu, insn, true, &linear) ||
+             !vcpu_access(vcpu, linear, WALK_WRITE, &value, insn->width))
+        return;
+    vcpu_skip(vcpu, vcpu->state.rip + insn->length);
+}
+
+/* False: a fault has been queued. */
+static bool lmsw_source(struct vcpu *vcpu, const struct insn *insn, uint16_t *source)
+{
+    gva_t linear;
+    if (insn->memory)
+        return vcpu_operand(vcpu, insn, false, &linear) &&
+               vcpu_access(vcpu, linear, WALK_READ, source, sizeof(*source));
+    *source = (uint16_t)vcpu->state.gpr[insn->reg];
+    return true;
+}
+
+/* What the instruction at RIP does, where the CPU did not say; false: no CR is to be changed. */
+static bool describe(struct vcpu *vcpu, struct exit_cr *cr, uint64_t *next_rip)
 {
     struct insn insn;
-    *cr = exit->cr;
-    *next_rip = exit->next_rip;
-    if (cr->known)
-        return true;
     if (!vcpu_decode(vcpu, &insn))
         return false;
-    if ((insn.op != INSN_MOV_TO_CR && insn.op != INSN_MOV_FROM_CR) || insn.extra != 4) {
-        vm_stop(vcpu->vm, "control-register access at RIP 0x%lx is not emulated", vcpu->state.rip);
+    *next_rip = vcpu->state.rip + insn.length;
+    *cr = (struct exit_cr){.cr = insn.extra, .gpr = insn.reg};
+    switch (insn.op) {
+    case INSN_MOV_TO_CR:
+    case INSN_MOV_FROM_CR:
+        cr->op = insn.op == INSN_MOV_TO_CR ? CR_MOV_TO : CR_MOV_FROM;
+        return true;
+    case INSN_CLTS:
+        *cr = (struct exit_cr){.op = CR_CLTS};
+        return true;
+    case INSN_LMSW:
+        *cr = (struct exit_cr){.op = CR_LMSW};
+        return lmsw_source(vcpu, &insn, &cr->source);
+    case INSN_SMSW:
+        vcpu_fetch(vcpu, STATE_MODE);
+        smsw(vcpu, &insn);
+        return false;
+    default:
+        vcpu_stop_changed(vcpu);
         return false;
     }
-    cr->op = insn.op == INSN_MOV_TO_CR ? CR_MOV_TO : CR_MOV_FROM;
-    cr->cr = insn.extra;
-    cr->gpr = insn.reg;
-    *next_rip = vcpu->state.rip + insn.length;
-    return true;
 }
 
 void exit_cr(struct vcpu *vcpu, const struct vm_exit *exit)
 {
-    struct exit_cr cr;
-    uint64_t next_rip;
-    if (!describe(vcpu, exit, &cr, &next_rip))
+    struct exit_cr cr = exit->cr;
+    uint64_t next_rip = exit->next_rip;
+    if (!cr.known && !describe(vcpu, &cr, &next_rip))
         return;
     assert(cr.gpr < GPRS);
     if (perform(vcpu, &cr))

@@ -47,6 +47,9 @@ void vcpu_tables_fault(struct vcpu *vcpu, const struct exit_memory *fault);
 /* CR4 bits that a guest may set: those whose feature the CPU has and CPUID shows. */
 uint64_t cr4_allowed(void);
 
+/* Writes op_size bytes to a register operand: 4 clear the upper half, 1 and 2 leave the rest. */
+void vcpu_set_register(struct vcpu *vcpu, const struct insn *insn, uint64_t value);
+
 /* Stops the VM: the bytes at RIP are not those that the CPU executed. */
 void vcpu_stop_changed(struct vcpu *vcpu);
 

@@ -16,8 +16,7 @@ static uint64_t sign_extended(uint64_t value, unsigned bytes)
     return (uint64_t)((int64_t)(value << shift) >> shift);
 }
 
-/* A write of SIZE bytes to a register: 4 bytes clear the upper half, 1 and 2 leave the rest. */
-static void set_register(struct vcpu *vcpu, const struct insn *insn, uint64_t value)
+void vcpu_set_register(struct vcpu *vcpu, const struct insn *insn, uint64_t value)
 {
     assert(insn->reg < GPRS);
     uint64_t *reg = &vcpu->state.gpr[insn->reg];
@@ -63,7 +62,7 @@ static bool load(struct vcpu *vcpu, const struct insn *insn)
         return false;
     if (insn->op == INSN_MOVSX)
         value = sign_extended(value, insn->width);
-    set_register(vcpu, insn, value);
+    vcpu_set_register(vcpu, insn, value);
     return true;
 }
 

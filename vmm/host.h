@@ -7,17 +7,19 @@
 #include "mm/extents.h"
 #include "mm/frames.h"
 #include "mm/memmap.h"
+#include "mm/mtrr.h"
 #include "mm/pt.h"
 #include "vmm/cpu.h"
 #include "vmm/window.h"
 
 struct host {
-    hpa_t image;          /* where the image lies */
-    struct memmap map;    /* all of physical memory, and who has it */
-    struct frames frames; /* the host pool */
-    struct pt pt;         /* the host's page tables */
-    struct extents guest; /* RAM for guests */
-    uint64_t mmio_used;   /* bytes of MMIO_VA given out */
+    hpa_t image;            /* where the image lies */
+    struct memmap map;      /* all of physical memory, and who has it */
+    struct frames frames;   /* the host pool */
+    struct pt pt;           /* the host's page tables */
+    struct extents guest;   /* RAM for guests */
+    struct mtrr_state mtrr; /* the machine's own memory types */
+    uint64_t mmio_used;     /* bytes of MMIO_VA given out */
 };
 
 /*

@@ -4,21 +4,74 @@
 
 #include "lib/errno.h"
 #include "lib/x86.h"
+#include "mm/memtype.h"
+#include "vmm/access.h"
 #include "vmm/exits.h"
+#include "vmm/oracle.h"
 
-static int64_t call(struct vcpu *vcpu, uint64_t number)
+/* Outside 64-bit code a register has 32 bits. */
+static uint64_t argument(struct vcpu *vcpu, enum gpr reg)
 {
-    (void)vcpu;
+    uint64_t value = vcpu->state.gpr[reg];
+    return vcpu_code_size(vcpu) == 8 ? value : (uint32_t)value;
+}
+
+/* The oracle's answer to the call NUMBER. */
+static int ask(struct vcpu *vcpu, uint64_t number, struct type_answer *answer)
+{
+    const uint64_t gpr[] = {[RBX] = argument(vcpu, RBX), [RDX] = argument(vcpu, RDX)};
+    if (number == HYPERCALL_TYPE_PHYSICAL) {
+        if (gpr[RDX] > MT_UC_MINUS || !memtype_is_pat((unsigned)gpr[RDX]))
+            return -EINVAL;
+        oracle_physical(vcpu, gpa(gpr[RBX]), (unsigned)gpr[RDX], answer);
+        return 0;
+    }
+    unsigned table = number == HYPERCALL_TYPE_TABLE ? (unsigned)min_u64(gpr[RDX], 255) : 0;
+    if (number == HYPERCALL_TYPE_TABLE && table == 0)
+        return -EINVAL;
+    return oracle_linear(vcpu, gva(gpr[RBX]), table, answer);
+}
+
+/* Writes an answer where the guest wants it; false: a fault of that access has been queued. */
+static bool give(struct vcpu *vcpu, struct type_answer *answer)
+{
+    char *bytes = (char *)answer;
+    const unsigned part = 16;
+    uint64_t to = argument(vcpu, RCX);
+    static_assert(sizeof(*answer) % 16 == 0, "copied by parts");
+    for (unsigned done = 0; done < sizeof(*answer); done += part)
+        if (!vcpu_access(vcpu, gva(to + done), WALK_WRITE, bytes + done, part))
+            return false;
+    return true;
+}
+
+/* These two return false where the instruction has not been completed. */
+static bool oracle(struct vcpu *vcpu, uint64_t number, int64_t *result)
+{
+    struct type_answer answer;
+    *result = vcpu->vm->config->control ? ask(vcpu, number, &answer) : -EPERM;
+    return *result != 0 || give(vcpu, &answer);
+}
+
+static bool call(struct vcpu *vcpu, uint64_t number, int64_t *result)
+{
     switch (number) {
     case HYPERCALL_VERSION:
-        return HYPERCALL_ABI;
+        *result = HYPERCALL_ABI;
+        return true;
+    case HYPERCALL_TYPE_PHYSICAL:
+    case HYPERCALL_TYPE_LINEAR:
+    case HYPERCALL_TYPE_TABLE:
+        return oracle(vcpu, number, result);
     default:
-        return -ENOSYS;
+        *result = -ENOSYS;
+        return true;
     }
 }
 
 void exit_hypercall(struct vcpu *vcpu, const struct vm_exit *exit)
 {
+    int64_t result;
     (void)exit;
     vcpu_fetch(vcpu, STATE_CODE);
     if (vcpu->state.cpl != 0 || (vcpu->state.rflags & RFLAGS_VM) != 0) {
@@ -26,8 +79,8 @@ void exit_hypercall(struct vcpu *vcpu, const struct vm_exit *exit)
         return;
     }
     uint64_t next = vcpu_next_rip(vcpu, vcpu->vm->caps->hypercall);
-    if (next == 0)
+    if (next == 0 || !call(vcpu, argument(vcpu, RAX), &result))
         return;
-    vcpu->state.gpr[RAX] = (uint64_t)call(vcpu, vcpu->state.gpr[RAX]);
+    vcpu->state.gpr[RAX] = (uint64_t)result;
     vcpu_skip(vcpu, next);
 }

@@ -8,7 +8,7 @@
 void vcpu_raise(struct vcpu *vcpu, enum vector vector, uint32_t error)
 {
     assert(vector < 32);
-    vcpu_fetch(vcpu, STATE_CR);
+    vcpu_fetch(vcpu, STATE_MODE);
     bool protected_mode = (vcpu->state.cr0 & CR0_PE) != 0;
     struct event next = event_exception(vector, error, protected_mode);
     if (!event_merge(&vcpu->event, &next, protected_mode)) {

@@ -6,6 +6,7 @@
 #include "mm/memtype.h"
 #include "vmm/exits.h"
 #include "vmm/log.h"
+#include "vmm/views.h"
 
 struct msr_rule;
 
@@ -126,7 +127,12 @@ static bool read_mtrr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t m
 static bool write_mtrr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t value)
 {
     (void)rule;
-    return mtrr_write(&vcpu->mtrr, msr, value);
+    uint64_t old = mtrr_read(&vcpu->mtrr, msr);
+    if (!mtrr_write(&vcpu->mtrr, msr, value))
+        return false;
+    if (value != old)
+        views_mtrr_written(vcpu, msr);
+    return true;
 }
 
 static bool read_pat(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t *value)
@@ -150,7 +156,7 @@ static bool write_pat(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t m
 static bool read_efer(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t *value)
 {
     (void)rule, (void)msr;
-    vcpu_fetch(vcpu, STATE_CR);
+    vcpu_fetch(vcpu, STATE_MODE);
     *value = vcpu->state.efer;
     return true;
 }
@@ -170,7 +176,7 @@ static uint64_t efer_allowed(const struct vcpu *vcpu)
 static bool write_efer(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t value)
 {
     (void)rule, (void)msr;
-    vcpu_change(vcpu, STATE_CR);
+    vcpu_change(vcpu, STATE_MODE);
     uint64_t old = vcpu->state.efer;
     uint64_t next = (value & ~EFER_LMA) | (old & EFER_LMA);
     bool paging = (vcpu->state.cr0 & CR0_PG) != 0;

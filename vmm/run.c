@@ -5,6 +5,7 @@
 #include "vmm/exits.h"
 #include "vmm/fpu.h"
 #include "vmm/log.h"
+#include "vmm/views.h"
 
 static const char *const kind_names[EXIT_KINDS] = {
     [EXIT_NONE] = "none",
@@ -41,7 +42,7 @@ static void exit_hlt(struct vcpu *vcpu, const struct vm_exit *exit)
     vm_stop(vcpu->vm, "halted for good");
 }
 
-/* No device reads this guest's memory behind the caches: nothing need be written back. */
+/* INVD discards nothing: it becomes WBINVD, which is made where there is anything to write back. */
 static void exit_invd(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     struct insn insn;
@@ -55,6 +56,7 @@ static void exit_invd(struct vcpu *vcpu, const struct vm_exit *exit)
         }
         next = vcpu->state.rip + insn.length;
     }
+    views_wbinvd(vcpu->vm);
     vcpu_skip(vcpu, next);
 }
 

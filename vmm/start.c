@@ -4,10 +4,13 @@
 #include "boot/mb1.h"
 #include "boot/mb2.h"
 #include "drivers/apic.h"
+#include "drivers/pci.h"
 #include "drivers/pic.h"
 #include "drivers/serial.h"
+#include "lib/format.h"
 #include "lib/string.h"
 #include "lib/x86.h"
+#include "mm/host_types.h"
 #include "mm/memtype.h"
 #include "vmm/clock.h"
 #include "vmm/guest.h"
@@ -69,19 +72,29 @@ static void log_banner(void)
 /* The machine's own MTRRs, as the firmware left them: they stay as they are. */
 static void log_mtrrs(void)
 {
-    uint64_t cap, def_type, base, mask;
-    if (!cpu_has(1, 3, 12) || !rdmsr_safe(MSR_MTRRCAP, &cap) ||
-        !rdmsr_safe(MSR_MTRR_DEF_TYPE, &def_type))
-        return;
-    log_line("host MTRR cap 0x%lx, default 0x%lx (%s)", cap, def_type,
-             memtype_name(def_type & 0xff));
-    for (uint32_t i = 0; i < (cap & 0xff); i++) {
-        base = rdmsr(MSR_MTRR_PHYSBASE0 + 2 * i);
-        mask = rdmsr(MSR_MTRR_PHYSBASE0 + 2 * i + 1);
-        if ((mask & MTRR_MASK_V) != 0)
-            log_line("host MTRR %u base 0x%lx mask 0x%lx (%s)", i, base, mask,
-                     memtype_name(base & 0xff));
-    }
+    const struct mtrr_state *mtrr = &host.mtrr;
+    log_line("host MTRR default 0x%lx (%s), %u variable ranges", mtrr->def_type,
+             memtype_name(mtrr->def_type & 0xff), mtrr->count);
+    for (unsigned i = 0; i < mtrr->count; i++)
+        if ((mtrr->variable[i].mask & MTRR_MASK_V) != 0)
+            log_line("host MTRR %u base 0x%lx mask 0x%lx (%s)", i, mtrr->variable[i].base,
+                     mtrr->variable[i].mask, memtype_name(mtrr->variable[i].base & 0xff));
+}
+
+static void judge_bar(struct pci_bdf bdf, uint64_t address, void *context)
+{
+    char name[16];
+    (void)context;
+    format(name, sizeof(name), "%02x:%02x.%u", bdf.bus, bdf.device, bdf.function);
+    host_types_judge_bar(&host.mtrr, address, name);
+}
+
+static void judge_types(void)
+{
+    uint64_t syscfg = host_types_read(rdmsr_safe, cpu_phys_bits(), &host.mtrr);
+    log_mtrrs();
+    host_types_judge(&host.mtrr, syscfg, &host.map);
+    pci_each_bar(judge_bar, NULL);
 }
 
 static void log_memory(void)
@@ -101,7 +114,7 @@ static void log_memory(void)
         log_line("boot: the firmware gives no ACPI tables: going on with one CPU");
     if (boot_info.framebuffer.format == 0)
         log_line("boot: no framebuffer (GOP): the log is all there is to see");
-    log_mtrrs();
+    judge_types();
     log_line("host PAT 0x%lx, host CR3 0x%lx", rdmsr(MSR_PAT), read_cr3());
 }
 
@@ -140,6 +153,8 @@ static int make_guest(void)
     vm.caps = &caps;
     if (vm.ops == NULL || vm.ops->cpu_start(this_cpu(), &host, &caps) != 0)
         panic("this CPU cannot run guests: the line above says why");
+    if (caps.host_types_count && host_types_keep_wb(&host.mtrr, &host.guest) != 0)
+        return -1;
     int error = vm_create(&vm, &config.vms[0], &host, this_cpu());
     return error != 0 ? error : guest_load(&vm, &boot_info);
 }

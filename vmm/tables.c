@@ -123,7 +123,7 @@ static bool try_instruction(struct vcpu *vcpu, bool pdptes)
 
 void vcpu_tables_fault(struct vcpu *vcpu, const struct exit_memory *fault)
 {
-    vcpu_fetch(vcpu, STATE_CR | STATE_CODE | STATE_SEG);
+    vcpu_fetch(vcpu, STATE_CR | STATE_MODE | STATE_CODE | STATE_SEG);
     if (vm_gpa_kind(vcpu->vm, fault->gpa) != GPA_HOLE)
         vcpu_stop_tables(vcpu, fault->gpa);
     else if (vcpu->event.valid ? try_delivery(vcpu) : try_instruction(vcpu, fault->pdptes))

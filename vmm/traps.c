@@ -25,7 +25,7 @@ static_assert(sizeof(struct gate) == 16, "SDM, 64-Bit Mode IDT");
 
 static _Alignas(16) struct gate idt[VECTORS];
 
-extern const char trap_stubs[];                       /* VECTORS stubs of 16 bytes: vmm/traps.asm */
+extern const char trap_stubs[];                       /* vmm/traps.asm: 32 of 16 bytes, then of 8 */
 extern const uint64_t extable_start[], extable_end[]; /* pairs: where it faults, where it goes on */
 
 void trap(struct trap_frame *frame);
@@ -41,7 +41,7 @@ static uint8_t ist_of(unsigned vector)
 void traps_init(void)
 {
     for (unsigned i = 0; i < VECTORS; i++) {
-        uint64_t stub = (uint64_t)trap_stubs + i * 16;
+        uint64_t stub = (uint64_t)trap_stubs + (i < 32 ? 16 * i : 16 * 32 + 8 * (i - 32));
         idt[i] = (struct gate){
             .offset_0 = (uint16_t)stub,
             .selector = SEL_CODE,

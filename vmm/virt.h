@@ -5,6 +5,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
+#include "mm/effective.h"
 #include "mm/pt.h"
 #include "vmm/cpu.h"
 
@@ -42,18 +43,21 @@ struct table_reg {
 
 /* Groups of guest state that a backend fetches when asked and commits when changed. */
 enum state_group {
-    STATE_CR = 1 << 0,   /* control registers, EFER, DR6, DR7, IA32_PAT as the guest sees them */
+    STATE_CR = 1 << 0,   /* CR2, CR3, PDPTEs, DR6, DR7, IA32_PAT */
     STATE_CODE = 1 << 1, /* CS and the CPL */
     STATE_SEG = 1 << 2,  /* the other segments, GDTR, IDTR */
     STATE_MSR = 1 << 3,  /* SYSENTER_*, STAR, LSTAR, CSTAR, SFMASK, KERNEL_GS_BASE, TSC */
+    STATE_MODE = 1 << 4, /* CR0, CR4 and EFER as the guest sees them */
 };
 
 struct guest_state {
     uint64_t gpr[GPRS]; /* always valid after an exit, as are the next two */
     uint64_t rip;
     uint64_t rflags;
+    /* STATE_MODE */
+    uint64_t cr0, cr4, efer;
     /* STATE_CR */
-    uint64_t cr0, cr2, cr3, cr4, efer, dr6, dr7, pat;
+    uint64_t cr2, cr3, dr6, dr7, pat;
     uint64_t pdpte[4]; /* where the CPU holds them (has_pdptes) and PAE paging is on */
     /* STATE_CODE and STATE_SEG */
     struct seg seg[SEGS];
@@ -151,6 +155,7 @@ struct vm_exit {
 /* What the running CPU can do beyond what every supported CPU can. */
 struct virt_caps {
     const struct pt_format *format; /* second-level tables */
+    const struct type_rules *types; /* what the CPU makes of memory types */
     uint8_t max_leaf;               /* level of their largest leaf: 2 or 3 */
     bool has_ipat;                  /* leaves can ignore the guest's PAT */
     bool has_nrips;                 /* exits carry the next RIP */
@@ -158,6 +163,8 @@ struct virt_caps {
     bool reserves_bit8;             /* of PML4 and PML5 entries */
     bool switches_pat;              /* the guest's IA32_PAT is its own without exits */
     bool owns_cr0_cd;               /* the guest's CR0.CD acts by itself, without exits */
+    bool host_types_count;          /* the host's MTRRs act on guests' memory too */
+    bool self_snoops;               /* uncached accesses look into the CPU's own caches */
     bool repeats_last_leaf; /* CPUID beyond the highest leaf answers the highest basic one */
     bool has_misc_enable;   /* IA32_MISC_ENABLE and the MSRs of its CPUs */
     bool has_syscfg;        /* SYSCFG, HWCR, TOP_MEM and the other MSRs from C0010010h on */
@@ -189,11 +196,19 @@ struct virt_ops {
 
     /* Moves groups of guest state (enum state_group) between VCPU->state and the CPU's structure.
      */
-    void (*fetch)(struct vcpu *vcpu, unsigned groups);
+    unsigned (*fetch)(struct vcpu *vcpu, unsigned groups); /* returns those that it fetched */
     void (*commit)(struct vcpu *vcpu, unsigned groups);
 
-    /* Makes CPUS forget every cached translation of VM before they enter it again. */
-    void (*invalidate)(struct vm *vm, struct cpu_set cpus);
+    /* VCPU's next entry uses the second-level tables at ROOT; they need not have been flushed. */
+    void (*set_view)(struct vcpu *vcpu, hpa_t root);
+
+    /*
+     * Makes CPUS forget every translation of VM by the tables at ROOT before they enter it again.
+     */
+    void (*invalidate)(struct vm *vm, hpa_t root, struct cpu_set cpus);
+
+    /* Where the guest owns CR0.CD: which of its accesses to CR0 exit all the same. */
+    void (*intercept_cr0)(struct vcpu *vcpu, bool reads, bool writes);
 
     /* Logs every field of the backend's control structure by name. */
     void (*dump)(struct vcpu *vcpu);

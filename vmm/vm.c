@@ -12,40 +12,9 @@
 #include "vmm/host.h"
 #include "vmm/log.h"
 #include "vmm/msr.h"
+#include "vmm/views.h"
 
 enum { EXIT_VALUE_MAX = 99, LOGGED_RESTARTS = 10 };
-
-static bool table_alloc(struct pt *pt, hpa_t *page)
-{
-    struct vm *vm = pt->context;
-    void *p = frames_alloc(&vm->host->frames, 1);
-    if (p == NULL)
-        return false;
-    *page = frames_hpa(&vm->host->frames, p);
-    return true;
-}
-
-static void table_free(struct pt *pt, hpa_t page)
-{
-    struct vm *vm = pt->context;
-    frames_free(&vm->host->frames, frames_at(&vm->host->frames, page), 1);
-}
-
-static uint64_t *table_at(const struct pt *pt, hpa_t page)
-{
-    const struct vm *vm = pt->context;
-    return frames_at(&vm->host->frames, page);
-}
-
-static void table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old)
-{
-    struct vm *vm = pt->context;
-    (void)va, (void)size, (void)old;
-    if (vm->vcpu.cpu != NULL)
-        vm->ops->invalidate(vm, (struct cpu_set){1ull << vm->vcpu.cpu->index});
-}
-
-static const struct pt_owner table_owner = {table_alloc, table_free, table_at, table_invalidate};
 
 /* RAM from 0 to the hole, the rest from 4 GiB up. */
 static void lay_out(struct vm *vm)
@@ -72,27 +41,17 @@ static int back_with_memory(struct vm *vm)
         }
         vm->extent_count += count;
     }
-    return 0;
-}
-
-static int map_memory(struct vm *vm)
-{
-    const struct pt_attr attr = {.perm = PT_R | PT_W | PT_X, .type = MT_WB};
-    int error = pt_init(&vm->view, vm->caps->format, &table_owner, vm, vm->caps->max_leaf);
-    for (unsigned i = 0; i < vm->extent_count && error == 0; i++) {
+    for (unsigned i = 0; i < vm->extent_count; i++) {
         const struct extent *e = &vm->extents[i];
-        error = pt_map(&vm->view, e->gpa.v, e->hpa, e->size, attr);
         log_line("vm %s: memory GPA 0x%lx-0x%lx at HPA 0x%lx", vm->config->name, e->gpa.v,
                  e->gpa.v + e->size, e->hpa.v);
     }
-    if (error != 0)
-        log_line("vm %s: no memory for its tables; give it less", vm->config->name);
-    return error;
+    return 0;
 }
 
 /* Multiboot Specification 0.6.96, "Machine state": flat 32-bit segments, no paging, no interrupts.
  */
-static void reset_vcpu(struct vcpu *vcpu)
+static int reset_vcpu(struct vcpu *vcpu)
 {
     const struct seg code = {0x08, SEG_P | SEG_S | SEG_D | SEG_G | 0xb, UINT32_MAX, 0};
     const struct seg data = {0x10, SEG_P | SEG_S | SEG_D | SEG_G | 0x3, UINT32_MAX, 0};
@@ -109,10 +68,26 @@ static void reset_vcpu(struct vcpu *vcpu)
     state->seg[SEG_LDTR] = (struct seg){0, SEG_P | 0x2, 0xffff, 0};
     state->seg[SEG_TR] = (struct seg){0, SEG_P | 0xb, 0xffff, 0};
     state->gdtr = state->idtr = (struct table_reg){0, 0xffff};
-    mtrr_reset_firmware(&vcpu->mtrr, cpu_phys_bits());
+    if (vcpu->vm->typing.policy.reset == KNOB_RESET_ARCHITECTURAL) {
+        state->cr0 |= CR0_CD | CR0_NW;
+        mtrr_reset(&vcpu->mtrr, cpu_phys_bits());
+    } else {
+        mtrr_reset_firmware(&vcpu->mtrr, cpu_phys_bits());
+    }
     msr_reset(vcpu);
-    vcpu->fetched = vcpu->changed = STATE_CR | STATE_CODE | STATE_SEG | STATE_MSR;
-    vcpu->vm->ops->vcpu_reset(vcpu, vcpu->vm->view.root);
+    vcpu->walk = (struct walk_state){
+        .phys_bits = vcpu->mtrr.phys_bits,
+        .has_1g = (vcpu->vm->cpuid.extended[1].edx & 1u << 26) != 0,
+        .reserves_bit8 = vcpu->vm->caps->reserves_bit8,
+        .pdpte_valid = vcpu->vm->caps->has_pdptes,
+    };
+    vcpu->fetched = vcpu->changed = STATE_CR | STATE_CODE | STATE_SEG | STATE_MSR | STATE_MODE;
+    int error = views_reset(vcpu);
+    if (error != 0)
+        return error;
+    vcpu->vm->ops->vcpu_reset(vcpu, views_root(vcpu));
+    views_cd_written(vcpu);
+    return 0;
 }
 
 /* A port that the log has: on a machine with one port, lines of both go there. */
@@ -131,8 +106,6 @@ int vm_create(struct vm *vm, const struct vm_config *config, struct host *host, 
     vm->cr4_allowed = cr4_allowed();
     lay_out(vm);
     int error = back_with_memory(vm);
-    if (error == 0)
-        error = map_memory(vm);
     if (error != 0)
         return error;
     uart_init(&vm->uart, serial_of(config), config->name);
@@ -143,11 +116,13 @@ int vm_create(struct vm *vm, const struct vm_config *config, struct host *host, 
         log_line("vm %s: no memory for its vCPU", config->name);
         return error;
     }
-    reset_vcpu(&vm->vcpu);
     cpuid_init(vm);
-    log_line("vm %s: %u table pages, format %s", config->name, vm->view.pages,
-             vm->view.format->name);
-    return 0;
+    error = views_init(vm);
+    if (error == 0)
+        error = reset_vcpu(&vm->vcpu);
+    if (error == 0)
+        views_log(vm);
+    return error;
 }
 
 void vm_exit_value(struct vm *vm, unsigned value)
@@ -169,7 +144,7 @@ static void log_state(struct vcpu *vcpu)
 {
     const struct guest_state *s = &vcpu->state;
     const uint64_t *r = s->gpr;
-    vcpu_fetch(vcpu, STATE_CR | STATE_CODE | STATE_SEG);
+    vcpu_fetch(vcpu, STATE_CR | STATE_MODE | STATE_CODE | STATE_SEG);
     log_line("  rip %016lx rflags %lx cpl %u", s->rip, s->rflags, s->cpl);
     for (unsigned i = 0; i < GPRS; i += 4)
         log_line("  r%-2u %016lx %016lx %016lx %016lx", i, r[i], r[i + 1], r[i + 2], r[i + 3]);
@@ -212,8 +187,7 @@ bool vm_restart(struct vm *vm)
         return false;
     vm->state = VM_RUNNING;
     uart_reset(&vm->uart);
-    reset_vcpu(&vm->vcpu);
-    if (guest_load(vm, vm->boot) != 0)
-        vm_stop(vm, "its files cannot be loaded again");
+    if (reset_vcpu(&vm->vcpu) != 0 || guest_load(vm, vm->boot) != 0)
+        vm_stop(vm, "it cannot be started again");
     return vm->state == VM_RUNNING;
 }

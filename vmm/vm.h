@@ -7,8 +7,10 @@
 #include "mm/mtrr.h"
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
+#include "vmm/typing.h"
 #include "vmm/uart.h"
 #include "vmm/virt.h"
+#include "vmm/walk.h"
 
 enum { VM_MAX_EXTENTS = 32, VM_MAX_RAM = 2, VM_LOGGED_MSRS = 32 };
 
@@ -34,6 +36,14 @@ enum msr_slot {
     MSR_SLOTS,
 };
 
+/* Memory in one extent with leaves of one type in the vCPU's view: most of what is ever touched. */
+struct plain {
+    uint64_t start, size; /* guest-physical */
+    uint64_t to_hpa;      /* what leads to host-physical addresses, modulo 2^64 */
+    uint64_t moot;        /* CR0 bits with which all is UC */
+    const uint8_t *types; /* enum memtype of a window, by the guest's PAT type */
+};
+
 struct vcpu {
     struct guest_state state;
     uint32_t fetched;    /* groups of STATE that are valid */
@@ -43,7 +53,11 @@ struct vcpu {
     bool completed; /* an instruction is done or a fault raised: the next entry ends the shadow */
     struct mtrr_state mtrr;
     uint64_t msr[MSR_SLOTS];
-    uint64_t cr8; /* where its accesses exit */
+    enum view_kind view;    /* the second-level tables that it runs on */
+    struct plain plain;     /* of this view */
+    struct walk_state walk; /* what does not change of it is set by a reset */
+    bool cd;                /* the guest's CR0.CD, where its changes exit */
+    uint64_t cr8;           /* where its accesses exit */
     /* A reset clears what stands above, and leaves the rest alone. */
     struct vm *vm;
     struct cpu *cpu;
@@ -61,8 +75,10 @@ struct vm {
     unsigned ram_count;
     struct extent extents[VM_MAX_EXTENTS];
     unsigned extent_count;
-    struct pt view;
-    uint64_t cr4_allowed; /* CR4 bits that the guest may set */
+    struct typing typing;
+    uint8_t window_types[VIEWS][8]; /* of plain memory, by view and the guest's PAT type */
+    bool native_wbinvd;             /* the guest's WBINVD is the CPU's */
+    uint64_t cr4_allowed;           /* CR4 bits that the guest may set */
     struct cpuid_table cpuid;
     struct vcpu vcpu;
     struct uart uart;
@@ -79,8 +95,7 @@ struct vm {
 static inline void vcpu_fetch(struct vcpu *vcpu, unsigned groups)
 {
     if ((vcpu->fetched & groups) != groups) {
-        vcpu->vm->ops->fetch(vcpu, groups & ~vcpu->fetched);
-        vcpu->fetched |= groups;
+        vcpu->fetched |= vcpu->vm->ops->fetch(vcpu, groups & ~vcpu->fetched);
     }
 }
 

@@ -235,14 +235,19 @@ static void decode(struct vcpu *vcpu, struct vm_exit *exit)
 }
 
 /* By the cheapest type that the CPU has (SDM, "INVEPT", "INVVPID"). */
+void vmx_forget(const struct vmx_caps *caps, uint64_t eptp)
+{
+    bool single = (caps->ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0;
+    bool done = invept(single ? INVALIDATE_SINGLE : INVALIDATE_ALL,
+                       (struct invalidate_descriptor){eptp, 0});
+    assert(done);
+}
+
 static void flush(struct vmx_vcpu *vmx)
 {
-    bool single = (vmx->caps->ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0;
-    bool done = true;
+    bool single, done;
     if (vmx->flush == VMX_FLUSH_ALL)
-        done = invept(single ? INVALIDATE_SINGLE : INVALIDATE_ALL,
-                      (struct invalidate_descriptor){vmx->eptp, 0});
-    assert(done);
+        vmx_forget(vmx->caps, vmx->eptp);
     vmx->flush = VMX_FLUSH_NONE;
     if ((vmx->caps->control[VMX_PROC2] & PROC2_ENABLE_VPID) == 0)
         return;

@@ -44,7 +44,8 @@ static void set_execution(const struct vcpu *vcpu)
     const uint32_t *control = vmx->caps->control;
     vmwrite(VMCS_PIN_BASED_CONTROLS, control[VMX_PIN]);
     vmwrite(VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, control[VMX_PROC]);
-    vmwrite(VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS, control[VMX_PROC2]);
+    vmwrite(VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS,
+            control[VMX_PROC2] & ~(vcpu->vm->native_wbinvd ? PROC2_WBINVD_EXITING : 0u));
     vmwrite(VMCS_PRIMARY_VM_EXIT_CONTROLS, control[VMX_EXIT]);
     vmwrite(VMCS_VM_ENTRY_CONTROLS, control[VMX_ENTRY]);
     vmwrite(VMCS_EXCEPTION_BITMAP, 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC);

@@ -75,17 +75,21 @@ static void commit_segments(const struct guest_state *state)
 /* Bits that the host owns read as the guest last wrote them. */
 static uint64_t merge(enum vmcs_field real, enum vmcs_field shadow, uint64_t host)
 {
-    return (vmread(real) & ~host) | (vmread(shadow) & host);
+    return (vmread_always(real) & ~host) | (vmread_always(shadow) & host);
+}
+
+static void fetch_mode(const struct vmx_vcpu *vmx, struct guest_state *state)
+{
+    state->cr0 = merge(VMCS_GUEST_CR0, VMCS_CR0_READ_SHADOW, VMX_CR0_HOST);
+    state->cr4 = merge(VMCS_GUEST_CR4, VMCS_CR4_READ_SHADOW, vmx->cr4_host);
+    state->efer = vmread_always(VMCS_GUEST_IA32_EFER);
 }
 
 /* CR2 and DR6 stay in the CPU's own registers: the host changes neither. */
-static void fetch_control(const struct vmx_vcpu *vmx, struct guest_state *state)
+static void fetch_control(struct guest_state *state)
 {
-    state->cr0 = merge(VMCS_GUEST_CR0, VMCS_CR0_READ_SHADOW, VMX_CR0_HOST);
     state->cr2 = read_cr2();
     state->cr3 = vmread(VMCS_GUEST_CR3);
-    state->cr4 = merge(VMCS_GUEST_CR4, VMCS_CR4_READ_SHADOW, vmx->cr4_host);
-    state->efer = vmread(VMCS_GUEST_IA32_EFER);
     state->pat = vmread(VMCS_GUEST_IA32_PAT);
     state->dr6 = read_dr6();
     state->dr7 = vmread(VMCS_GUEST_DR7);
@@ -100,21 +104,37 @@ static uint64_t real_cr0(const struct vmx_msrs *msrs, uint64_t guest)
     return ((guest & ~VMX_CR0_HOST) | fixed) & msrs->cr0_fixed1;
 }
 
-static void commit_control(struct vmx_vcpu *vmx, const struct guest_state *state)
+/* CR0 and EFER bits that change translations, or what they allow. */
+static bool changes_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
+{
+    uint64_t cr0_changes = cr0 ^ vmread_always(VMCS_GUEST_CR0);
+    return (cr0_changes & (CR0_PE | CR0_PG | CR0_WP)) != 0 ||
+           cr4 != vmread_always(VMCS_GUEST_CR4) || efer != vmread_always(VMCS_GUEST_IA32_EFER);
+}
+
+static void commit_mode(struct vmx_vcpu *vmx, const struct guest_state *state)
 {
     const struct vmx_msrs *msrs = &vmx->caps->msrs;
+    uint64_t cr0 = real_cr0(msrs, state->cr0);
     uint64_t cr4 = (state->cr4 & ~vmx->cr4_host) | CR4_MCE | msrs->cr4_fixed0;
-    uint64_t entry = vmx->caps->control[VMX_ENTRY] & ~(uint64_t)ENTRY_CTL_IA32E_MODE_GUEST;
-    if ((state->efer & EFER_LMA) != 0)
-        entry |= ENTRY_CTL_IA32E_MODE_GUEST;
-    vmwrite(VMCS_GUEST_CR0, real_cr0(msrs, state->cr0));
-    vmwrite(VMCS_CR0_READ_SHADOW, state->cr0);
+    vmwrite_always(VMCS_CR0_READ_SHADOW, state->cr0);
+    vmwrite_always(VMCS_CR4_READ_SHADOW, state->cr4);
+    if (changes_paging(cr0, cr4, state->efer)) {
+        uint64_t entry = vmx->caps->control[VMX_ENTRY] & ~(uint64_t)ENTRY_CTL_IA32E_MODE_GUEST;
+        if ((state->efer & EFER_LMA) != 0)
+            entry |= ENTRY_CTL_IA32E_MODE_GUEST;
+        vmwrite(VMCS_GUEST_CR4, cr4);
+        vmwrite(VMCS_GUEST_IA32_EFER, state->efer);
+        vmwrite(VMCS_VM_ENTRY_CONTROLS, entry);
+        vmx->flush = (uint8_t)max_u64(vmx->flush, VMX_FLUSH_LINEAR);
+    }
+    vmwrite_always(VMCS_GUEST_CR0, cr0);
+}
+
+static void commit_control(struct vmx_vcpu *vmx, const struct guest_state *state)
+{
     write_cr2(state->cr2);
     vmwrite(VMCS_GUEST_CR3, state->cr3);
-    vmwrite(VMCS_GUEST_CR4, cr4);
-    vmwrite(VMCS_CR4_READ_SHADOW, state->cr4);
-    vmwrite(VMCS_GUEST_IA32_EFER, state->efer);
-    vmwrite(VMCS_VM_ENTRY_CONTROLS, entry);
     vmwrite(VMCS_GUEST_IA32_PAT, state->pat);
     write_dr6(state->dr6);
     vmwrite(VMCS_GUEST_DR7, state->dr7);
@@ -148,22 +168,27 @@ static void commit_msrs(const struct guest_state *state)
     wrmsr(MSR_KERNEL_GS_BASE, state->kernel_gs_base);
 }
 
-void vmx_fetch(struct vcpu *vcpu, unsigned groups)
+unsigned vmx_fetch(struct vcpu *vcpu, unsigned groups)
 {
     if ((groups & STATE_CR) != 0)
-        fetch_control(vmx_of(vcpu), &vcpu->state);
+        fetch_control(&vcpu->state);
+    if ((groups & STATE_MODE) != 0)
+        fetch_mode(vmx_of(vcpu), &vcpu->state);
     if ((groups & STATE_CODE) != 0)
         fetch_code(&vcpu->state);
     if ((groups & STATE_SEG) != 0)
         fetch_segments(&vcpu->state);
     if ((groups & STATE_MSR) != 0)
         fetch_msrs(&vcpu->state);
+    return groups;
 }
 
 void vmx_commit(struct vcpu *vcpu, unsigned groups)
 {
     if ((groups & STATE_CR) != 0)
         commit_control(vmx_of(vcpu), &vcpu->state);
+    if ((groups & STATE_MODE) != 0)
+        commit_mode(vmx_of(vcpu), &vcpu->state);
     if ((groups & STATE_CODE) != 0)
         commit_segment(&vcpu->state, SEG_CS);
     if ((groups & STATE_SEG) != 0)

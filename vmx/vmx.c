@@ -11,6 +11,7 @@
 #include "vmx/controls.h"
 #include "vmx/ept.h"
 #include "vmx/insn.h"
+#include "vmx/types.h"
 
 /* The same on every CPU that may run guests. */
 static struct vmx_caps vmx_caps;
@@ -64,6 +65,7 @@ static int vmx_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *c
     forget_all();
     *caps = (struct virt_caps){
         .format = &ept_format,
+        .types = &vmx_type_rules,
         .max_leaf = (vmx_caps.ept_vpid & EPT_CAP_PAGE_1G) != 0   ? 3
                     : (vmx_caps.ept_vpid & EPT_CAP_PAGE_2M) != 0 ? 2
                                                                  : 1,
@@ -71,6 +73,7 @@ static int vmx_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *c
         .has_nrips = true,
         .has_pdptes = true,
         .switches_pat = true,
+        .self_snoops = cpu_has(1, 3, 27),
         .repeats_last_leaf = true,
         .has_misc_enable = true,
         .syscall_is_64_bit = true,
@@ -119,12 +122,24 @@ static void vmx_vcpu_reset(struct vcpu *vcpu, hpa_t root)
     vmx_set_controls(vcpu);
 }
 
-/* Its one vCPU flushes at its next entry; it is not running, as this CPU is executing this. */
-static void vmx_invalidate(struct vm *vm, struct cpu_set cpus)
+/* Translations are tagged with the EPTP: those of another view need no flush when one changes. */
+static void vmx_invalidate(struct vm *vm, hpa_t root, struct cpu_set cpus)
 {
+    (void)vm;
     assert(cpus.bits == 1ull << this_cpu()->index);
-    if (vm->vcpu.backend != NULL)
-        vmx_of(&vm->vcpu)->flush = VMX_FLUSH_ALL;
+    vmx_forget(&vmx_caps, eptp_of(root));
+}
+
+static void vmx_set_view(struct vcpu *vcpu, hpa_t root)
+{
+    vmx_of(vcpu)->eptp = eptp_of(root);
+    vmwrite(VMCS_EPT_POINTER, vmx_of(vcpu)->eptp);
+}
+
+/* CR0.CD is the host's on this side: every change of it exits as it is. */
+static void vmx_intercept_cr0(struct vcpu *vcpu, bool reads, bool writes)
+{
+    (void)vcpu, (void)reads, (void)writes;
 }
 
 const struct virt_ops vmx_ops = {
@@ -136,6 +151,8 @@ const struct virt_ops vmx_ops = {
     .run = vmx_run,
     .fetch = vmx_fetch,
     .commit = vmx_commit,
+    .set_view = vmx_set_view,
     .invalidate = vmx_invalidate,
+    .intercept_cr0 = vmx_intercept_cr0,
     .dump = vmx_dump,
 };

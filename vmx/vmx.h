@@ -70,9 +70,12 @@ void vmx_set_controls(struct vcpu *vcpu);
 /* vmx/report.c: logs each broken rule of VM entry, and the VM-instruction ERROR if it is not 0. */
 void vmx_explain(struct vcpu *vcpu, uint64_t error);
 
+/* vmx/run.c: makes this CPU forget all translations by an EPTP. */
+void vmx_forget(const struct vmx_caps *caps, uint64_t eptp);
+
 /* virt_ops */
 void vmx_run(struct vcpu *vcpu);
-void vmx_fetch(struct vcpu *vcpu, unsigned groups);
+unsigned vmx_fetch(struct vcpu *vcpu, unsigned groups);
 void vmx_commit(struct vcpu *vcpu, unsigned groups);
 void vmx_dump(struct vcpu *vcpu);
 

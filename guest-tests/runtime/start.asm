@@ -78,6 +78,7 @@ start:
 
 section .data
     global gdt, gdt_pointer, page_directories, page_table, window_table
+    global pdpt, window_directory
     global multiboot_magic, multiboot_info
     align 8
 gdt:                            ; in the order of enum selector in fault.h

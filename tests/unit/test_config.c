@@ -728,6 +728,8 @@ static void what_is_supported(void **state)
     supported("[host]\nlog=none\ncpus=1\ndangerous=yes\niommu=off\non_end=reset\n" GUEST
               "cmdline=x\nmodule=m\nmemory=3G\ncpus=1\npin=0\nserial=com2\ncontrol=yes\n"
               "on_reset=restart\nunmapped=stop\n");
+    supported(GUEST "policy = exact\nmtrr = guest\npat = ignore\ncd = ignore\nmmio = uc\n"
+                    "report = stored\nreset = architectural\nregion = 0+4K uc\n");
     supported("[host]\nlog=0x3e8\ncpus=all\niommu=on\non_end=halt\n" GUEST "serial=log\n");
 }
 
@@ -750,17 +752,12 @@ static void what_is_not(void **state)
         "nosnoop.cfg:1: a: pin to another CPU than 0 is not supported yet; write pin = 0\n");
     unsupported(GUEST "[vm b]\nkernel = k\nserial = none\n",
                 "nosnoop.cfg:3: b: a second VM is not supported yet; leave one [vm] section\n");
-    unsupported(GUEST "policy = exact\nmtrr = guest\npat = guest\ncd = view\nmmio = clamp\n"
-                      "report = stored\nreset = firmware\nregion = 0+4K uc\ndevice = 00:01.0\n",
-                "nosnoop.cfg:1: a: policy is not supported yet; remove the line\n"
-                "nosnoop.cfg:1: a: mtrr is not supported yet; remove the line\n"
-                "nosnoop.cfg:1: a: pat is not supported yet; remove the line\n"
-                "nosnoop.cfg:1: a: cd is not supported yet; remove the line\n"
-                "nosnoop.cfg:1: a: mmio is not supported yet; remove the line\n"
-                "nosnoop.cfg:1: a: report is not supported yet; remove the line\n"
-                "nosnoop.cfg:1: a: reset is not supported yet; remove the line\n"
-                "nosnoop.cfg:1: a: region is not supported yet; remove the line\n"
-                "nosnoop.cfg:1: a: device is not supported yet; remove the line\n");
+    unsupported("[host]\ndangerous = yes\n" GUEST
+                "cd = pat-uc\nmmio = guest\nreport = fixed\ndevice = 00:01.0\n",
+                "nosnoop.cfg:3: a: that cd is not supported yet; write cd = view, hw or ignore\n"
+                "nosnoop.cfg:3: a: mmio = guest is not supported yet; write mmio = clamp or uc\n"
+                "nosnoop.cfg:3: a: that report is not supported yet; write report = stored\n"
+                "nosnoop.cfg:3: a: device is not supported yet; remove the line\n");
 }
 
 int main(void)

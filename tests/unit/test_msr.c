@@ -25,6 +25,11 @@ void vcpu_skip_rarely(struct vcpu *v)
     advances++;
 }
 
+void views_mtrr_written(struct vcpu *v, uint32_t msr)
+{
+    (void)v, (void)msr;
+}
+
 uint64_t vcpu_decode_next(struct vcpu *v, enum insn_op op)
 {
     (void)v, (void)op;

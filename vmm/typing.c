@@ -1,0 +1,255 @@
+/* The second-level tables of a VM: making views, and rewriting what has changed. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/typing.h"
+
+#include "lib/assert.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+
+/* --- the owner of the tables ------------------------------------------------------------------ */
+
+static struct view *view_of(const struct pt *pt)
+{
+    return pt->context;
+}
+
+static bool page_alloc(struct pt *pt, hpa_t *page)
+{
+    struct typing *typing = view_of(pt)->typing;
+    return typing->hooks->alloc(typing, page);
+}
+
+static void page_free(struct pt *pt, hpa_t page)
+{
+    struct typing *typing = view_of(pt)->typing;
+    typing->hooks->free(typing, page);
+}
+
+static uint64_t *page_at(const struct pt *pt, hpa_t page)
+{
+    const struct typing *typing = view_of(pt)->typing;
+    return typing->hooks->at(typing, page);
+}
+
+static bool is_cacheable(unsigned type)
+{
+    return type == MT_WT || type == MT_WP || type == MT_WB;
+}
+
+/* Between the clearing of leaves and their setting again: first no CPU can reach them, then no line
+ * of theirs is left that the new type would not see. */
+static void page_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old)
+{
+    struct typing *typing = view_of(pt)->typing;
+    typing->hooks->invalidate(typing, pt->root);
+    if (old.perm == 0)
+        return;
+    typing->leaves_changed += size;
+    if (is_cacheable(old.type))
+        typing->hooks->flush(typing, gpa(va), size, typing->becomes);
+}
+
+static const struct pt_owner owner = {page_alloc, page_free, page_at, page_invalidate};
+
+/* --- what leaves are to be -------------------------------------------------------------------- */
+
+/* The region that has AT, or NULL; *NEXT comes down to the next edge of any region. */
+static const struct config_region *region_at(const struct typing *typing, uint64_t at,
+                                             uint64_t *next)
+{
+    const struct config_region *found = NULL;
+    for (unsigned i = 0; i < typing->region_count; i++) {
+        const struct config_region *region = &typing->regions[i];
+        if (at < region->start) {
+            *next = min_u64(*next, region->start);
+        } else if (at - region->start < region->size) {
+            *next = min_u64(*next, region->start + region->size);
+            found = region;
+        }
+    }
+    return found;
+}
+
+struct pt_attr typing_leaf(const struct typing *typing, enum view_kind kind,
+                           const struct mtrr_state *mtrr, gpa_t at, uint64_t *next)
+{
+    struct mtrr_answer answer = {.type = MT_UC, .next = UINT64_MAX};
+    if (kind == VIEW_TYPED && typing->policy.mtrr == KNOB_MTRR_GUEST)
+        answer = mtrr_type(mtrr, at.v);
+    *next = answer.next;
+    const struct config_region *region = region_at(typing, at.v, next);
+    struct policy_page page = {.guest = region != NULL ? (uint8_t)region->type : answer.type,
+                               .region = region != NULL};
+    return policy_leaf(&typing->policy, kind, &page);
+}
+
+static bool same_leaf(struct pt_attr a, struct pt_attr b)
+{
+    return a.type == b.type && a.ipat == b.ipat && a.perm == b.perm;
+}
+
+/* --- going through memory by pieces of one leaf ------------------------------------------------ */
+
+/* A run of guest memory whose leaves are to be LEAF. */
+struct piece {
+    gpa_t gpa;
+    uint64_t size;
+    struct pt_attr leaf;
+};
+
+static int too_fine(void)
+{
+    log_line("memory types: the guest's MTRRs cut its memory into more than %u pieces",
+             TYPING_MAX_STEPS);
+    return -E2BIG;
+}
+
+static int map_piece(struct view *view, const struct extent *extent, const struct piece *piece)
+{
+    hpa_t to = hpa(extent->hpa.v + (piece->gpa.v - extent->gpa.v));
+    return pt_map(&view->pt, piece->gpa.v, to, piece->size, piece->leaf);
+}
+
+static int map_extent(struct view *view, const struct extent *extent, unsigned *steps)
+{
+    const struct typing *typing = view->typing;
+    uint64_t end = extent->gpa.v + extent->size, next;
+    struct piece piece = {.gpa = extent->gpa};
+    for (uint64_t at = extent->gpa.v; at < end; at = next) {
+        struct pt_attr leaf = typing_leaf(typing, view->kind, &typing->applied, gpa(at), &next);
+        next = min_u64(next, end);
+        if (++*steps > TYPING_MAX_STEPS)
+            return too_fine();
+        if (piece.size > 0 && !same_leaf(leaf, piece.leaf)) {
+            int error = map_piece(view, extent, &piece);
+            if (error != 0)
+                return error;
+            piece = (struct piece){.gpa = gpa(at)};
+        }
+        piece.leaf = leaf;
+        piece.size += next - at;
+    }
+    return map_piece(view, extent, &piece);
+}
+
+static int make(struct typing *typing, enum view_kind kind)
+{
+    struct view *view = &typing->views[kind];
+    unsigned steps = 0;
+    *view = (struct view){.typing = typing, .kind = kind, .made = true};
+    int error = pt_init(&view->pt, typing->format, &owner, view, typing->max_leaf);
+    for (unsigned i = 0; i < typing->extent_count && error == 0; i++)
+        error = map_extent(view, &typing->extents[i], &steps);
+    return error;
+}
+
+static int retype(struct typing *typing, const struct piece *piece)
+{
+    if (piece->size == 0)
+        return 0;
+    typing->becomes = (enum memtype)piece->leaf.type;
+    return pt_retype(&typing->views[VIEW_TYPED].pt, piece->gpa.v, piece->size, piece->leaf);
+}
+
+/*
+ * Finds the next piece of [*AT, END) that the typed view has otherwise than MTRR wants it; a SIZE of
+ * 0: there is none. *AT goes behind it.
+ */
+static int next_change(const struct typing *typing, const struct mtrr_state *mtrr, uint64_t *at,
+                       uint64_t end, unsigned *steps, struct piece *piece)
+{
+    uint64_t old_next, next;
+    *piece = (struct piece){.size = 0};
+    for (; *at < end; *at = next) {
+        struct pt_attr old = typing_leaf(typing, VIEW_TYPED, &typing->applied, gpa(*at), &old_next);
+        struct pt_attr leaf = typing_leaf(typing, VIEW_TYPED, mtrr, gpa(*at), &next);
+        next = min_u64(min_u64(next, old_next), end);
+        bool changes = !same_leaf(old, leaf);
+        if (piece->size > 0 && (!changes || !same_leaf(leaf, piece->leaf)))
+            return 0;
+        if (++*steps > TYPING_MAX_STEPS)
+            return too_fine();
+        if (changes && piece->size == 0)
+            *piece = (struct piece){gpa(*at), 0, leaf};
+        if (changes)
+            piece->size += next - *at;
+    }
+    return 0;
+}
+
+static int rewrite_extent(struct typing *typing, const struct mtrr_state *mtrr,
+                          const struct extent *extent, unsigned *steps)
+{
+    uint64_t at = extent->gpa.v, end = at + extent->size;
+    struct piece piece;
+    do {
+        int error = next_change(typing, mtrr, &at, end, steps, &piece);
+        if (error == 0)
+            error = retype(typing, &piece);
+        if (error != 0)
+            return error;
+    } while (piece.size > 0);
+    return 0;
+}
+
+/* Seldom is it cut into more pieces; then less is known to be plain. */
+static void find_plain(struct typing *typing)
+{
+    uint64_t at = typing->policy.mtrr == KNOB_MTRR_IGNORE ? 0 : MIB, next;
+    typing->plain = (struct range){at, at};
+    for (unsigned i = 0; i < 4 && typing->plain.end != UINT64_MAX; i++) {
+        struct pt_attr leaf =
+            typing_leaf(typing, VIEW_TYPED, &typing->applied, gpa(typing->plain.end), &next);
+        if (leaf.type != MT_WB)
+            return;
+        typing->plain.end = next;
+    }
+}
+
+static int rewrite(struct typing *typing, const struct mtrr_state *mtrr)
+{
+    unsigned steps = 0;
+    int error = 0;
+    for (unsigned i = 0; i < typing->extent_count && error == 0; i++)
+        error = rewrite_extent(typing, mtrr, &typing->extents[i], &steps);
+    typing->applied = *mtrr;
+    typing->stale = false;
+    find_plain(typing);
+    return error;
+}
+
+bool typing_owes(const struct typing *typing, const struct mtrr_state *mtrr)
+{
+    unsigned steps = 0;
+    if (!typing->views[VIEW_TYPED].made || !typing->stale)
+        return !typing->views[VIEW_TYPED].made;
+    for (unsigned i = 0; i < typing->extent_count; i++) {
+        uint64_t at = typing->extents[i].gpa.v, end = at + typing->extents[i].size;
+        struct piece piece;
+        if (next_change(typing, mtrr, &at, end, &steps, &piece) != 0 || piece.size > 0)
+            return true;
+    }
+    return false;
+}
+
+int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, bool cd,
+                   enum view_kind *kind)
+{
+    *kind = policy_view(&typing->policy, (mtrr->def_type & MTRR_DEF_E) != 0, cd);
+    bool made = typing->views[*kind].made;
+    if (*kind == VIEW_TYPED && !made) {
+        typing->applied = *mtrr;
+        typing->stale = false;
+        find_plain(typing);
+    }
+    if (!made)
+        return make(typing, *kind);
+    return *kind == VIEW_TYPED && typing->stale ? rewrite(typing, mtrr) : 0;
+}
+
+void typing_destroy(struct typing *typing)
+{
+    for (unsigned kind = 0; kind < VIEWS; kind++)
+        if (typing->views[kind].made)
+            pt_destroy(&typing->views[kind].pt);
+}

@@ -1,0 +1,76 @@
+/*
+ * The second-level tables of a VM: one set for each effective map (a view), made when it is first
+ * needed and changed only where types really change. Also runs in a host process, with hooks that
+ * model a CPU's TLB.
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "mm/extents.h"
+#include "mm/mtrr.h"
+#include "vmm/policy.h"
+
+struct typing;
+
+/* Where table pages come from, and what a change asks of the CPUs. */
+struct typing_hooks {
+    bool (*alloc)(struct typing *typing, hpa_t *page); /* one zeroed page; false: none left */
+    void (*free)(struct typing *typing, hpa_t page);
+    uint64_t *(*at)(const struct typing *typing, hpa_t page);
+    /* Makes every CPU of the VM forget all translations by the tables at ROOT. */
+    void (*invalidate)(struct typing *typing, hpa_t root);
+    /* Writes back and drops the cache lines of SIZE bytes at GPA, whose type becomes TYPE. */
+    void (*flush)(struct typing *typing, gpa_t gpa, uint64_t size, enum memtype type);
+};
+
+struct view {
+    struct pt pt;
+    struct typing *typing;
+    enum view_kind kind;
+    bool made;
+};
+
+struct typing {
+    struct policy policy;
+    const struct typing_hooks *hooks;
+    void *context;                /* the hooks' */
+    const struct extent *extents; /* the VM's memory */
+    unsigned extent_count;
+    const struct config_region *regions;
+    unsigned region_count;
+    const struct pt_format *format;
+    uint8_t max_leaf;
+    struct view views[VIEWS];
+    struct mtrr_state applied; /* what the typed view's leaves say */
+    struct range plain;        /* memory, perhaps not all, that the typed view has as WB */
+    bool stale;                /* the guest's MTRRs have been written since */
+    enum memtype becomes;      /* during a change: the type that leaves get */
+    uint64_t leaves_changed;   /* bytes whose leaf was rewritten, since the start */
+};
+
+/* An MTRR was written: the typed view may say something else than it should. */
+static inline void typing_mark(struct typing *typing)
+{
+    typing->stale = true;
+}
+
+/*
+ * The view for a guest with these MTRRs and CR0.CD, made or brought up to date if it must be: then
+ * only leaves whose type changes are rewritten. Returns 0; -ENOMEM, logged: no table pages are
+ * left; -E2BIG, logged: MTRRs that cut memory into more than TYPING_MAX_STEPS pieces. After an error
+ * the VM must not run on.
+ */
+int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, bool cd,
+                   enum view_kind *kind);
+
+/* Whether typing_prepare() would rewrite a leaf of the typed view. Costs no more than it would. */
+bool typing_owes(const struct typing *typing, const struct mtrr_state *mtrr);
+
+enum { TYPING_MAX_STEPS = 1 << 18 };
+
+/* What the leaf of the page at AT is to be in a view, and up to where that holds. */
+struct pt_attr typing_leaf(const struct typing *typing, enum view_kind kind,
+                           const struct mtrr_state *mtrr, gpa_t at, uint64_t *next);
+
+/* Frees all table pages. */
+void typing_destroy(struct typing *typing);

@@ -1,0 +1,272 @@
+/* A VM's memory types at run time: which view its vCPU runs on, and what moves it to another. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/views.h"
+
+#include "lib/errno.h"
+#include "lib/x86.h"
+#include "mm/memtype.h"
+#include "vmm/host.h"
+#include "vmm/log.h"
+
+/* Above this it is cheaper to write back all caches than to flush lines one by one. */
+enum { FLUSH_BY_LINE_MAX = 256 * 1024 };
+
+static struct vm *vm_of(const struct typing *typing)
+{
+    return typing->context;
+}
+
+static bool table_alloc(struct typing *typing, hpa_t *page)
+{
+    struct frames *frames = &vm_of(typing)->host->frames;
+    void *p = frames_alloc(frames, 1);
+    if (p == NULL)
+        return false;
+    *page = frames_hpa(frames, p);
+    return true;
+}
+
+static void table_free(struct typing *typing, hpa_t page)
+{
+    struct frames *frames = &vm_of(typing)->host->frames;
+    frames_free(frames, frames_at(frames, page), 1);
+}
+
+static uint64_t *table_at(const struct typing *typing, hpa_t page)
+{
+    return frames_at(&vm_of(typing)->host->frames, page);
+}
+
+static void invalidate(struct typing *typing, hpa_t root)
+{
+    struct vm *vm = vm_of(typing);
+    vm->ops->invalidate(vm, root, (struct cpu_set){1ull << vm->vcpu.cpu->index});
+}
+
+/* SDM, "CLFLUSH": CPUID says how long a line is, and whether there is the instruction. */
+static unsigned line_size(void)
+{
+    return cpu_has(1, 3, 19) ? (cpuid(1, 0).ebx >> 8 & 0xff) * 8 : 0;
+}
+
+static void flush_page(const struct vm *vm, gpa_t at, enum memtype type, unsigned line)
+{
+    hpa_t page;
+    bool found = extent_byte(vm->extents, vm->extent_count, at, &page);
+    assert(found);
+    char *p = window_open(this_cpu(), WINDOW_DATA, page, type);
+    for (unsigned i = 0; i < PAGE_SIZE; i += line)
+        clflush(p + i);
+    window_close(this_cpu(), WINDOW_DATA);
+}
+
+static void flush(struct typing *typing, gpa_t at, uint64_t size, enum memtype type)
+{
+    const struct vm *vm = vm_of(typing);
+    unsigned line = line_size();
+    if (size > FLUSH_BY_LINE_MAX || line == 0) {
+        wbinvd();
+        return;
+    }
+    mfence();
+    for (uint64_t done = 0; done < size; done += PAGE_SIZE)
+        flush_page(vm, gpa(at.v + done), type, line);
+    mfence();
+}
+
+static const struct typing_hooks hooks = {table_alloc, table_free, table_at, invalidate, flush};
+
+enum memtype views_window_type(const struct vm *vm, struct pt_attr leaf, enum memtype pat, bool cd,
+                               enum memtype host)
+{
+    static const uint8_t types[EFFECTIVES] = {MT_UC, MT_UC, MT_WC, MT_WC, MT_WT, MT_WP, MT_WB};
+    if (vm->typing.policy.pat == KNOB_PAT_IGNORE) /* what acts in its place is WB */
+        pat = MT_WB;
+    return (enum memtype)types[policy_effective(vm->caps->types, leaf, pat, cd, host)];
+}
+
+/* Plain memory has leaves of WB in the typed view, of UC in the others. */
+static void fill_window_types(struct vm *vm)
+{
+    for (unsigned view = 0; view < VIEWS; view++) {
+        struct policy_page page = {.guest = view == VIEW_TYPED ? MT_WB : MT_UC};
+        struct pt_attr leaf = policy_leaf(&vm->typing.policy, (enum view_kind)view, &page);
+        for (unsigned pat = 0; pat <= MT_UC_MINUS; pat++)
+            if (memtype_is_pat(pat))
+                vm->window_types[view][pat] =
+                    (uint8_t)views_window_type(vm, leaf, (enum memtype)pat, false, MT_WB);
+    }
+}
+
+/*
+ * The largest part of one extent that is plain: of the typed view what is known to be WB, of the
+ * others all, where no region is in them.
+ */
+static void find_plain(struct vcpu *vcpu)
+{
+    const struct vm *vm = vcpu->vm;
+    const struct typing *typing = &vm->typing;
+    struct plain *plain = &vcpu->plain;
+    struct range range = {0, typing->region_count == 0 ? UINT64_MAX : 0};
+    if (vcpu->view == VIEW_TYPED)
+        range = typing->plain;
+    *plain = (struct plain){.moot = policy_cd_acts(&typing->policy, true) ? CR0_CD : 0,
+                            .types = vm->window_types[vcpu->view]};
+    for (unsigned i = 0; i < vm->extent_count; i++) {
+        const struct extent *e = &vm->extents[i];
+        uint64_t start = max_u64(e->gpa.v, range.start);
+        uint64_t end = min_u64(e->gpa.v + e->size, range.end);
+        if (start >= end || end - start <= plain->size)
+            continue;
+        plain->start = start;
+        plain->size = end - start;
+        plain->to_hpa = e->hpa.v - e->gpa.v;
+    }
+}
+
+hpa_t views_root(const struct vcpu *vcpu)
+{
+    return vcpu->vm->typing.views[vcpu->view].pt.root;
+}
+
+/* Goes to the view that the guest's state asks for, in which all that is owed has been done. */
+static void go_to_view(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    enum view_kind kind;
+    if (typing_prepare(&vm->typing, &vcpu->mtrr, vcpu->cd, &kind) != 0) {
+        vm_stop(vm, "its memory types need more tables than there are");
+        return;
+    }
+    bool other = kind != vcpu->view;
+    vcpu->view = kind;
+    find_plain(vcpu);
+    if (other)
+        vm->ops->set_view(vcpu, views_root(vcpu));
+}
+
+void views_log(const struct vm *vm)
+{
+    const struct policy *policy = &vm->typing.policy;
+    const struct pt *pt = &vm->typing.views[vm->vcpu.view].pt;
+    log_line("vm %s: policy %s, %u table pages, format %s, root 0x%lx", vm->config->name,
+             policy->name, pt->pages, pt->format->name, pt->root.v);
+}
+
+/* A cacheable type over device registers may end in a machine check. */
+static int check_regions(const struct vm_config *config)
+{
+    for (unsigned i = 0; i < config->region_count; i++) {
+        const struct config_region *r = &config->regions[i];
+        bool hole = r->start < GUEST_HOLE_END && r->start + r->size > GUEST_HOLE_START;
+        if (hole && r->type != MT_UC && r->type != MT_WC) {
+            log_line("nosnoop.cfg:%u: %s: region 0x%lx+0x%lx has device registers, which a "
+                     "cacheable type lets machine-check; write uc or wc",
+                     r->line, config->name, r->start, r->size);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+int views_init(struct vm *vm)
+{
+    const struct virt_caps *caps = vm->caps;
+    const struct policy_means means = {caps->has_ipat, caps->owns_cr0_cd};
+    struct typing *typing = &vm->typing;
+    int error = policy_resolve(vm->config, &means, false, &typing->policy);
+    if (error == 0)
+        error = check_regions(vm->config);
+    if (error != 0)
+        return error;
+    typing->hooks = &hooks;
+    typing->context = vm;
+    typing->extents = vm->extents;
+    typing->extent_count = vm->extent_count;
+    typing->regions = vm->config->regions;
+    typing->region_count = vm->config->region_count;
+    typing->format = caps->format;
+    typing->max_leaf = caps->max_leaf;
+    fill_window_types(vm);
+    vm->native_wbinvd = !caps->self_snoops && typing->policy.pat == KNOB_PAT_GUEST;
+    return 0;
+}
+
+int views_reset(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    typing_mark(&vm->typing);
+    vcpu->cd = (vcpu->state.cr0 & CR0_CD) != 0;
+    int error = typing_prepare(&vm->typing, &vcpu->mtrr, vcpu->cd, &vcpu->view);
+    if (error != 0)
+        log_line("vm %s: no memory for its tables; give it less", vm->config->name);
+    find_plain(vcpu);
+    return error;
+}
+
+/* --- CR0.CD where the guest owns it ------------------------------------------------------------- */
+
+static bool cd_acts(const struct vcpu *vcpu)
+{
+    return policy_cd_acts(&vcpu->vm->typing.policy, true);
+}
+
+/*
+ * CR0.CD = 1 makes the types of leaves moot, so a switch or a rewrite can wait until it clears: an
+ * exit is owed then, unless it has become needless (APM, "Memory Types").
+ */
+static void owe(struct vcpu *vcpu, bool enables)
+{
+    const struct typing *typing = &vcpu->vm->typing;
+    bool enabled = (vcpu->mtrr.def_type & MTRR_DEF_E) != 0;
+    bool owes = policy_view(&typing->policy, enabled, false) != vcpu->view || !enables ||
+                typing_owes(typing, &vcpu->mtrr);
+    vcpu->vm->ops->intercept_cr0(vcpu, false, owes);
+}
+
+void views_mtrr_written(struct vcpu *vcpu, uint32_t msr)
+{
+    if (vcpu->vm->typing.policy.mtrr == KNOB_MTRR_IGNORE)
+        return;
+    typing_mark(&vcpu->vm->typing);
+    if (cd_acts(vcpu)) {
+        vcpu_fetch(vcpu, STATE_MODE);
+        vcpu->cd = (vcpu->state.cr0 & CR0_CD) != 0;
+        if (vcpu->cd) {
+            owe(vcpu, msr == MSR_MTRR_DEF_TYPE);
+            return;
+        }
+    }
+    go_to_view(vcpu);
+}
+
+/* A CD that does not act is kept from the CPU: the guest must not see that it is 0 there. */
+static void hide_cd(struct vcpu *vcpu)
+{
+    bool hidden = (vcpu->state.cr0 & (CR0_CD | CR0_NW)) != 0;
+    if (vcpu->vm->caps->owns_cr0_cd)
+        vcpu->vm->ops->intercept_cr0(vcpu, hidden, true);
+}
+
+void views_cd_written(struct vcpu *vcpu)
+{
+    bool was = vcpu->cd, view = vcpu->vm->typing.policy.cd == KNOB_CD_VIEW;
+    vcpu->cd = (vcpu->state.cr0 & CR0_CD) != 0;
+    if (!view && !cd_acts(vcpu)) {
+        hide_cd(vcpu);
+    } else if (view && vcpu->cd != was) {
+        /* The view bypasses what is dirty in the caches (SDM, "Cache Control Protocol"). */
+        if (vcpu->cd && !vcpu->vm->caps->self_snoops)
+            wbinvd();
+        go_to_view(vcpu);
+    } else if (!view && !vcpu->cd) {
+        vcpu->vm->ops->intercept_cr0(vcpu, false, false);
+        go_to_view(vcpu);
+    }
+}
+
+void views_wbinvd(const struct vm *vm)
+{
+    if (vm->native_wbinvd)
+        wbinvd();
+}

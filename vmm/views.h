@@ -1,0 +1,36 @@
+/* A VM's memory types at run time: which view its vCPU runs on, and what moves it to another. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "vmm/vm.h"
+
+/* Resolves the policy of a VM that has its memory. Returns 0 or a negative errno, logged. */
+int views_init(struct vm *vm);
+
+/*
+ * Brings up to date the view that the vCPU begins with, after its CR0 and MTRRs have been reset and
+ * before its backend is. Returns 0 or a negative errno, logged.
+ */
+int views_reset(struct vcpu *vcpu);
+
+/* Logs the policy, and the view that the vCPU is on. */
+void views_log(const struct vm *vm);
+
+/* The root of the tables that the vCPU runs on. */
+hpa_t views_root(const struct vcpu *vcpu);
+
+/*
+ * The type of a window that acts on the guest's memory as its own access would: of its LEAF, its PAT
+ * type, whether a CD acts, and the host's MTRR type.
+ */
+enum memtype views_window_type(const struct vm *vm, struct pt_attr leaf, enum memtype pat, bool cd,
+                               enum memtype host);
+
+/* MSR, one of the MTRRs, has another value: what follows from that happens now, or is owed. */
+void views_mtrr_written(struct vcpu *vcpu, uint32_t msr);
+
+/* The guest's CR0 was written, its CD and NW perhaps with it; also by a reset. */
+void views_cd_written(struct vcpu *vcpu);
+
+/* The guest executes WBINVD or INVD: nothing is discarded. */
+void views_wbinvd(const struct vm *vm);
