@@ -15,6 +15,17 @@ CR4_PAE equ 1 << 5
 P_W equ 3
 LARGE equ 0x80
 
+; With the tables at %1 and CR4 %2: the answers for each slot in the entry at %3, whose PAT bit is
+; bit %4 and whose other flags are %5.
+%macro ask_paging 5
+    mov esi, %3
+    mov dword [slot_pat_bit], 1 << %4
+    mov dword [entry_base], SPOT | P_W | %5
+    mov eax, %1
+    mov edx, %2
+    call ask_slots
+%endmacro
+
     bits 32
 section .text
     global before_paging
@@ -35,36 +46,13 @@ before_paging:
     mov edi, early_answers      ; the first answer: with paging off
     call ask
 
-    mov esi, pd32 + (SPOT >> 22) * 4
-    mov dword [slot_pat_bit], 1 << 12
-    mov dword [entry_base], SPOT | P_W | LARGE
-    mov eax, pd32
-    mov edx, CR4_PSE
-    call ask_slots
-
+    ask_paging pd32, CR4_PSE, pd32 + (SPOT >> 22) * 4, 12, LARGE
     mov dword [pd32 + (SPOT >> 22) * 4], spot_table + P_W
-    mov esi, spot_table
-    mov dword [slot_pat_bit], 1 << 7
-    mov dword [entry_base], SPOT | P_W
-    mov eax, pd32
-    mov edx, CR4_PSE
-    call ask_slots
+    ask_paging pd32, CR4_PSE, spot_table, 7, 0
     mov dword [spot_table], 0
-
-    mov esi, pd_pae + (SPOT >> 21) * 8
-    mov dword [slot_pat_bit], 1 << 12
-    mov dword [entry_base], SPOT | P_W | LARGE
-    mov eax, pdpt_pae
-    mov edx, CR4_PAE
-    call ask_slots
-
+    ask_paging pdpt_pae, CR4_PAE, pd_pae + (SPOT >> 21) * 8, 12, LARGE
     mov dword [pd_pae + (SPOT >> 21) * 8], spot_table + P_W
-    mov esi, spot_table
-    mov dword [slot_pat_bit], 1 << 7
-    mov dword [entry_base], SPOT | P_W
-    mov eax, pdpt_pae
-    mov edx, CR4_PAE
-    call ask_slots
+    ask_paging pdpt_pae, CR4_PAE, spot_table, 7, 0
 
     mov ecx, MSR_PAT
     mov eax, [old_pat]
