@@ -73,12 +73,26 @@ def test_bad_value(system):
 
 
 @pytest.mark.parametrize("option, pair", [
-    ("--set", "policy=exact"), ("--set", "cd=hw"), ("--set", "region=0+4K uc"),
-    ("--set", "device=00:03.0 dma=auto"), ("--set", "pin=1"), ("--host", "on_end=poweroff"),
-    ("--host", "iommu=unsafe-identity"), ("--host", "cpus=2")])
+    ("--set", "cd=pat-uc"), ("--set", "report=fixed"), ("--set", "device=00:03.0 dma=auto"),
+    ("--set", "pin=1"), ("--host", "on_end=poweroff"), ("--host", "iommu=unsafe-identity"),
+    ("--host", "cpus=2")])
 def test_what_is_not_there_yet(system, option, pair):
     check(system.svm(option, pair, system.guest("cpuid")), BAD, "nosnoop.cfg:",
           "is not supported yet; ")
+
+
+def test_a_policy_that_is_not_there_yet(system):
+    check(system.svm("--set", "policy=xen", system.guest("cpuid")), BAD, "vm cpuid: policy = xen",
+          "is not supported yet; ")
+
+
+def test_a_knob_that_this_cpu_cannot_turn(system):
+    check(system.svm("--set", "cd=view", system.guest("cpuid")), BAD, "vm cpuid: cd = view", "; ")
+
+
+def test_a_region_of_device_registers(system):
+    check(system.svm("--set", "region=0xd0000000+4K wb", system.guest("cpuid")), BAD,
+          "nosnoop.cfg:", "region 0xd0000000", "; ")
 
 
 def test_the_default_iommu_is_none_yet(system):
