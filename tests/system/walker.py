@@ -1,12 +1,18 @@
-"""Walks x86-64 page tables in a memory dump, and shares nothing with the hypervisor's own code."""
+"""Walks page tables in a memory dump, and shares nothing with the hypervisor's own code."""
 # SPDX-License-Identifier: BSD-2-Clause
-# Intel SDM, "4-Level Paging and 5-Level Paging"; AMD APM, "Long-Mode Page Translation".
+# Intel SDM, "4-Level Paging and 5-Level Paging", "The Extended Page Table Mechanism (EPT)"; AMD
+# APM, "Long-Mode Page Translation", "Nested Paging", "Page-Attribute Table Mechanism".
 import struct
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
 
 PRESENT, WRITE, USER, LARGE, NO_EXECUTE = 1 << 0, 1 << 1, 1 << 2, 1 << 7, 1 << 63
+PWT, PCD, PAT_SMALL, PAT_LARGE = 1 << 3, 1 << 4, 1 << 7, 1 << 12
+EPT_ANY, EPT_READ, EPT_WRITE, EPT_EXECUTE, EPT_IPAT = 7, 1 << 0, 1 << 1, 1 << 2, 1 << 6
 ADDRESS = 0x000FFFFFFFFFF000
 TOP_LEVEL = 4
+UC, WC, WT, WP, WB, UC_MINUS = 0, 1, 4, 5, 6, 7  # as MTRRs, PATs and EPT entries encode them
 
 
 @dataclass(frozen=True)
@@ -24,27 +30,75 @@ class Mapping:
         return self.pa < end and start < self.pa + self.size
 
 
+@dataclass(frozen=True)
+class Leaf:
+    """One leaf of a guest's second-level tables; RIGHTS: which of rwx all levels allow."""
+    gpa: int
+    hpa: int
+    size: int
+    type: int
+    ipat: bool
+    rights: str
+
+
 def canonical(va):
     """VA with bit 47 copied upwards."""
     return va | 0xFFFF << 48 if va >> 47 & 1 else va
 
 
-def walk(read_page, cr3):
-    """All Mappings under CR3; READ_PAGE(address) gives a table's 4096 bytes."""
-    yield from walk_table(read_page, cr3 & ADDRESS, TOP_LEVEL, 0, WRITE | USER)
-
-
-def walk_table(read_page, table, level, va, allowed):
-    """The Mappings of one table of LEVEL, for VA on; ALLOWED: what the levels above allow."""
+def paths(read_page, table, present, level=TOP_LEVEL, start=0, above=()):
+    """
+    Of each leaf under TABLE: its address, its size, and the entries that lead to it, its own last.
+    READ_PAGE(address) gives a table's 4096 bytes; an entry without any bit of PRESENT is none.
+    """
     size = 4096 << 9 * (level - 1)
     for index, entry in enumerate(struct.unpack("<512Q", read_page(table))):
-        if not entry & PRESENT:
+        if not entry & present:
             continue
-        at = va + index * size
-        rights = allowed & entry & (WRITE | USER) | (allowed | entry) & NO_EXECUTE
+        at = start + index * size
         if level == 1 or entry & LARGE:
             assert level < TOP_LEVEL, f"a leaf in a table of level {level} at {table:#x}"
-            yield Mapping(canonical(at), entry & ADDRESS & -size, size, bool(rights & WRITE),
-                          not rights & NO_EXECUTE, bool(rights & USER))
+            yield at, size, (*above, entry)
         else:
-            yield from walk_table(read_page, entry & ADDRESS, level - 1, at, rights)
+            yield from paths(read_page, entry & ADDRESS, present, level - 1, at, (*above, entry))
+
+
+def walk(read_page, cr3):
+    """All Mappings under CR3."""
+    for va, size, path in paths(read_page, cr3 & ADDRESS, PRESENT):
+        every, some = reduce(and_, path), reduce(or_, path)
+        yield Mapping(canonical(va), path[-1] & ADDRESS & -size, size, bool(every & WRITE),
+                      not some & NO_EXECUTE, bool(every & USER))
+
+
+def rights(read, write, execute):
+    """As `ls` writes them."""
+    return "".join(letter if has else "-" for letter, has in zip("rwx", (read, write, execute)))
+
+
+def walk_ept(read_page, root):
+    """All Leafs of extended page tables."""
+    for gpa, size, path in paths(read_page, root, EPT_ANY):
+        *tables, leaf = path
+        assert all(entry & 0xF8 == 0 for entry in tables), f"reserved bits above GPA {gpa:#x}"
+        assert all(entry & 3 != EPT_WRITE for entry in path), f"GPA {gpa:#x} is only writable"
+        assert leaf & ADDRESS & (size - 1) == 0, f"reserved bits in the leaf of GPA {gpa:#x}"
+        kind = leaf >> 3 & 7
+        assert kind in (UC, WC, WT, WP, WB), f"GPA {gpa:#x} has the type {kind}"
+        every = reduce(and_, path)
+        yield Leaf(gpa, leaf & ADDRESS, size, kind, bool(leaf & EPT_IPAT),
+                   rights(every & EPT_READ, every & EPT_WRITE, every & EPT_EXECUTE))
+
+
+def walk_npt(read_page, root, pat):
+    """All Leafs of nested page tables, of a host with this PAT; every access is a user's."""
+    for gpa, size, path in paths(read_page, root, PRESENT):
+        *tables, leaf = path
+        assert not any(entry & (PWT | PCD) for entry in tables), f"tables above GPA {gpa:#x}: no WB"
+        pat_bit = PAT_SMALL if size == 4096 else PAT_LARGE
+        assert leaf & ADDRESS & (size - 1) & ~pat_bit == 0, f"reserved bits of GPA {gpa:#x}"
+        slot = bool(leaf & PWT) + 2 * bool(leaf & PCD) + 4 * bool(leaf & pat_bit)
+        every, some = reduce(and_, path), reduce(or_, path)
+        yield Leaf(gpa, leaf & ADDRESS & -size, size, pat >> 8 * slot & 0xFF, False,
+                   rights(every & USER, every & USER and every & WRITE,
+                          every & USER and not some & NO_EXECUTE))
