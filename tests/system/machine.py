@@ -1,12 +1,17 @@
-"""The built hypervisor: run to its end, or started and looked into by QEMU's machine protocol."""
+"""The built hypervisor: run to its end, or started and looked into by the emulator's own means."""
 # SPDX-License-Identifier: BSD-2-Clause
+import contextlib
 import json
 import re
 import signal
 import socket
+import struct
+import time
 
-from nosnoop import paths
-from nosnoop.testing import Tool
+from nosnoop import beds, doors, options, paths, payload
+from nosnoop.emulator import Emulator, Lines
+from nosnoop.run import private_directory
+from nosnoop.testing import LIMIT, Tool
 
 
 class System(Tool):
@@ -52,17 +57,25 @@ class Monitor:
 
 
 class Machine:
-    """A guest under the hypervisor, stopped in the middle. Use as a context manager."""
+    """
+    A guest under the hypervisor, stopped when it has said a line, or the line LAST. Use as a
+    context manager.
+    """
 
-    def __init__(self, system, place, *args):
+    def __init__(self, system, place, *args, last=None):
         self.place = place
+        self.last = last
+        self.said = []
         self.log = place / "log"
         self.process = system.start("--bed", "svm", "--timeout", "40", "--log", self.log, *args,
                                     "--", "-qmp", f"unix:{place}/qmp,server=on,wait=off")
         self.monitor = None
 
     def __enter__(self):
-        assert self.process.stdout.readline(), "the guest said nothing"
+        while not self.said or self.last not in (None, self.said[-1]):
+            line = self.process.stdout.readline()
+            assert line, ("the guest has said no more", self.said)
+            self.said.append(line.rstrip())
         self.monitor = Monitor(self.place / "qmp")
         self.monitor.command("stop")
         return self
@@ -82,3 +95,60 @@ class Machine:
     def logged(self, pattern):
         """The groups of all matches of PATTERN in the log."""
         return re.findall(pattern, self.log.read_text())
+
+
+class BochsMachine:
+    """As Machine, on a bed of Bochs, stopped and read by its debugger. See bochs_machine()."""
+
+    WORD = re.compile(rb"\t0x([0-9a-f]+)")
+    PROMPT = re.compile(rb"<bochs:\d+> $")
+
+    def __init__(self, emulator):
+        self.emulator = emulator
+        self.said, self.log, self.debugger = [], [], b""
+
+    def on_debugger(self, data):
+        """Takes what the debugger writes."""
+        self.debugger += data
+
+    def wait(self, finished):
+        """Follows the emulator until FINISHED()."""
+        deadline = time.monotonic() + LIMIT
+        assert self.emulator.follow(lambda: deadline, finished), (self.said, self.log)
+
+    def stop(self):
+        """Lets the debugger stop the machine."""
+        self.debugger = b""
+        self.emulator.child.send_signal(signal.SIGINT)
+        self.wait(self.is_asked)
+
+    def is_asked(self):
+        """Whether the debugger waits for a command."""
+        return self.PROMPT.search(self.debugger)
+
+    def page(self, address):
+        """The 4096 physical bytes at ADDRESS."""
+        self.debugger = b""
+        self.emulator.tell(f"xp /512gx {address:#x}\n")
+        self.wait(self.is_asked)
+        words = self.WORD.findall(self.debugger)
+        return struct.pack("<512Q", *(int(word, 16) for word in words))
+
+    def logged(self, pattern):
+        """The groups of all matches of PATTERN in the log."""
+        return re.findall(pattern, "\n".join(self.log))
+
+
+@contextlib.contextmanager
+def bochs_machine(bed, *args, last):
+    """A machine of BED with these options of tools/run, stopped when its guest has said LAST."""
+    chosen = options.parse(["--bed", bed, *map(str, args)])
+    chosen.door = doors.DOORS[beds.BEDS[bed].door]
+    with private_directory() as private, Emulator() as emulator:
+        machine = BochsMachine(emulator)
+        serial = [emulator.pipe(Lines(lines.append).feed) for lines in (machine.said, machine.log)]
+        argv = beds.BEDS[bed].hypervisor(payload.for_guest(chosen), chosen, serial, private)
+        emulator.start(argv, beds.BEDS[bed].environment, machine.on_debugger)
+        machine.wait(lambda: last in machine.said)
+        machine.stop()
+        yield machine
