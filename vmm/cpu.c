@@ -85,6 +85,15 @@ static void load_segments(void)
                      : "rax", "memory");
 }
 
+/* The CPU whose area GS leads to. */
+static struct cpu *loaded;
+
+void cpu_reclaim_gs(void)
+{
+    if (rdmsr(MSR_GS_BASE) != (uint64_t)loaded)
+        wrmsr(MSR_GS_BASE, (uint64_t)loaded);
+}
+
 void cpu_load_tables(struct cpu *cpu)
 {
     bool mapped = cpu->window_entry != NULL;
@@ -101,6 +110,7 @@ void cpu_load_tables(struct cpu *cpu)
     __asm__ volatile("lgdt %0" : : "m"(gdtr));
     load_segments();
     wrmsr(MSR_GS_BASE, (uint64_t)cpu);
+    loaded = cpu;
     __asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
     traps_load();
 }

@@ -49,6 +49,12 @@ struct cpu_set {
 };
 static_assert(MAX_CPUS <= 64, "struct cpu_set is one word");
 
+/*
+ * Makes GS lead to this CPU's area, whatever it is: an exception between a guest's exit and the
+ * loading of the host's state, which must not be, finds the guest's there, and is to be reported.
+ */
+void cpu_reclaim_gs(void);
+
 static inline struct cpu *this_cpu(void)
 {
     struct cpu *cpu;

@@ -142,10 +142,12 @@ void trap(struct trap_frame *frame)
         this_cpu()->nmis++;
         return;
     }
-    if (frame->vector == VECTOR_MC)
-        machine_check();
     if (frame->vector == VECTOR_GP && fixed_up(frame))
         return;
+    if (frame->vector < 32)
+        cpu_reclaim_gs();
+    if (frame->vector == VECTOR_MC)
+        machine_check();
     if (frame->vector < 32)
         panic_trap(frame);
     stray_interrupt((unsigned)frame->vector);

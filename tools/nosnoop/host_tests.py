@@ -12,8 +12,7 @@ from nosnoop import paths
 from nosnoop.columns import Cell, tail
 
 UNIT_TIMEOUT = 60     # seconds
-PYTEST_TIMEOUT = 240  # seconds, of one directory; its single tests have their own
-DIRECTORIES = ("tests/tools", "tests/system")
+PYTEST_TIMEOUT = 240  # seconds, of one file; its single tests have their own
 
 
 def unit_tests():
@@ -38,12 +37,18 @@ def run_unit(program):
     return cell
 
 
-def run_pytest(directory, word):
-    """Runs a directory's tests whose name contains WORD; returns name: cell."""
+def pytest_files():
+    """The files of Python tests."""
+    return sorted(paths.ROOT.glob("tests/tools/test_*.py")) + \
+        sorted(paths.ROOT.glob("tests/system/test_*.py"))
+
+
+def run_pytest(path, word):
+    """Runs a file's tests whose name contains WORD; returns name: cell."""
     with tempfile.TemporaryDirectory(prefix="nosnoop-") as private:
         report = Path(private, "report.xml")
         argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                "-p", "nosnoop.pytest_limit", f"--junitxml={report}", directory]
+                "-p", "nosnoop.pytest_limit", f"--junitxml={report}", str(path)]
         environment = dict(os.environ, PYTHONPATH=str(paths.ROOT / "tools"),
                            PYTHONDONTWRITEBYTECODE="1")
         if word:
@@ -59,7 +64,7 @@ def run_pytest(directory, word):
         if report.is_file():
             return cells_of(report)
         cell = Cell("FAIL", time.monotonic() - before, tail("output", output))
-        return {directory: cell}
+        return {str(path.relative_to(paths.ROOT)): cell}
 
 
 def cells_of(report):

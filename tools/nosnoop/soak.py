@@ -1,4 +1,4 @@
-"""tools/soak: the guest `hostile` for hours, with a new seed, on both vendors at the same time."""
+"""tools/soak: the guest `hostile` for long, with a new seed, on both vendors at the same time."""
 # SPDX-License-Identifier: BSD-2-Clause
 import os
 import random
@@ -12,7 +12,7 @@ from nosnoop import paths
 from nosnoop.status import USAGE
 
 BEDS = ("svm", "vmx")
-OPERATIONS = 10**8  # on each bed
+OPERATIONS = 10**8  # in all: each bed takes runs as fast as it ends them
 RUN = 10**6         # operations of one run; each has a seed of its own
 RUN_TIMEOUT = 1800  # wall seconds
 MINUTE = 60
@@ -34,8 +34,30 @@ def seeds(seed, operations):
     return runs
 
 
+class Runs:
+    """The runs that are still to be made, handed out one by one, until one has failed."""
+
+    def __init__(self, runs):
+        self.left = list(reversed(runs))
+        self.lock = threading.Lock()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        with self.lock:
+            if not self.left:
+                raise StopIteration
+            return self.left.pop()
+
+    def end(self):
+        """Hands out no more."""
+        with self.lock:
+            self.left.clear()
+
+
 class Bed:
-    """One bed's runs, one after the other."""
+    """What one bed makes of the runs, one after the other."""
 
     def __init__(self, name, runs, directory):
         self.name = name
@@ -56,7 +78,7 @@ class Bed:
         return self.directory / f"{self.name}-{seed}.log"
 
     def follow(self):
-        """Runs all, until one fails."""
+        """Takes runs until there are no more."""
         for seed, operations in self.runs:
             done = subprocess.run(self.command(seed, operations), stdin=subprocess.DEVNULL,
                                   capture_output=True, check=False)
@@ -64,6 +86,7 @@ class Bed:
             if self.failure:
                 self.failure = f"{self.name}: seed {seed}: {self.failure}"
                 self.log(seed).with_suffix(".guest").write_bytes(done.stdout + done.stderr)
+                self.runs.end()
                 return
             self.log(seed).unlink()
             self.done += operations
@@ -78,16 +101,23 @@ def problem(status, log):
 
 
 def progress(beds, operations, started):
-    """One line: how far each bed is."""
-    states = [f"{bed.name} {bed.done} of {operations}" for bed in beds]
-    return f"{int(time.monotonic() - started) // MINUTE} min: {', '.join(states)}"
+    """One line: how far they are."""
+    done = sum(bed.done for bed in beds)
+    return (f"{int(time.monotonic() - started) // MINUTE} min: {done} of {operations}, "
+            f"{shares(beds)}")
+
+
+def shares(beds):
+    """What each bed did."""
+    return ", ".join(f"{bed.done} on {bed.name}" for bed in beds)
 
 
 def run(seed, operations):
-    """Runs all beds; returns the failures."""
+    """Runs all beds, and returns them."""
     directory = paths.BUILD / "soak" / str(seed)
     directory.mkdir(parents=True, exist_ok=True)
-    beds = [Bed(name, seeds(seed, operations), directory) for name in BEDS]
+    runs = Runs(seeds(seed, operations))
+    beds = [Bed(name, runs, directory) for name in BEDS]
     threads = [threading.Thread(target=bed.follow, daemon=True) for bed in beds]
     started = time.monotonic()
     for thread in threads:
@@ -96,7 +126,7 @@ def run(seed, operations):
         while thread.is_alive():
             thread.join(MINUTE)
             print(progress(beds, operations, started), flush=True)
-    return [bed.failure for bed in beds if bed.failure]
+    return beds
 
 
 def main():
@@ -108,11 +138,12 @@ def main():
         print(f"tools/soak: {wrong}", file=sys.stderr)
         return USAGE
     print(f"soak: SOAK_SEED={seed} SOAK_OPS={operations}, on {' and '.join(BEDS)}", flush=True)
-    failures = run(seed, operations)
+    beds = run(seed, operations)
+    failures = [bed.failure for bed in beds if bed.failure]
     for failure in failures:
         print(failure)
     if failures:
         print(f"FAIL: SOAK_SEED={seed} repeats it")
         return 1
-    print(f"PASS: {operations} hostile operations on {' and on '.join(BEDS)}")
+    print(f"PASS: {operations} hostile operations, {shares(beds)}")
     return 0

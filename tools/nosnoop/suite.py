@@ -77,9 +77,9 @@ def start(pool, options):
         if options.filter in row.name:
             waiting.append(start_row(pool, row, options.columns))
     if options.host:
-        for directory in host_tests.DIRECTORIES:
-            submit(lambda directory: {name: {HOST: cell} for name, cell in host_tests.run_pytest(
-                directory, options.filter).items()}, directory)
+        for path in host_tests.pytest_files():
+            submit(lambda path: {name: {HOST: cell} for name, cell in host_tests.run_pytest(
+                path, options.filter).items()}, path)
     return waiting
 
 
