@@ -37,11 +37,14 @@ static bool give(struct vcpu *vcpu, struct type_answer *answer)
 {
     char *bytes = (char *)answer;
     const unsigned part = 16;
-    uint64_t to = argument(vcpu, RCX);
     static_assert(sizeof(*answer) % 16 == 0, "copied by parts");
-    for (unsigned done = 0; done < sizeof(*answer); done += part)
-        if (!vcpu_access(vcpu, gva(to + done), WALK_WRITE, bytes + done, part))
+    for (unsigned done = 0; done < sizeof(*answer); done += part) {
+        gva_t to = gva(vcpu->state.gpr[RCX] + done);
+        if (vcpu_code_size(vcpu) != 8)
+            to = gva((uint32_t)to.v);
+        if (!vcpu_access(vcpu, to, WALK_WRITE, bytes + done, part))
             return false;
+    }
     return true;
 }
 

@@ -8,29 +8,38 @@
 #include "vmm/host.h"
 #include "vmm/views.h"
 
-static bool in_region(const struct vm *vm, gpa_t at)
+static unsigned deciding_rule(const struct vcpu *vcpu, bool cd, bool region, unsigned guest_rule)
 {
-    for (unsigned i = 0; i < vm->config->region_count; i++)
-        if (at.v - vm->config->regions[i].start < vm->config->regions[i].size)
-            return true;
-    return false;
-}
-
-static unsigned deciding_rule(const struct vcpu *vcpu, gpa_t at, bool cd, unsigned guest_rule)
-{
-    const struct vm *vm = vcpu->vm;
     if (cd || vcpu->view == VIEW_CD)
         return TYPE_RULE_CD;
-    if (in_region(vm, at))
+    if (region)
         return TYPE_RULE_REGION;
-    return vm->typing.policy.mtrr == KNOB_MTRR_IGNORE ? TYPE_RULE_POLICY : guest_rule;
+    return vcpu->vm->typing.policy.mtrr == KNOB_MTRR_IGNORE ? TYPE_RULE_POLICY : guest_rule;
 }
 
-/* Type of slot 0 of the PAT that acts, where the guest's own PAT does not. */
-static unsigned pat_in_force(const struct vcpu *vcpu, unsigned pat_type)
+/* The PAT type that acts for the guest's: another where its PAT is not in force. */
+static enum memtype pat_in_force(const struct vcpu *vcpu, unsigned pat_type)
 {
-    uint64_t own = vcpu->state.pat, acts = policy_pat(&vcpu->vm->typing.policy, own);
-    return acts == own ? pat_type : (unsigned)(acts & 7);
+    uint64_t forced = policy_pat(&vcpu->vm->typing.policy, 0); /* 0: the guest's */
+    return (enum memtype)(forced == 0 ? pat_type : forced & 7);
+}
+
+/* The host's type of the memory at HPA; *NEXT, of the guest's AT, comes down to where it ends. */
+static enum memtype host_type(const struct vm *vm, hpa_t hpa, gpa_t at, uint64_t *next)
+{
+    struct mtrr_answer host = mtrr_type(&vm->host->mtrr, hpa.v);
+    *next = min_u64(*next, at.v + min_u64(host.next - hpa.v, UINT64_MAX - at.v));
+    return (enum memtype)host.type;
+}
+
+/* Where memory begins above AT, which is none. */
+static uint64_t next_extent(const struct vm *vm, gpa_t at)
+{
+    uint64_t next = UINT64_MAX;
+    for (unsigned i = 0; i < vm->extent_count; i++)
+        if (vm->extents[i].gpa.v > at.v)
+            next = min_u64(next, vm->extents[i].gpa.v);
+    return next;
 }
 
 void oracle_physical(struct vcpu *vcpu, gpa_t at, unsigned pat_type, struct type_answer *answer)
@@ -39,11 +48,13 @@ void oracle_physical(struct vcpu *vcpu, gpa_t at, unsigned pat_type, struct type
     const struct pt *pt = &vm->typing.views[vcpu->view].pt;
     struct pt_leaf leaf = pt_query(pt, at.v);
     struct mtrr_answer guest = mtrr_type(&vcpu->mtrr, at.v);
-    vcpu_fetch(vcpu, STATE_CR | STATE_MODE);
+    vcpu_fetch(vcpu, STATE_MODE);
     bool cd = (vcpu->state.cr0 & CR0_CD) != 0;
+    uint64_t next = min_u64(leaf.present ? leaf.next : next_extent(vm, at), guest.next);
+    bool region = typing_region(&vm->typing, at.v, &next) != NULL;
     *answer = (struct type_answer){
         .gpa = at.v,
-        .next = min_u64(leaf.next, guest.next),
+        .next = next,
         .root = pt->root.v,
         .guest_type = guest.type,
         .guest_rule = guest.rule,
@@ -54,8 +65,8 @@ void oracle_physical(struct vcpu *vcpu, gpa_t at, unsigned pat_type, struct type
     if (!leaf.present)
         return;
     bool acts = policy_cd_acts(&vm->typing.policy, cd);
-    enum memtype host = (enum memtype)mtrr_type(&vm->host->mtrr, leaf.hpa.v).type;
-    enum memtype pat = (enum memtype)pat_in_force(vcpu, pat_type);
+    enum memtype host = host_type(vm, leaf.hpa, at, &answer->next);
+    enum memtype pat = pat_in_force(vcpu, pat_type);
     answer->present = 1;
     answer->hpa = leaf.hpa.v;
     answer->host_type = (uint8_t)host;
@@ -64,7 +75,7 @@ void oracle_physical(struct vcpu *vcpu, gpa_t at, unsigned pat_type, struct type
     answer->leaf_level = leaf.level;
     answer->pat_type = (uint8_t)pat;
     answer->effective = (uint8_t)policy_effective(vm->caps->types, leaf.attr, pat, acts, host);
-    answer->rule = (uint8_t)deciding_rule(vcpu, at, acts, guest.rule);
+    answer->rule = (uint8_t)deciding_rule(vcpu, acts, region, guest.rule);
 }
 
 /* The entries that a walk has read, from the root down. */
@@ -105,9 +116,7 @@ int oracle_linear(struct vcpu *vcpu, gva_t linear, unsigned table, struct type_a
     struct trail trail = {.vcpu = vcpu};
     const struct walk_memory memory = {read_noted, keep_bits, &trail};
     struct walk_result at;
-    struct walk_state state = *vcpu_walk_state(vcpu);
-    state.cpl = 0;
-    if (guest_walk(&state, &memory, linear, WALK_READ | WALK_SYSTEM, &at) != 0)
+    if (guest_walk(vcpu_walk_state(vcpu), &memory, linear, WALK_READ, &at) != 0)
         return -EFAULT;
     if (table == 0) {
         oracle_physical(vcpu, at.gpa, at.pat_type, answer);

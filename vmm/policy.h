@@ -71,3 +71,10 @@ static inline bool policy_cd_acts(const struct policy *policy, bool cd)
  */
 enum effective policy_effective(const struct type_rules *rules, struct pt_attr leaf,
                                 enum memtype pat, bool cd, enum memtype host);
+
+/*
+ * The type of a window that acts on the guest's memory as the guest's own access would. The
+ * arguments are those of policy_effective().
+ */
+enum memtype policy_window(const struct policy *policy, const struct type_rules *rules,
+                           struct pt_attr leaf, enum memtype pat, bool cd, enum memtype host);

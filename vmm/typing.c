@@ -53,9 +53,7 @@ static const struct pt_owner owner = {page_alloc, page_free, page_at, page_inval
 
 /* --- what leaves are to be -------------------------------------------------------------------- */
 
-/* The region that has AT, or NULL; *NEXT comes down to the next edge of any region. */
-static const struct config_region *region_at(const struct typing *typing, uint64_t at,
-                                             uint64_t *next)
+const struct config_region *typing_region(const struct typing *typing, uint64_t at, uint64_t *next)
 {
     const struct config_region *found = NULL;
     for (unsigned i = 0; i < typing->region_count; i++) {
@@ -70,17 +68,26 @@ static const struct config_region *region_at(const struct typing *typing, uint64
     return found;
 }
 
-struct pt_attr typing_leaf(const struct typing *typing, enum view_kind kind,
-                           const struct mtrr_state *mtrr, gpa_t at, uint64_t *next)
+static struct pt_attr leaf_and_rule(const struct typing *typing, enum view_kind kind,
+                                    const struct mtrr_state *mtrr, gpa_t at, uint64_t *next,
+                                    unsigned *rule)
 {
-    struct mtrr_answer answer = {.type = MT_UC, .next = UINT64_MAX};
+    struct mtrr_answer answer = {MT_UC, MTRR_RULE_DISABLED, UINT64_MAX};
     if (kind == VIEW_TYPED && typing->policy.mtrr == KNOB_MTRR_GUEST)
         answer = mtrr_type(mtrr, at.v);
     *next = answer.next;
-    const struct config_region *region = region_at(typing, at.v, next);
+    const struct config_region *region = typing_region(typing, at.v, next);
     struct policy_page page = {.guest = region != NULL ? (uint8_t)region->type : answer.type,
                                .region = region != NULL};
+    *rule = answer.rule;
     return policy_leaf(&typing->policy, kind, &page);
+}
+
+struct pt_attr typing_leaf(const struct typing *typing, enum view_kind kind,
+                           const struct mtrr_state *mtrr, gpa_t at, uint64_t *next)
+{
+    unsigned rule;
+    return leaf_and_rule(typing, kind, mtrr, at, next, &rule);
 }
 
 static bool same_leaf(struct pt_attr a, struct pt_attr b)
@@ -151,18 +158,31 @@ static int retype(struct typing *typing, const struct piece *piece)
     return pt_retype(&typing->views[VIEW_TYPED].pt, piece->gpa.v, piece->size, piece->leaf);
 }
 
+/* Once for each VM. */
+static void report_undefined(struct typing *typing, uint64_t at)
+{
+    if (!typing->undefined)
+        log_line("memory types: the guest's MTRRs overlap at GPA 0x%llx, undefined by the manuals: "
+                 "%s",
+                 (unsigned long long)at, mtrr_rule_name(MTRR_RULE_UNDEFINED));
+    typing->undefined = true;
+}
+
 /*
  * Finds the next piece of [*AT, END) that the typed view has otherwise than MTRR wants it; a SIZE of
  * 0: there is none. *AT goes behind it.
  */
-static int next_change(const struct typing *typing, const struct mtrr_state *mtrr, uint64_t *at,
+static int next_change(struct typing *typing, const struct mtrr_state *mtrr, uint64_t *at,
                        uint64_t end, unsigned *steps, struct piece *piece)
 {
     uint64_t old_next, next;
+    unsigned rule;
     *piece = (struct piece){.size = 0};
     for (; *at < end; *at = next) {
         struct pt_attr old = typing_leaf(typing, VIEW_TYPED, &typing->applied, gpa(*at), &old_next);
-        struct pt_attr leaf = typing_leaf(typing, VIEW_TYPED, mtrr, gpa(*at), &next);
+        struct pt_attr leaf = leaf_and_rule(typing, VIEW_TYPED, mtrr, gpa(*at), &next, &rule);
+        if (rule == MTRR_RULE_UNDEFINED)
+            report_undefined(typing, *at);
         next = min_u64(min_u64(next, old_next), end);
         bool changes = !same_leaf(old, leaf);
         if (piece->size > 0 && (!changes || !same_leaf(leaf, piece->leaf)))
@@ -218,7 +238,7 @@ static int rewrite(struct typing *typing, const struct mtrr_state *mtrr)
     return error;
 }
 
-bool typing_owes(const struct typing *typing, const struct mtrr_state *mtrr)
+bool typing_owes(struct typing *typing, const struct mtrr_state *mtrr)
 {
     unsigned steps = 0;
     if (!typing->views[VIEW_TYPED].made || !typing->stale)

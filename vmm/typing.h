@@ -44,6 +44,7 @@ struct typing {
     struct mtrr_state applied; /* what the typed view's leaves say */
     struct range plain;        /* memory, perhaps not all, that the typed view has as WB */
     bool stale;                /* the guest's MTRRs have been written since */
+    bool undefined;            /* the log has said that some overlap in an undefined way */
     enum memtype becomes;      /* during a change: the type that leaves get */
     uint64_t leaves_changed;   /* bytes whose leaf was rewritten, since the start */
 };
@@ -64,13 +65,16 @@ int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, bool cd
                    enum view_kind *kind);
 
 /* Whether typing_prepare() would rewrite a leaf of the typed view. Costs no more than it would. */
-bool typing_owes(const struct typing *typing, const struct mtrr_state *mtrr);
+bool typing_owes(struct typing *typing, const struct mtrr_state *mtrr);
 
 enum { TYPING_MAX_STEPS = 1 << 18 };
 
 /* What the leaf of the page at AT is to be in a view, and up to where that holds. */
 struct pt_attr typing_leaf(const struct typing *typing, enum view_kind kind,
                            const struct mtrr_state *mtrr, gpa_t at, uint64_t *next);
+
+/* The region that has AT, or NULL; *NEXT comes down to the next edge of any region above AT. */
+const struct config_region *typing_region(const struct typing *typing, uint64_t at, uint64_t *next);
 
 /* Frees all table pages. */
 void typing_destroy(struct typing *typing);

@@ -76,15 +76,6 @@ static void flush(struct typing *typing, gpa_t at, uint64_t size, enum memtype t
 
 static const struct typing_hooks hooks = {table_alloc, table_free, table_at, invalidate, flush};
 
-enum memtype views_window_type(const struct vm *vm, struct pt_attr leaf, enum memtype pat, bool cd,
-                               enum memtype host)
-{
-    static const uint8_t types[EFFECTIVES] = {MT_UC, MT_UC, MT_WC, MT_WC, MT_WT, MT_WP, MT_WB};
-    if (vm->typing.policy.pat == KNOB_PAT_IGNORE) /* what acts in its place is WB */
-        pat = MT_WB;
-    return (enum memtype)types[policy_effective(vm->caps->types, leaf, pat, cd, host)];
-}
-
 /* Plain memory has leaves of WB in the typed view, of UC in the others. */
 static void fill_window_types(struct vm *vm)
 {
@@ -93,8 +84,8 @@ static void fill_window_types(struct vm *vm)
         struct pt_attr leaf = policy_leaf(&vm->typing.policy, (enum view_kind)view, &page);
         for (unsigned pat = 0; pat <= MT_UC_MINUS; pat++)
             if (memtype_is_pat(pat))
-                vm->window_types[view][pat] =
-                    (uint8_t)views_window_type(vm, leaf, (enum memtype)pat, false, MT_WB);
+                vm->window_types[view][pat] = (uint8_t)policy_window(
+                    &vm->typing.policy, vm->caps->types, leaf, (enum memtype)pat, false, MT_WB);
     }
 }
 
@@ -213,14 +204,16 @@ static bool cd_acts(const struct vcpu *vcpu)
 
 /*
  * CR0.CD = 1 makes the types of leaves moot, so a switch or a rewrite can wait until it clears: an
- * exit is owed then, unless it has become needless (APM, "Memory Types").
+ * exit is owed then, unless it has become needless (APM, "Memory Types"). Whether leaves would
+ * change is asked only when a sequence of writes has come to its end, MTRRdefType.
  */
-static void owe(struct vcpu *vcpu, bool enables)
+static void owe(struct vcpu *vcpu, bool ends)
 {
-    const struct typing *typing = &vcpu->vm->typing;
+    struct typing *typing = &vcpu->vm->typing;
     bool enabled = (vcpu->mtrr.def_type & MTRR_DEF_E) != 0;
-    bool owes = policy_view(&typing->policy, enabled, false) != vcpu->view || !enables ||
-                typing_owes(typing, &vcpu->mtrr);
+    enum view_kind kind = policy_view(&typing->policy, enabled, false);
+    bool owes =
+        kind != vcpu->view || (kind == VIEW_TYPED && (!ends || typing_owes(typing, &vcpu->mtrr)));
     vcpu->vm->ops->intercept_cr0(vcpu, false, owes);
 }
 

@@ -19,13 +19,6 @@ void views_log(const struct vm *vm);
 /* The root of the tables that the vCPU runs on. */
 hpa_t views_root(const struct vcpu *vcpu);
 
-/*
- * The type of a window that acts on the guest's memory as its own access would: of its LEAF, its PAT
- * type, whether a CD acts, and the host's MTRR type.
- */
-enum memtype views_window_type(const struct vm *vm, struct pt_attr leaf, enum memtype pat, bool cd,
-                               enum memtype host);
-
 /* MSR, one of the MTRRs, has another value: what follows from that happens now, or is owed. */
 void views_mtrr_written(struct vcpu *vcpu, uint32_t msr);
 

@@ -624,6 +624,138 @@ static void test_regions(void **unused)
     typing_destroy(&typing);
 }
 
+/* --- windows ------------------------------------------------------------------------------------ */
+
+/* What the hypervisor's own access by a PAT TYPE is: the host's MTRRs say WB, CR0.CD is 0. */
+static enum effective window_acts_as(const struct type_rules *rules, enum memtype type)
+{
+    return effective_class(rules->native(MT_WB, type));
+}
+
+/*
+ * A window acts as the guest's own access: of each MTRR and PAT type, in each view, and with CD
+ * set. Bare metal's type by the golden tables' functions, in class.
+ */
+static void check_windows(const struct backend *backend, const struct policy *policy)
+{
+    static const uint8_t types[] = {MT_UC, MT_WC, MT_WT, MT_WP, MT_WB};
+    static const uint8_t pats[] = {MT_UC, MT_WC, MT_WT, MT_WP, MT_WB, MT_UC_MINUS};
+    const struct type_rules *rules = backend->rules;
+    for (unsigned t = 0; t < ARRAY_SIZE(types); t++)
+        for (unsigned p = 0; p < ARRAY_SIZE(pats); p++)
+            for (unsigned view = 0; view < (backend->means.has_ipat ? VIEWS : VIEW_CD); view++) {
+                enum memtype guest = view == VIEW_TYPED ? types[t] : MT_UC, pat = pats[p];
+                struct policy_page page = {.guest = (uint8_t)guest};
+                struct pt_attr leaf = policy_leaf(policy, view, &page);
+                enum memtype acting = policy->pat == KNOB_PAT_IGNORE ? MT_WB : pat;
+                enum effective want = effective_class(rules->native(guest, acting));
+                if (view == VIEW_CD)
+                    want = EFFECTIVE_UC;
+                assert_int_equal(
+                    window_acts_as(rules, policy_window(policy, rules, leaf, pat, false, MT_WB)),
+                    want);
+                assert_int_equal(policy_window(policy, rules, leaf, pat, true, MT_WB), MT_UC);
+            }
+}
+
+static void test_windows(void **unused)
+{
+    static const struct backend *const backends[] = {&ept, &npt};
+    static struct typing typing;
+    (void)unused;
+    for (unsigned b = 0; b < 2; b++) {
+        make_vm(&typing, backends[b], "exact", GIB, 3);
+        check_windows(backends[b], &typing.policy);
+        typing.policy.pat = KNOB_PAT_IGNORE;
+        check_windows(backends[b], &typing.policy);
+    }
+}
+
+/* --- what is stale, and what is reported -------------------------------------------------------- */
+
+/* Nothing is rewritten while another view is in use, and all of it by the first that needs it. */
+static void test_stale(void **unused)
+{
+    static struct typing typing;
+    struct mtrr_state mtrr;
+    (void)unused;
+    make_vm(&typing, &ept, "exact", GIB, 3);
+    mtrr_reset_firmware(&mtrr, 40);
+    assert_true(typing_owes(&typing, &mtrr)); /* not made yet */
+    prepare(&typing, &mtrr, false);
+    assert_false(typing_owes(&typing, &mtrr));
+    mtrr.def_type &= ~MTRR_DEF_E;
+    set_uc(&mtrr, 512 * MIB, 2 * MIB);
+    typing_mark(&typing);
+    assert_int_equal(prepare(&typing, &mtrr, false), VIEW_DISABLED);
+    assert_int_equal(prepare(&typing, &mtrr, true), VIEW_CD);
+    assert_int_equal(typing.leaves_changed, 0);
+    mtrr.def_type |= MTRR_DEF_E;
+    typing_mark(&typing);
+    assert_int_equal(prepare(&typing, &mtrr, true), VIEW_CD);
+    assert_int_equal(typing.leaves_changed, 0);
+    assert_true(typing_owes(&typing, &mtrr));
+    assert_int_equal(prepare(&typing, &mtrr, false), VIEW_TYPED);
+    assert_int_equal(typing.leaves_changed, 2 * MIB);
+    assert_int_equal(pt_query(&typing.views[VIEW_TYPED].pt, 512 * MIB).attr.type, MT_UC);
+    assert_false(typing_owes(&typing, &mtrr));
+    typing_destroy(&typing);
+}
+
+/* Memory that is said to be plain is WB, and where all of it is, all is said to be. */
+static void test_plain(void **unused)
+{
+    static struct typing typing;
+    struct mtrr_state mtrr;
+    (void)unused;
+    seed = 5;
+    make_vm(&typing, &ept, "exact", 6 * GIB, 3);
+    mtrr_reset_firmware(&mtrr, 40);
+    prepare(&typing, &mtrr, false);
+    assert_int_equal(typing.plain.start, MIB);
+    assert_int_equal(typing.plain.end, 3 * GIB);
+    for (unsigned i = 0; i < 500; i++) {
+        random_write(&typing, &mtrr);
+        if (prepare(&typing, &mtrr, false) != VIEW_TYPED)
+            continue;
+        for (uint64_t at = typing.plain.start; at < min_u64(typing.plain.end, 3 * GIB);) {
+            struct pt_leaf leaf = pt_query(&typing.views[VIEW_TYPED].pt, at);
+            assert_int_equal(leaf.attr.type, MT_WB);
+            at = leaf.next;
+        }
+    }
+    typing_destroy(&typing);
+}
+
+static void test_undefined(void **unused)
+{
+    static struct typing typing;
+    struct mtrr_state mtrr;
+    (void)unused;
+    make_vm(&typing, &ept, "exact", GIB, 3);
+    mtrr_reset_firmware(&mtrr, 40);
+    prepare(&typing, &mtrr, false);
+    set_uc(&mtrr, 512 * MIB, 4 * MIB);
+    for (unsigned i = 0; i < 2; i++) {
+        host_log_reset();
+        mtrr_write(&mtrr, 0x202, 512 * MIB | MT_WC);
+        mtrr_write(&mtrr, 0x204, 512 * MIB | MT_WP);
+        mtrr_write(&mtrr, 0x205, ((1ull << 40) - 2 * MIB) | MTRR_MASK_V);
+        typing_mark(&typing);
+        prepare(&typing, &mtrr, false);
+        assert_string_equal(host_log, i > 0 ? ""
+                                            : "memory types: the guest's MTRRs overlap at GPA "
+                                              "0x20000000, undefined by the manuals: "
+                                              "undefined-is-uc\n");
+        assert_int_equal(pt_query(&typing.views[VIEW_TYPED].pt, 512 * MIB).attr.type, MT_UC);
+        assert_int_equal(pt_query(&typing.views[VIEW_TYPED].pt, 514 * MIB).attr.type, MT_WC);
+        mtrr_write(&mtrr, 0x205, 0);
+        typing_mark(&typing);
+        prepare(&typing, &mtrr, false);
+    }
+    typing_destroy(&typing);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -631,7 +763,9 @@ int main(void)
         cmocka_unit_test(test_regions),   cmocka_unit_test(test_writes),
         cmocka_unit_test(test_forgotten), cmocka_unit_test(test_cost),
         cmocka_unit_test(test_pages),     cmocka_unit_test(test_same_sequence),
-        cmocka_unit_test(test_too_fine),
+        cmocka_unit_test(test_too_fine),  cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_stale),     cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_undefined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
