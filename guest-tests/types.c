@@ -1,7 +1,7 @@
 /*
  * Memory types: the oracle's answers, against what bare metal would give by the manuals' tables,
- * which stand here once more. The guest changes MTRRs, PAT, CR0.CD and its own page tables, and asks
- * what type an access then has.
+ * which runtime/memtypes.c has once more. The guest changes MTRRs, PAT, CR0.CD and its own page
+ * tables, and asks what type an access then has.
  *
  * row: types end=0 set=policy=exact set=control=yes control=skip control-reason="no oracle"
  */
@@ -10,96 +10,18 @@
 #include "guest-tests/runtime/fault.h"
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
-#include "vmm/abi.h"
-
-enum { PAIRS = 8, TYPES = 5, PATS = 6 };
-enum { DEF_FE = 1 << 10, DEF_E = 1 << 11, MASK_V = 1 << 11 };
+#include "guest-tests/runtime/memtypes.h"
 
 /* Memory that nothing else uses: 2 MiB at 32 MiB. */
 #define SPOT      0x2000000ull
 #define SPOT_SIZE 0x200000ull
 
-/* --- what the manuals say ----------------------------------------------------------------------- */
-
-/* As the oracle counts them: UC, CD, WC, WC+, WT, WP, WB. */
-enum { UC, CD, WC, WCP, WT, WP, WB };
-
-static const uint8_t mtrr_types[TYPES] = {MT_UC, MT_WC, MT_WT, MT_WP, MT_WB};
-static const uint8_t pat_types[PATS] = {MT_UC, MT_UC_MINUS, MT_WC, MT_WT, MT_WP, MT_WB};
-
-/* SDM, "Effective Page-Level Memory Types for Pentium III and More Recent Processor Families". */
-static const uint8_t intel[TYPES][PATS] = {
-    /*        UC  UC- WC  WT  WP  WB */
-    /* UC */ {UC, UC, WC, UC, UC, UC},
-    /* WC */ {UC, WC, WC, UC, UC, WC},
-    /* WT */ {UC, UC, WC, WT, WP, WT},
-    /* WP */ {UC, WC, WC, WT, WP, WP},
-    /* WB */ {UC, UC, WC, WT, WP, WB},
-};
-
-/* APM, "Combined Effect of MTRRs and PAT". */
-static const uint8_t amd[TYPES][PATS] = {
-    /*        UC  UC- WC  WT  WP  WB */
-    /* UC */ {UC, UC, WC, UC, UC, UC},
-    /* WC */ {CD, WC, WC, CD, CD, WC},
-    /* WT */ {CD, CD, WC, WT, CD, WT},
-    /* WP */ {CD, CD, WC, CD, WP, WP},
-    /* WB */ {CD, CD, WC, WT, WP, WB},
-};
-
-/* The cells where AMD's nested paging gives CD for UC, or WC+ for WC: more snooping, same class. */
-static bool snoops_more(unsigned mtrr, unsigned pat)
-{
-    bool uncached = mtrr_types[mtrr] == MT_UC && pat_types[pat] != MT_WC;
-    bool combining = mtrr_types[mtrr] >= MT_WT && pat_types[pat] == MT_WC;
-    return uncached || combining;
-}
-
-static unsigned native(unsigned mtrr, unsigned pat)
-{
-    return machine.intel ? intel[mtrr][pat] : amd[mtrr][pat];
-}
-
-/* What the oracle must say: bare metal's type, but for the cells that snoop more. */
-static unsigned expected(unsigned mtrr, unsigned pat)
-{
-    unsigned type = native(mtrr, pat);
-    if (machine.intel || !snoops_more(mtrr, pat))
-        return type;
-    return type == UC ? CD : WCP;
-}
-
-static const char *name(unsigned effective)
-{
-    static const char *const names[] = {"UC", "CD", "WC", "WC+", "WT", "WP", "WB", "?"};
-    return names[effective < 7 ? effective : 7];
-}
-
-static unsigned index_of(const uint8_t *types, unsigned count, unsigned type)
-{
-    unsigned i = 0;
-    while (i < count && types[i] != type)
-        i++;
-    return i;
-}
-
 /* --- asking ------------------------------------------------------------------------------------- */
-
-static int64_t ask(uint64_t number, uint64_t where, uint64_t what, struct type_answer *answer)
-{
-    int64_t result = (int64_t)number;
-    *answer = (struct type_answer){.effective = 0xff};
-    if (machine.intel)
-        __asm__ volatile("vmcall" : "+a"(result) : "b"(where), "c"(answer), "d"(what) : "memory");
-    else
-        __asm__ volatile("vmmcall" : "+a"(result) : "b"(where), "c"(answer), "d"(what) : "memory");
-    return result;
-}
 
 static struct type_answer physical(uint64_t at, unsigned pat)
 {
     struct type_answer answer;
-    int64_t result = ask(HYPERCALL_TYPE_PHYSICAL, at, pat, &answer);
+    int64_t result = oracle_ask(HYPERCALL_TYPE_PHYSICAL, at, pat, &answer);
     expect(result == 0, "asking about GPA %lx: %ld", at, result);
     return answer;
 }
@@ -107,44 +29,29 @@ static struct type_answer physical(uint64_t at, unsigned pat)
 static struct type_answer linear(const volatile void *at)
 {
     struct type_answer answer;
-    int64_t result = ask(HYPERCALL_TYPE_LINEAR, (uint64_t)at, 0, &answer);
+    int64_t result = oracle_ask(HYPERCALL_TYPE_LINEAR, (uint64_t)at, 0, &answer);
     expect(result == 0, "asking about linear %lx: %ld", (uint64_t)at, result);
     return answer;
 }
 
 /* --- changing ----------------------------------------------------------------------------------- */
 
-static uint64_t address_mask(void)
-{
-    return ((1ull << physical_bits()) - 1) & ~(PAGE_SIZE - 1);
-}
-
 static struct {
-    uint64_t def_type, pair[2 * PAIRS], fixed[11], pat, cr0;
+    struct mtrrs mtrrs;
+    uint64_t pat, cr0;
 } saved;
-
-static const uint32_t fixed_msrs[11] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
-                                        0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
 
 static void save(void)
 {
     saved.cr0 = read_cr0();
-    saved.def_type = rdmsr(MSR_MTRR_DEF_TYPE);
     saved.pat = rdmsr(MSR_PAT);
-    for (uint32_t i = 0; i < 2 * PAIRS; i++)
-        saved.pair[i] = rdmsr(MSR_MTRR_PHYSBASE0 + i);
-    for (unsigned i = 0; i < 11; i++)
-        saved.fixed[i] = rdmsr(fixed_msrs[i]);
+    mtrrs_read(&saved.mtrrs);
 }
 
 static void restore(void)
 {
-    for (uint32_t i = 0; i < 2 * PAIRS; i++)
-        wrmsr(MSR_MTRR_PHYSBASE0 + i, saved.pair[i]);
-    for (unsigned i = 0; i < 11; i++)
-        wrmsr(fixed_msrs[i], saved.fixed[i]);
     wrmsr(MSR_PAT, saved.pat);
-    wrmsr(MSR_MTRR_DEF_TYPE, saved.def_type);
+    mtrrs_write(&saved.mtrrs);
     write_cr0(saved.cr0);
 }
 
@@ -218,7 +125,7 @@ static void check_cell(const volatile char *at, unsigned mtrr, unsigned slot, co
     expect(a.pat_type == pat_types[pat], "slot %u by %s: PAT type %u, not %u", slot, size,
            a.pat_type, pat_types[pat]);
     expect(a.effective == want, "MTRR %u, PAT %u by %s: %s, not %s", mtrr_types[mtrr],
-           pat_types[pat], size, name(a.effective), name(want));
+           pat_types[pat], size, type_name(a.effective), type_name(want));
 }
 
 /* MTRR type x PAT slot x page size, with E = 1 and both values of FE. */
@@ -253,10 +160,10 @@ static void cells(void)
             unsigned bare = native(mtrr, pat);
             bool same_class = (bare == UC && got == CD) || (bare == WC && got == WCP);
             expect(got == bare || same_class, "MTRR %u, PAT %u: %s for %s", mtrr_types[mtrr],
-                   pat_types[pat], name(got), name(bare));
+                   pat_types[pat], type_name(got), type_name(bare));
             expect((got != bare) == (!machine.intel && snoops_more(mtrr, pat)),
-                   "MTRR %u, PAT %u: %s for %s", mtrr_types[mtrr], pat_types[pat], name(got),
-                   name(bare));
+                   "MTRR %u, PAT %u: %s for %s", mtrr_types[mtrr], pat_types[pat], type_name(got),
+                   type_name(bare));
             differ += got != bare;
         }
     }
@@ -277,9 +184,9 @@ static void disabled(void)
                 struct type_answer a = linear(map_spot(size, slot));
                 unsigned pat = index_of(pat_types, PATS, slot_types[slot]);
                 expect(a.effective == expected(0, pat), "slot %u: %s, not %s", slot,
-                       name(a.effective), name(expected(0, pat)));
+                       type_name(a.effective), type_name(expected(0, pat)));
                 expect(slot_types[slot] != MT_WC || a.effective == WC, "WC by PAT: %s",
-                       name(a.effective));
+                       type_name(a.effective));
                 expect(a.guest_type == MT_UC && a.guest_rule == 0, "type %u by rule %u",
                        a.guest_type, a.guest_rule);
             }
@@ -302,13 +209,13 @@ static void cache_disable(void)
             for (unsigned slot = 0; slot < 8; slot++) {
                 struct type_answer a = linear(map_spot(SIZE_4K, slot));
                 expect(a.effective == want && a.cd == 1, "E=%u MTRR %u slot %u: %s, CD %u", e,
-                       mtrr_types[mtrr], slot, name(a.effective), a.cd);
+                       mtrr_types[mtrr], slot, type_name(a.effective), a.cd);
             }
             write_cr0(saved.cr0);
             unsigned type = e != 0 ? mtrr : 0;
             struct type_answer after = linear(map_spot(SIZE_4K, 0));
             expect(after.effective == expected(type, PATS - 1), "after CD: %s",
-                   name(after.effective));
+                   type_name(after.effective));
         }
     restore();
 }
@@ -335,7 +242,7 @@ static void fixed_ranges(void)
             struct type_answer a = physical(first, MT_WB), z = physical(first + size - 1, MT_WB);
             expect(a.guest_type == mtrr_types[t] && z.guest_type == mtrr_types[t],
                    "range %u: %u and %u, not %u", i, a.guest_type, z.guest_type, mtrr_types[t]);
-            expect(a.effective == expected(t, PATS - 1), "range %u: %s", i, name(a.effective));
+            expect(a.effective == expected(t, PATS - 1), "range %u: %s", i, type_name(a.effective));
         }
         wrmsr(msr, old);
     }
@@ -429,7 +336,7 @@ static void update_sequence(void)
         update(SPOT | mtrr_types[t], mask);
         struct type_answer a = physical(SPOT, MT_WB);
         expect(a.effective == expected(t, PATS - 1) && a.leaf_type == mtrr_types[t], "to %u: %s",
-               mtrr_types[t], name(a.effective));
+               mtrr_types[t], type_name(a.effective));
         expect(a.view == 0 && a.cd == 0, "view %u, CD %u", a.view, a.cd);
         update(SPOT | mtrr_types[t], mask); /* the same values: nothing changes */
         struct type_answer again = physical(SPOT, MT_WB);
@@ -456,20 +363,20 @@ static void tables(void)
         unsigned pat = index_of(pat_types, PATS, slot_types[slot]);
         window_directory[0] = old | slot_bits(slot, SIZE_4K);
         invlpg((const void *)(uintptr_t)at);
-        int64_t result = ask(HYPERCALL_TYPE_TABLE, (uint64_t)at, 1, &a);
+        int64_t result = oracle_ask(HYPERCALL_TYPE_TABLE, (uint64_t)at, 1, &a);
         expect(result == 0 && a.gpa == (uint64_t)window_table, "result %ld, GPA %lx", result,
                a.gpa);
         expect(a.effective == expected(TYPES - 1, pat), "page table by slot %u: %s", slot,
-               name(a.effective));
+               type_name(a.effective));
         window_directory[0] = old;
         write_cr3(cr3 | slot_bits(slot, SIZE_4K));
-        result = ask(HYPERCALL_TYPE_TABLE, (uint64_t)at, 4, &a);
+        result = oracle_ask(HYPERCALL_TYPE_TABLE, (uint64_t)at, 4, &a);
         expect(result == 0 && a.gpa >> 12 == cr3 >> 12, "result %ld, GPA %lx", result, a.gpa);
         expect(a.effective == expected(TYPES - 1, pat), "PML4 by slot %u: %s", slot,
-               name(a.effective));
+               type_name(a.effective));
         write_cr3(cr3);
     }
-    expect(ask(HYPERCALL_TYPE_TABLE, (uint64_t)at, 5, &a) == -14, "a fifth level");
+    expect(oracle_ask(HYPERCALL_TYPE_TABLE, (uint64_t)at, 5, &a) == -14, "a fifth level");
     restore();
 }
 
@@ -483,7 +390,7 @@ static void paging_off(void)
     const struct type_answer *a = &early_answers[0];
     expect(early_result == 0, "results: %d", early_result);
     expect(a->gpa == SPOT && a->pat_type == MT_WB && a->effective == WB, "GPA %lx, PAT %u: %s",
-           a->gpa, a->pat_type, name(a->effective));
+           a->gpa, a->pat_type, type_name(a->effective));
 }
 
 static void other_paging(void)
@@ -497,20 +404,21 @@ static void other_paging(void)
             unsigned want = expected(TYPES - 1, pat);
             expect(a->gpa == SPOT && a->pat_type == slot_types[slot] && a->effective == want,
                    "%s, slot %u: GPA %lx, PAT %u, %s not %s", modes[mode], slot, a->gpa,
-                   a->pat_type, name(a->effective), name(want));
+                   a->pat_type, type_name(a->effective), type_name(want));
         }
 }
 
 static void errors(void)
 {
     struct type_answer a;
-    expect(ask(HYPERCALL_TYPE_PHYSICAL, SPOT, 2, &a) == -22, "a PAT type of 2");
-    expect(ask(HYPERCALL_TYPE_PHYSICAL, SPOT, 8, &a) == -22, "a PAT type of 8");
-    expect(ask(HYPERCALL_TYPE_LINEAR, 6 * GIB, 0, &a) == -14, "an address that is not mapped");
-    expect(ask(HYPERCALL_TYPE_TABLE, SPOT, 0, &a) == -22, "a table of level 0");
-    expect(ask(HYPERCALL_TYPE_PHYSICAL, 0xd0000000, MT_WB, &a) == 0 && a.present == 0,
+    expect(oracle_ask(HYPERCALL_TYPE_PHYSICAL, SPOT, 2, &a) == -22, "a PAT type of 2");
+    expect(oracle_ask(HYPERCALL_TYPE_PHYSICAL, SPOT, 8, &a) == -22, "a PAT type of 8");
+    expect(oracle_ask(HYPERCALL_TYPE_LINEAR, 6 * GIB, 0, &a) == -14,
+           "an address that is not mapped");
+    expect(oracle_ask(HYPERCALL_TYPE_TABLE, SPOT, 0, &a) == -22, "a table of level 0");
+    expect(oracle_ask(HYPERCALL_TYPE_PHYSICAL, 0xd0000000, MT_WB, &a) == 0 && a.present == 0,
            "the hole has a leaf");
-    expect(ask(HYPERCALL_TYPE_PHYSICAL, ~0ull, MT_WB, &a) == 0 && a.present == 0,
+    expect(oracle_ask(HYPERCALL_TYPE_PHYSICAL, ~0ull, MT_WB, &a) == 0 && a.present == 0,
            "the highest address has a leaf");
 }
 

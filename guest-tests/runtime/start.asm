@@ -44,6 +44,7 @@ start:
     mov [multiboot_info], ebx
 
     mov eax, cr0                ; some firmware leaves the caches off
+    mov [entry_cr0], eax
     and eax, ~(CR0_CD | CR0_NW)
     mov cr0, eax
 
@@ -79,7 +80,7 @@ start:
 section .data
     global gdt, gdt_pointer, page_directories, page_table, window_table
     global pdpt, window_directory
-    global multiboot_magic, multiboot_info
+    global multiboot_magic, multiboot_info, entry_cr0
     align 8
 gdt:                            ; in the order of enum selector in fault.h
     dq 0
@@ -98,6 +99,7 @@ gdt_pointer:
 
 multiboot_magic: dd 0
 multiboot_info: dd 0
+entry_cr0: dd 0
 
 ; Linear addresses are physical up to 4 GiB: the first 2 MiB by 4 KiB pages, so that fetches of code
 ; walk all four levels, the others by 2 MiB pages. At 4 GiB lies the window of 512 pages for tests.

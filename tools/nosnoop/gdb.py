@@ -1,6 +1,5 @@
 """Stops a machine at the kernel's entry, by the emulator's port for debuggers."""
 # SPDX-License-Identifier: BSD-2-Clause
-import contextlib
 import socket
 import struct
 import subprocess
@@ -41,8 +40,7 @@ class Stub:
         while (byte := self.socket.recv(1)) not in (b"#", b""):
             data += byte
         self.socket.recv(2)
-        with contextlib.suppress(BrokenPipeError):  # after a detach the machine may be gone
-            self.socket.sendall(b"+")
+        self.socket.sendall(b"+")
         return data.decode()
 
     def command(self, text):

@@ -1,0 +1,93 @@
+"""Memory types: policies and regions that rows do not have, what is refused, and what is owed."""
+# SPDX-License-Identifier: BSD-2-Clause
+import re
+
+import pytest
+
+BAD_CONFIG = 122
+# As in guest-tests/mtrrs.c: each type across an edge of 2 MiB, and one that begins in WB memory and
+# ends in UC.
+REGIONS = [f"region={0x21FD000 + i * 0x200000:#x}+20K {kind}"
+           for i, kind in enumerate(["uc", "wc", "wt", "wp", "wb"])] + ["region=0x9f000+8K wt"]
+
+
+def sets(*pairs):
+    """The options that set keys of [vm]."""
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+def run(system, bed, guest, cmdline, *pairs):
+    """A run of a guest that may ask the oracle."""
+    return system.run("--bed", bed, "--timeout", "40", *sets("control=yes", *pairs),
+                      "--cmdline", cmdline, system.guest(guest))
+
+
+@pytest.mark.parametrize("bed", ["svm", "vmx"])
+@pytest.mark.parametrize("cmdline, pairs", [
+    ("regions=yes", ["policy=exact", *REGIONS]),
+    ("regions=yes mtrr=ignore pat=wb cd=ignore", ["policy=wb", *REGIONS]),
+    ("reset=architectural", ["policy=exact", "reset=architectural"]),
+    ("reset=architectural cd=ignore", ["policy=exact", "cd=ignore", "reset=architectural"]),
+])
+def test_random_writes(system, bed, cmdline, pairs):
+    outcome = run(system, bed, "mtrrs", cmdline, *pairs)
+    assert outcome.status == 0, outcome.guest.decode() + outcome.log_text
+
+
+@pytest.mark.parametrize("bed, pairs, message", [
+    ("svm", ["cd=view"], "vm value: cd = view: this CPU's nested tables cannot override a PAT; "
+                         "write cd = hw"),
+    ("vmx", ["cd=hw"], "vm value: cd = hw: this CPU's guests do not own CR0.CD; write cd = view"),
+    ("svm", ["policy=kvm-6.16"], "vm value: policy = kvm-6.16 is not supported yet; "
+                                 "write exact or wb"),
+    ("svm", ["policy=best"], "best"),
+    ("svm", ["report=hidden"], "that report is not supported yet; write report = stored"),
+    ("svm", ["cd=pat-uc"], "that cd is not supported yet; write cd = view, hw or ignore"),
+    *(("svm", [f"region={place} {kind}"], "has device registers, which a cacheable type lets "
+                                          "machine-check; write uc or wc")
+      for kind in ["wb", "wt", "wp"]
+      for place in ["0xd0000000+16M", "0xbffff000+8K", "0xfffff000+4K"]),
+])
+def test_refused(system, bed, pairs, message):
+    outcome = system.run("--bed", bed, *sets(*pairs), system.guest("value"))
+    assert outcome.status == BAD_CONFIG
+    assert message in outcome.log_text
+
+
+@pytest.mark.parametrize("kind", ["uc", "wc"])
+def test_region_over_the_hole(system, kind):
+    outcome = system.svm(*sets(f"region=0xd0000000+16M {kind}"), "--cmdline", "value=7",
+                         system.guest("value"))
+    assert outcome.status == 7, outcome.log_text
+
+
+def exits(outcome, kind):
+    """How many exits of a kind the log counts."""
+    match = re.search(rf"exits {kind} (\d+)$", outcome.log_text, re.M)
+    return int(match[1]) if match else 0
+
+
+# How many writes of CR0 exit of the two that set CD and clear it.
+@pytest.mark.parametrize("bed, repeated, each_time", [
+    ("svm", "clean", 0), ("svm", "owed", 1), ("svm", "cancelled", 0), ("svm-bochs", "owed", 1),
+    ("vmx", "cancelled", 2)])
+def test_exits_that_are_owed(system, bed, repeated, each_time):
+    outcomes = [run(system, bed, "oracle", f"repeat={repeated} n={n}", "policy=exact")
+                for n in (0, 100)]
+    assert [outcome.status for outcome in outcomes] == [0, 0]
+    assert exits(outcomes[1], "CR") - exits(outcomes[0], "CR") == 100 * each_time
+
+
+def test_undefined_overlap_is_reported(system):
+    outcome = run(system, "svm", "types", "", "policy=exact")
+    assert outcome.status == 0, outcome.guest.decode()
+    reports = re.findall(r"MTRRs overlap at GPA (0x[0-9a-f]+), undefined by the manuals: "
+                         r"undefined-is-uc$", outcome.log_text, re.M)
+    assert reports == ["0x2000000"]
+
+
+def test_five_levels(system):
+    outcome = system.svm("--set", "control=yes", "--set", "policy=exact", system.guest("oracle"),
+                         "--", "-cpu", "max")
+    assert outcome.status == 0, outcome.guest.decode()
+    assert re.search(rb"^ok \d+ questions with 5 levels\r?$", outcome.guest, re.M)
