@@ -30,7 +30,7 @@ extern const struct type_answer early_answer; /* of SPOT, in 32-bit code, withou
 extern const uint32_t entry_cr0;
 extern const char code_start[], code_end[], hole_code_start[], hole_code_end[];
 
-/* --- what is to be ------------------------------------------------------------------------------ */
+/* --- what is to be ---------------------------------------------------------------------------- */
 
 static struct {
     struct mtrrs mtrrs;
@@ -120,7 +120,7 @@ static void check_memory(uint64_t at, unsigned pat, const struct type_answer *a)
     expect(acts || a->leaf_type == type, "%lx: leaf %u, not %u", at, a->leaf_type, type);
 }
 
-/* --- what is tried ------------------------------------------------------------------------------ */
+/* --- what is tried ---------------------------------------------------------------------------- */
 
 static uint64_t seed;
 
@@ -245,7 +245,7 @@ static void change(void)
     changes[below(ARRAY_SIZE(changes))]();
 }
 
-/* --- what is then looked at --------------------------------------------------------------------- */
+/* --- what is then looked at ------------------------------------------------------------------- */
 
 /* An address near an edge of something. */
 static uint64_t probe_address(void)
@@ -379,7 +379,7 @@ static void check_windows(void)
     check_code(at);
 }
 
-/* --- cases -------------------------------------------------------------------------------------- */
+/* --- cases ------------------------------------------------------------------------------------ */
 
 static void begin(void)
 {

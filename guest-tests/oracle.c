@@ -146,7 +146,7 @@ static void owed_in_every_mode(void)
             owe_in(m);
 }
 
-/* --- where the answer goes ---------------------------------------------------------------------- */
+/* --- where the answer goes -------------------------------------------------------------------- */
 
 #define PLACE ((uint8_t *)(4 * GIB))
 
@@ -223,7 +223,7 @@ static void user(void)
            fault.vector, fault.rip);
 }
 
-/* --- all of memory ------------------------------------------------------------------------------ */
+/* --- all of memory ---------------------------------------------------------------------------- */
 
 /* By `next` from 0 to the end of all addresses: RAM without gaps, in few questions. */
 static void whole_map(void)
@@ -243,7 +243,7 @@ static void whole_map(void)
     expect(present == 64 * MIB, "%lx bytes of memory", present);
 }
 
-/* --- without the right to ask -------------------------------------------------------------------- */
+/* --- without the right to ask ----------------------------------------------------------------- */
 
 static void denied(void)
 {
@@ -257,7 +257,7 @@ static void denied(void)
     expect(hypercall(HYPERCALL_VERSION) == HYPERCALL_ABI, "the version");
 }
 
-/* --- what has its exits counted ------------------------------------------------------------------ */
+/* --- what has its exits counted --------------------------------------------------------------- */
 
 static void repeat(void)
 {
@@ -278,7 +278,7 @@ static void repeat(void)
     }
 }
 
-/* --- restarts ------------------------------------------------------------------------------------ */
+/* --- restarts --------------------------------------------------------------------------------- */
 
 enum { KEYBOARD = 0x64, RESET = 0xfe, PLACES = 96 };
 
