@@ -112,6 +112,15 @@ def shares(beds):
     return ", ".join(f"{bed.done} on {bed.name}" for bed in beds)
 
 
+def problems(beds, operations):
+    """What is wrong with the runs of BEDS, one line each."""
+    failures = [bed.failure for bed in beds if bed.failure]
+    done = sum(bed.done for bed in beds)
+    if not failures and done != operations:
+        failures.append(f"only {done} of {operations} operations were made")
+    return failures
+
+
 def run(seed, operations):
     """Runs all beds, and returns them."""
     directory = paths.BUILD / "soak" / str(seed)
@@ -139,7 +148,7 @@ def main():
         return USAGE
     print(f"soak: SOAK_SEED={seed} SOAK_OPS={operations}, on {' and '.join(BEDS)}", flush=True)
     beds = run(seed, operations)
-    failures = [bed.failure for bed in beds if bed.failure]
+    failures = problems(beds, operations)
     for failure in failures:
         print(failure)
     if failures:
