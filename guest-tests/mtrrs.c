@@ -273,6 +273,19 @@ static uint64_t probe_address(void)
     return below(64 * MIB);
 }
 
+/* Each view has a root of its own, and keeps it. */
+static void check_root(const struct type_answer *a)
+{
+    static uint64_t roots[3];
+    if (!expect(a->view < ARRAY_SIZE(roots), "view %u", a->view))
+        return;
+    if (roots[a->view] == 0)
+        roots[a->view] = a->root;
+    for (unsigned view = 0; view < ARRAY_SIZE(roots); view++)
+        expect((roots[view] == a->root) == (view == a->view), "view %u: root %lx, as view %u: %lx",
+               a->view, a->root, view, roots[view]);
+}
+
 /* Between an answer and its end there is nothing else. */
 static void check_next(uint64_t at, unsigned pat, const struct type_answer *a)
 {
@@ -295,6 +308,7 @@ static void check_answers(void)
         int64_t result = oracle_ask(HYPERCALL_TYPE_PHYSICAL, at, pat, &a);
         expect(result == 0, "%lx: %ld", at, result);
         check_memory(at, pat, &a);
+        check_root(&a);
         if (i == 0)
             check_next(at, pat, &a);
     }

@@ -174,6 +174,11 @@ static void svm_set_view(struct vcpu *vcpu, hpa_t root)
     svm_flush(svm_of(vcpu));
 }
 
+static hpa_t svm_root(const struct vcpu *vcpu)
+{
+    return hpa(svm_of(vcpu)->vmcb->n_cr3);
+}
+
 static void svm_intercept_cr0(struct vcpu *vcpu, bool reads, bool writes)
 {
     struct vmcb *vmcb = svm_of(vcpu)->vmcb;
@@ -191,6 +196,7 @@ const struct virt_ops svm_ops = {
     .fetch = svm_fetch,
     .commit = svm_commit,
     .set_view = svm_set_view,
+    .root = svm_root,
     .invalidate = svm_invalidate,
     .intercept_cr0 = svm_intercept_cr0,
     .dump = svm_dump,

@@ -55,7 +55,7 @@ void oracle_physical(struct vcpu *vcpu, gpa_t at, unsigned pat_type, struct type
     *answer = (struct type_answer){
         .gpa = at.v,
         .next = next,
-        .root = pt->root.v,
+        .root = vm->ops->root(vcpu).v, /* the CPU's own, which is that of PT */
         .guest_type = guest.type,
         .guest_rule = guest.rule,
         .rule = TYPE_RULE_NONE,

@@ -202,6 +202,9 @@ struct virt_ops {
     /* VCPU's next entry uses the second-level tables at ROOT; they need not have been flushed. */
     void (*set_view)(struct vcpu *vcpu, hpa_t root);
 
+    /* The root of the second-level tables that VCPU's next entry uses. */
+    hpa_t (*root)(const struct vcpu *vcpu);
+
     /*
      * Makes CPUS forget every translation of VM by the tables at ROOT before they enter it again.
      */

@@ -136,6 +136,12 @@ static void vmx_set_view(struct vcpu *vcpu, hpa_t root)
     vmwrite(VMCS_EPT_POINTER, vmx_of(vcpu)->eptp);
 }
 
+static hpa_t vmx_root(const struct vcpu *vcpu)
+{
+    (void)vcpu; /* its VMCS is the current one */
+    return hpa(align_down(vmread(VMCS_EPT_POINTER), PAGE_SIZE));
+}
+
 /* CR0.CD is the host's on this side: every change of it exits as it is. */
 static void vmx_intercept_cr0(struct vcpu *vcpu, bool reads, bool writes)
 {
@@ -152,6 +158,7 @@ const struct virt_ops vmx_ops = {
     .fetch = vmx_fetch,
     .commit = vmx_commit,
     .set_view = vmx_set_view,
+    .root = vmx_root,
     .invalidate = vmx_invalidate,
     .intercept_cr0 = vmx_intercept_cr0,
     .dump = vmx_dump,
