@@ -7,7 +7,7 @@
 #include "guest-tests/hostile/hostile.h"
 #include "guest-tests/runtime/machine.h"
 
-enum { LENGTH = 15 };
+enum { LENGTH = 15, PREFIXES = 8 };
 
 static bool is_among(unsigned byte, const uint8_t *list, size_t n)
 {
@@ -86,10 +86,23 @@ static bool keeps_stack(unsigned op, unsigned modrm)
     return (modrm >> 3 & 7) != 4 && (modrm & 0xc7) != 0xc4;
 }
 
+/*
+ * With CPL 0 the core is writable, and what registers hold leads there if it is scaled (8 *
+ * DATA, 4 * STACK + DATA): no two bytes may say so, of those that could be ModRM and SIB.
+ */
+static bool is_scaled(const uint8_t *op)
+{
+    enum { MODRM_FIRST = 1, MODRM_LAST = 5 };
+    for (unsigned i = MODRM_FIRST; i <= MODRM_LAST; i++)
+        if (op[i] < 0xc0 && (op[i] & 7) == 4 && op[i + 1] >= 0x40)
+            return true;
+    return false;
+}
+
 static bool allowed(const uint8_t *bytes, const struct mode *mode)
 {
     unsigned i = 0;
-    for (; i < LENGTH - 3 && is_prefix(bytes[i], mode); i++)
+    for (; i < PREFIXES && is_prefix(bytes[i], mode); i++)
         if (!prefix_allowed(bytes[i], mode))
             return false;
     unsigned op = bytes[i], modrm = bytes[i + 1];
@@ -99,6 +112,8 @@ static bool allowed(const uint8_t *bytes, const struct mode *mode)
     if (op == 0x0f && !second_allowed(modrm, mode))
         return false;
     if (delays_step(op, modrm) || (op == 0xf4 && !outer))
+        return false;
+    if (!outer && is_scaled(bytes + i))
         return false;
     if (!machine.intel && ends_emulator(bytes + i, mode))
         return false;
