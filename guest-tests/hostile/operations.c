@@ -450,7 +450,6 @@ static const struct code singles[] = {
     {3, "\x0f\x01\xdf"},                                           /* INVLPGA */
     {3, "\x0f\x01\xf8"},                                           /* SWAPGS */
     {3, "\x0f\x01\xf9"},                                           /* RDTSCP */
-    {3, "\x0f\x01\xc8"},                                           /* MONITOR */
     {3, "\x0f\x01\xc9"},                                           /* MWAIT */
     {3, "\x0f\x01\xca"},                                           /* CLAC */
     {3, "\x0f\x01\xcf"},                                           /* ENCLS */
@@ -491,6 +490,18 @@ static void emit_single(const struct mode *mode, unsigned slot)
     if (transfer || one_in(2))
         step(!transfer);
     bytes(code->text, code->n);
+}
+
+/*
+ * MONITOR, of the arena's data: without paging a read of anywhere would stop the VM. Emulator
+ * deviation: Bochs reads it before SVM's intercept.
+ */
+static void emit_monitor(const struct mode *mode, unsigned slot)
+{
+    (void)slot;
+    mov(mode, AX, data_address());
+    mov(mode, CX, one_in(4) ? interesting() : 0);
+    bytes("\x0f\x01\xc8", 3);
 }
 
 static void emit_hlt(const struct mode *mode, unsigned slot)
@@ -783,6 +794,7 @@ const struct operation kinds[] = {
     {"INT n", emit_int, NULL, 3},
     {"POPF", emit_flags, NULL, 3},
     {"HLT", emit_hlt, outer, 1},
+    {"MONITOR", emit_monitor, NULL, 1},
     {"hole", emit_hole, fits_hole, 3},
     {"random bytes", emit_random_bytes, fits_bytes, 14},
 };
