@@ -39,11 +39,13 @@ KERNEL   = $(FREE) $(OPTIMIZE) -mcmodel=kernel
 all: $(BUILD)/nosnoop.elf $(BUILD)/BOOTX64.EFI guests
 
 # Files that run at every exit are compiled for speed, those with most to gain for most of it, and
-# the rest for size.
-HOT := vmm/access vmm/decode vmm/run vmm/io vmx/run vmx/state
+# the rest for size. Nothing is padded to be aligned.
+HOT := mm/mtrr vmm/access vmm/cr vmm/decode vmm/run vmm/io vmm/views vmx/run vmx/state
+UNPADDED := -falign-functions=1 -falign-loops=1 -falign-jumps=1 -falign-labels=1 \
+	-Wno-ignored-optimization-argument # clang: of the last two
 HOTTEST := vmm/advance vmm/walk vmm/cpuid vmm/msr svm/run svm/state
-$(HOT:%=$(BUILD)/kernel/%.o): OPTIMIZE := -O2
-$(HOTTEST:%=$(BUILD)/kernel/%.o): OPTIMIZE := -O3
+$(HOT:%=$(BUILD)/kernel/%.o): OPTIMIZE := -O2 $(UNPADDED)
+$(HOTTEST:%=$(BUILD)/kernel/%.o): OPTIMIZE := -O3 $(UNPADDED)
 
 # --- the kernel: linked twice, the second time with the first one's symbol table ----------------
 KERNEL_C   := $(wildcard boot/*.c vmm/*.c svm/*.c vmx/*.c mm/*.c drivers/*.c lib/*.c)

@@ -29,9 +29,10 @@ static struct mtrr_name name_of(uint32_t msr)
     return (struct mtrr_name){msr == MSR_MTRRCAP ? KIND_CAP : KIND_NONE, 0};
 }
 
-static bool is_type(uint64_t byte)
+static inline bool is_type(uint64_t byte)
 {
-    return byte == MT_UC || byte == MT_WC || byte == MT_WT || byte == MT_WP || byte == MT_WB;
+    const unsigned types = 1u << MT_UC | 1u << MT_WC | 1u << MT_WT | 1u << MT_WP | 1u << MT_WB;
+    return byte < 8 && (types >> byte & 1) != 0;
 }
 
 static bool are_types(uint64_t eight)
@@ -90,7 +91,7 @@ uint64_t mtrr_read(const struct mtrr_state *state, uint32_t msr)
     return MTRR_GUEST_CAP;
 }
 
-bool mtrr_write(struct mtrr_state *state, uint32_t msr, uint64_t value)
+enum mtrr_written mtrr_write(struct mtrr_state *state, uint32_t msr, uint64_t value)
 {
     struct mtrr_name name = name_of(msr);
     uint64_t allowed = address_bits(state);
@@ -118,9 +119,11 @@ bool mtrr_write(struct mtrr_state *state, uint32_t msr, uint64_t value)
     case KIND_NONE:
         break;
     }
-    if (legal)
-        *target = value;
-    return legal;
+    if (!legal)
+        return MTRR_REFUSED;
+    uint64_t old = *target;
+    *target = value;
+    return value != old ? MTRR_CHANGED : MTRR_SAME;
 }
 
 const char *mtrr_rule_name(unsigned rule)

@@ -73,8 +73,11 @@ bool mtrr_is_msr(uint32_t msr);
 /* Reads an MTRR; the MSR must be one. */
 uint64_t mtrr_read(const struct mtrr_state *state, uint32_t msr);
 
+/* What a write of an MTRR did; MTRR_REFUSED, which alone is false: the manual says #GP. */
+enum mtrr_written { MTRR_REFUSED, MTRR_SAME, MTRR_CHANGED };
+
 /*
- * Writes an MTRR; the MSR must be one. False: the manual says #GP (SDM, "Memory Type Range
- * Registers"): a type that is not 0, 1, 4, 5 or 6, a reserved bit, or a write of MTRRCAP.
+ * Writes an MTRR; the MSR must be one. Refused (SDM, "Memory Type Range Registers"): a type that is
+ * not 0, 1, 4, 5 or 6, a reserved bit, or a write of MTRRCAP.
  */
-bool mtrr_write(struct mtrr_state *state, uint32_t msr, uint64_t value);
+enum mtrr_written mtrr_write(struct mtrr_state *state, uint32_t msr, uint64_t value);

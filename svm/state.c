@@ -162,7 +162,7 @@ void svm_commit(struct vcpu *vcpu, unsigned groups)
     struct vmcb *vmcb = svm_of(vcpu)->vmcb;
     if ((groups & STATE_CR) != 0)
         commit_control(vcpu, vmcb);
-    if ((groups & STATE_MODE) != 0)
+    if ((groups & (STATE_MODE | STATE_CD)) != 0)
         commit_mode(vcpu, vmcb);
     if ((groups & STATE_CODE) != 0)
         commit_code(&vcpu->state, vmcb);

@@ -43,11 +43,11 @@ static __attribute__((noinline)) char *open_other(struct vcpu *vcpu, enum window
 static inline char *open_page(struct vcpu *vcpu, enum window_slot slot, gpa_t gpa,
                               enum memtype type)
 {
-    const struct plain *plain = &vcpu->plain;
+    const struct plain *plain = vcpu->plain;
     if (gpa.v - plain->start >= plain->size)
         return open_other(vcpu, slot, gpa, type);
     enum memtype acts = (enum memtype)plain->types[type];
-    if ((vcpu->state.cr0 & plain->moot) != 0)
+    if ((vcpu->state.cr0 & vcpu->moot) != 0)
         acts = MT_UC;
     return window_open(vcpu->cpu, slot, hpa(gpa.v + plain->to_hpa), acts);
 }

@@ -69,7 +69,7 @@ static bool may_enter_long_mode(struct vcpu *vcpu)
 {
     const uint16_t tss_of_16_bits = 0x1,
                    busy = 0x2; /* that a loaded TR is busy goes without saying */
-    vcpu_fetch(vcpu, STATE_SEG);
+    vcpu_fetch(vcpu, STATE_CODE | STATE_SEG);
     const struct seg *seg = vcpu->state.seg;
     return (vcpu->state.cr4 & CR4_PAE) != 0 && (seg[SEG_CS].attr & SEG_L) == 0 &&
            (seg[SEG_TR].attr & SEG_TYPE & ~busy) != tss_of_16_bits;
@@ -80,20 +80,19 @@ static bool cr0_legal(struct vcpu *vcpu, uint64_t value)
 {
     const struct guest_state *state = &vcpu->state;
     bool paging = (value & CR0_PG) != 0, was_paging = (state->cr0 & CR0_PG) != 0;
-    bool code_64 = (state->seg[SEG_CS].attr & SEG_L) != 0;
-    if (value >> 32 != 0 || (paging && (value & CR0_PE) == 0) ||
-        ((value & CR0_NW) != 0 && (value & CR0_CD) == 0))
+    if (value >> 32 != 0 || (paging && (value & CR0_PE) == 0))
         return false;
     if (paging && !was_paging && (state->efer & EFER_LME) != 0)
         return may_enter_long_mode(vcpu);
-    return paging || (state->efer & EFER_LMA) == 0 || !code_64;
+    return paging || (state->efer & EFER_LMA) == 0 || vcpu_code_size(vcpu) != 8;
 }
 
-static bool change_cr0(struct vcpu *vcpu, uint64_t value)
+static __attribute__((noinline)) bool change_cr0(struct vcpu *vcpu, uint64_t value)
 {
     const uint64_t defined =
         CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
     const uint64_t reload = CR0_PG | CR0_CD | CR0_NW;
+    vcpu_fetch(vcpu, STATE_CR);
     struct guest_state next = vcpu->state;
     next.cr0 = (value & defined) | CR0_ET;
     if ((next.cr0 & CR0_PG) == 0)
@@ -107,15 +106,13 @@ static bool change_cr0(struct vcpu *vcpu, uint64_t value)
 static bool set_cr0(struct vcpu *vcpu, uint64_t value)
 {
     bool caches_alone = ((value ^ vcpu->state.cr0) & ~(CR0_CD | CR0_NW)) == 0;
-    if (!cr0_legal(vcpu, value))
+    if ((value & (CR0_CD | CR0_NW)) == CR0_NW)
         return false;
     if (caches_alone && !pae_paging(&vcpu->state)) {
         vcpu->state.cr0 = value;
-        vcpu->changed |= STATE_MODE;
-    } else {
-        vcpu_fetch(vcpu, STATE_CR);
-        if (!change_cr0(vcpu, value))
-            return false;
+        vcpu->changed |= STATE_CD;
+    } else if (!cr0_legal(vcpu, value) || !change_cr0(vcpu, value)) {
+        return false;
     }
     views_cd_written(vcpu);
     return true;
@@ -142,8 +139,6 @@ static bool set_cr8(struct vcpu *vcpu, uint64_t value)
 static bool move_to(struct vcpu *vcpu, unsigned cr, uint64_t value)
 {
     switch (cr) {
-    case 0:
-        return set_cr0(vcpu, value);
     case 3:
         vcpu_fetch(vcpu, STATE_CR);
         return set_cr3(vcpu, value);
@@ -172,16 +167,23 @@ static uint64_t lmsw(uint64_t cr0, uint16_t source)
     return (cr0 & ~(low & ~CR0_PE)) | (source & low);
 }
 
+/* A value as wide as the code is, which seldom has to be asked. */
+static inline uint64_t as_wide_as_code(struct vcpu *vcpu, uint64_t value)
+{
+    return value >> 32 == 0 || vcpu_code_size(vcpu) == 8 ? value : (uint32_t)value;
+}
+
 static bool perform(struct vcpu *vcpu, const struct exit_cr *cr)
 {
     uint64_t *gpr = &vcpu->state.gpr[cr->gpr];
-    vcpu_fetch(vcpu, STATE_MODE | STATE_CODE);
-    uint64_t mask = vcpu_code_size(vcpu) == 8 ? UINT64_MAX : UINT32_MAX;
+    vcpu_fetch(vcpu, STATE_MODE);
+    if (cr->op == CR_MOV_TO && cr->cr == 0) /* the one that is often made */
+        return set_cr0(vcpu, as_wide_as_code(vcpu, *gpr));
     switch ((enum cr_op)cr->op) {
     case CR_MOV_TO:
-        return move_to(vcpu, cr->cr, *gpr & mask);
+        return move_to(vcpu, cr->cr, as_wide_as_code(vcpu, *gpr));
     case CR_MOV_FROM:
-        *gpr = read_cr(vcpu, cr->cr) & mask;
+        *gpr = as_wide_as_code(vcpu, read_cr(vcpu, cr->cr));
         return true;
     case CR_CLTS:
         return set_cr0(vcpu, vcpu->state.cr0 & ~CR0_TS);
@@ -216,7 +218,8 @@ static bool lmsw_source(struct vcpu *vcpu, const struct insn *insn, uint16_t *so
 }
 
 /* What the instruction at RIP does, where the CPU did not say; false: no CR is to be changed. */
-static bool describe(struct vcpu *vcpu, struct exit_cr *cr, uint64_t *next_rip)
+static __attribute__((noinline)) bool describe(struct vcpu *vcpu, struct exit_cr *cr,
+                                               uint64_t *next_rip)
 {
     struct insn insn;
     if (!vcpu_decode(vcpu, &insn))
@@ -246,12 +249,13 @@ static bool describe(struct vcpu *vcpu, struct exit_cr *cr, uint64_t *next_rip)
 
 void exit_cr(struct vcpu *vcpu, const struct vm_exit *exit)
 {
-    struct exit_cr cr = exit->cr;
+    struct exit_cr described;
+    const struct exit_cr *cr = exit->cr.known ? &exit->cr : &described;
     uint64_t next_rip = exit->next_rip;
-    if (!cr.known && !describe(vcpu, &cr, &next_rip))
+    if (!exit->cr.known && !describe(vcpu, &described, &next_rip))
         return;
-    assert(cr.gpr < GPRS);
-    if (perform(vcpu, &cr))
+    assert(cr->gpr < GPRS);
+    if (perform(vcpu, cr))
         vcpu_skip(vcpu, next_rip);
     else
         vcpu_raise(vcpu, VECTOR_GP, 0);

@@ -127,12 +127,20 @@ static bool read_mtrr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t m
 static bool write_mtrr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t value)
 {
     (void)rule;
-    uint64_t old = mtrr_read(&vcpu->mtrr, msr);
-    if (!mtrr_write(&vcpu->mtrr, msr, value))
-        return false;
-    if (value != old)
-        views_mtrr_written(vcpu, msr);
-    return true;
+    enum mtrr_written written = mtrr_write(&vcpu->mtrr, msr, value);
+    if (written == MTRR_CHANGED)
+        views_follow_range(vcpu);
+    return written != MTRR_REFUSED;
+}
+
+static bool write_mtrr_def_type(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr,
+                                uint64_t value)
+{
+    (void)rule;
+    enum mtrr_written written = mtrr_write(&vcpu->mtrr, msr, value);
+    if (written == MTRR_CHANGED)
+        views_follow_mtrr(vcpu, true);
+    return written != MTRR_REFUSED;
 }
 
 static bool read_pat(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t *value)
@@ -228,7 +236,7 @@ static const struct msr_rule rules[] = {
     {MSR_MTRR_FIX16K_0, MSR_MTRR_FIX16K_1, ANY, .read = read_mtrr, .write = write_mtrr},
     {MSR_MTRR_FIX4K_0, MSR_MTRR_FIX4K_7, ANY, .read = read_mtrr, .write = write_mtrr},
     {MSR_PAT, MSR_PAT, ANY, .direct = DIRECT | SWITCHED, .read = read_pat, .write = write_pat},
-    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, ANY, .read = read_mtrr, .write = write_mtrr},
+    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, ANY, .read = read_mtrr, .write = write_mtrr_def_type},
     {MSR_EFER, MSR_EFER, ANY, .read = read_efer, .write = write_efer},
     {MSR_STAR, MSR_SFMASK, ANY, .direct = DIRECT},
     {MSR_FS_BASE, MSR_KERNEL_GS_BASE, ANY, .direct = DIRECT},
@@ -329,7 +337,7 @@ bool msr_direct(const struct virt_caps *caps, unsigned i, struct msr_direct *dir
     return false;
 }
 
-static void log_unknown(struct vcpu *vcpu, uint32_t msr)
+static __attribute__((noinline)) void log_unknown(struct vcpu *vcpu, uint32_t msr)
 {
     struct vm *vm = vcpu->vm;
     for (unsigned i = 0; i < min_u64(vm->logged_msrs, VM_LOGGED_MSRS); i++)
@@ -351,7 +359,7 @@ static void log_unknown(struct vcpu *vcpu, uint32_t msr)
     log_line("vm %s: unknown MSR 0x%x at RIP 0x%lx: #GP", vm->config->name, msr, vcpu->state.rip);
 }
 
-static const struct msr_rule *rule_or_log(struct vcpu *vcpu, uint32_t msr)
+static inline const struct msr_rule *rule_or_log(struct vcpu *vcpu, uint32_t msr)
 {
     const struct msr_rule *rule = find_place(msr);
     if (msr >= rule->first && msr <= rule->last && (rule->where == ANY || is_there(vcpu, rule)))
@@ -380,13 +388,13 @@ void exit_rdmsr(struct vcpu *vcpu, const struct vm_exit *exit)
 
 void exit_wrmsr(struct vcpu *vcpu, const struct vm_exit *exit)
 {
-    uint64_t *gpr = vcpu->state.gpr;
-    uint32_t msr = (uint32_t)gpr[RCX];
-    uint64_t value = gpr[RDX] << 32 | (uint32_t)gpr[RAX];
+    const uint64_t *gpr = vcpu->state.gpr;
     uint64_t next = vcpu_next_rip(vcpu, INSN_WRMSR);
     (void)exit;
     if (next == 0)
         return;
+    uint32_t msr = (uint32_t)gpr[RCX];
+    uint64_t value = gpr[RDX] << 32 | (uint32_t)gpr[RAX];
     const struct msr_rule *rule = rule_or_log(vcpu, msr);
     if (rule == NULL || rule->write == NULL || !rule->write(vcpu, rule, msr, value))
         vcpu_raise(vcpu, VECTOR_GP, 0);

@@ -93,13 +93,6 @@ int policy_resolve(const struct vm_config *config, const struct policy_means *me
     return check(config, policy);
 }
 
-enum view_kind policy_view(const struct policy *policy, bool enabled, bool cd)
-{
-    if (cd && policy->cd == KNOB_CD_VIEW)
-        return VIEW_CD;
-    return policy->mtrr == KNOB_MTRR_GUEST && !enabled ? VIEW_DISABLED : VIEW_TYPED;
-}
-
 /* A device's registers are never cacheable, or the machine checks: WC or UC. */
 static struct pt_attr mmio_leaf(const struct policy *policy, enum memtype guest)
 {

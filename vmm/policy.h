@@ -50,7 +50,12 @@ int policy_resolve(const struct vm_config *config, const struct policy_means *me
                    bool noncoherent, struct policy *policy);
 
 /* Which view a guest needs in its state: ENABLED is MTRRdefType.E, CD is CR0.CD. */
-enum view_kind policy_view(const struct policy *policy, bool enabled, bool cd);
+static inline enum view_kind policy_view(const struct policy *policy, bool enabled, bool cd)
+{
+    if (cd && policy->cd == KNOB_CD_VIEW)
+        return VIEW_CD;
+    return policy->mtrr == KNOB_MTRR_GUEST && !enabled ? VIEW_DISABLED : VIEW_TYPED;
+}
 
 /* The leaf of a page in a view; permissions are all. */
 struct pt_attr policy_leaf(const struct policy *policy, enum view_kind view,

@@ -252,19 +252,17 @@ bool typing_owes(struct typing *typing, const struct mtrr_state *mtrr)
     return false;
 }
 
-int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, bool cd,
-                   enum view_kind *kind)
+int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, enum view_kind kind)
 {
-    *kind = policy_view(&typing->policy, (mtrr->def_type & MTRR_DEF_E) != 0, cd);
-    bool made = typing->views[*kind].made;
-    if (*kind == VIEW_TYPED && !made) {
+    assert(!typing_is_ready(typing, kind));
+    if (typing->views[kind].made)
+        return rewrite(typing, mtrr);
+    if (kind == VIEW_TYPED) {
         typing->applied = *mtrr;
         typing->stale = false;
         find_plain(typing);
     }
-    if (!made)
-        return make(typing, *kind);
-    return *kind == VIEW_TYPED && typing->stale ? rewrite(typing, mtrr) : 0;
+    return make(typing, kind);
 }
 
 void typing_destroy(struct typing *typing)

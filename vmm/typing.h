@@ -55,16 +55,21 @@ static inline void typing_mark(struct typing *typing)
     typing->stale = true;
 }
 
-/*
- * The view for a guest with these MTRRs and CR0.CD, made or brought up to date if it must be: then
- * only leaves whose type changes are rewritten. Returns 0; -ENOMEM, logged: no table pages are
- * left; -E2BIG, logged: MTRRs that cut memory into more than TYPING_MAX_STEPS pieces. After an error
- * the VM must not run on.
- */
-int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, bool cd,
-                   enum view_kind *kind);
+/* Whether a view is there, and says what it should. */
+static inline bool typing_is_ready(const struct typing *typing, enum view_kind kind)
+{
+    return typing->views[kind].made && (kind != VIEW_TYPED || !typing->stale);
+}
 
-/* Whether typing_prepare() would rewrite a leaf of the typed view. Costs no more than it would. */
+/*
+ * Makes a view that is not ready, or brings it up to date with the guest's MTRRs: then only leaves
+ * whose type changes are rewritten. Returns 0; -ENOMEM, logged: no table pages are left; -E2BIG,
+ * logged: MTRRs that cut memory into more than TYPING_MAX_STEPS pieces. After an error the VM must
+ * not run on.
+ */
+int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, enum view_kind kind);
+
+/* Whether typing_prepare() would make the typed view or rewrite a leaf of it; at no more cost. */
 bool typing_owes(struct typing *typing, const struct mtrr_state *mtrr);
 
 enum { TYPING_MAX_STEPS = 1 << 18 };

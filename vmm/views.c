@@ -93,16 +93,14 @@ static void fill_window_types(struct vm *vm)
  * The largest part of one extent that is plain: of the typed view what is known to be WB, of the
  * others all, where no region is in them.
  */
-static void find_plain(struct vcpu *vcpu)
+static void find_plain(struct vm *vm, enum view_kind kind)
 {
-    const struct vm *vm = vcpu->vm;
     const struct typing *typing = &vm->typing;
-    struct plain *plain = &vcpu->plain;
+    struct plain *plain = &vm->plain[kind];
     struct range range = {0, typing->region_count == 0 ? UINT64_MAX : 0};
-    if (vcpu->view == VIEW_TYPED)
+    if (kind == VIEW_TYPED)
         range = typing->plain;
-    *plain = (struct plain){.moot = policy_cd_acts(&typing->policy, true) ? CR0_CD : 0,
-                            .types = vm->window_types[vcpu->view]};
+    *plain = (struct plain){.types = vm->window_types[kind]};
     for (unsigned i = 0; i < vm->extent_count; i++) {
         const struct extent *e = &vm->extents[i];
         uint64_t start = max_u64(e->gpa.v, range.start);
@@ -115,25 +113,46 @@ static void find_plain(struct vcpu *vcpu)
     }
 }
 
+static __attribute__((noinline)) int make_ready(struct vcpu *vcpu, enum view_kind kind)
+{
+    int error = typing_prepare(&vcpu->vm->typing, &vcpu->mtrr, kind);
+    find_plain(vcpu->vm, kind);
+    return error;
+}
+
+/* Makes a view, or brings it up to date, if it must be. 0 or a negative errno, logged. */
+static inline int prepare(struct vcpu *vcpu, enum view_kind kind)
+{
+    return typing_is_ready(&vcpu->vm->typing, kind) ? 0 : make_ready(vcpu, kind);
+}
+
+static inline enum view_kind view_needed(const struct vcpu *vcpu)
+{
+    return policy_view(&vcpu->vm->typing.policy, (vcpu->mtrr.def_type & MTRR_DEF_E) != 0, vcpu->cd);
+}
+
+static inline void take_view(struct vcpu *vcpu, enum view_kind kind)
+{
+    vcpu->view = kind;
+    vcpu->plain = &vcpu->vm->plain[kind];
+}
+
 hpa_t views_root(const struct vcpu *vcpu)
 {
     return vcpu->vm->typing.views[vcpu->view].pt.root;
 }
 
 /* Goes to the view that the guest's state asks for, in which all that is owed has been done. */
-static void go_to_view(struct vcpu *vcpu)
+static inline void go_to_view(struct vcpu *vcpu)
 {
-    struct vm *vm = vcpu->vm;
-    enum view_kind kind;
-    if (typing_prepare(&vm->typing, &vcpu->mtrr, vcpu->cd, &kind) != 0) {
-        vm_stop(vm, "its memory types need more tables than there are");
+    enum view_kind kind = view_needed(vcpu), old = vcpu->view;
+    if (prepare(vcpu, kind) != 0) {
+        vm_stop(vcpu->vm, "its memory types need more tables than there are");
         return;
     }
-    bool other = kind != vcpu->view;
-    vcpu->view = kind;
-    find_plain(vcpu);
-    if (other)
-        vm->ops->set_view(vcpu, views_root(vcpu));
+    take_view(vcpu, kind);
+    if (kind != old)
+        vcpu->vm->ops->set_view(vcpu, views_root(vcpu));
 }
 
 void views_log(const struct vm *vm)
@@ -187,11 +206,13 @@ int views_reset(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     typing_mark(&vm->typing);
+    vcpu->moot = policy_cd_acts(&vm->typing.policy, true) ? CR0_CD : 0;
     vcpu->cd = (vcpu->state.cr0 & CR0_CD) != 0;
-    int error = typing_prepare(&vm->typing, &vcpu->mtrr, vcpu->cd, &vcpu->view);
+    enum view_kind kind = view_needed(vcpu);
+    int error = prepare(vcpu, kind);
     if (error != 0)
         log_line("vm %s: no memory for its tables; give it less", vm->config->name);
-    find_plain(vcpu);
+    take_view(vcpu, kind);
     return error;
 }
 
@@ -210,14 +231,14 @@ static bool cd_acts(const struct vcpu *vcpu)
 static void owe(struct vcpu *vcpu, bool ends)
 {
     struct typing *typing = &vcpu->vm->typing;
-    bool enabled = (vcpu->mtrr.def_type & MTRR_DEF_E) != 0;
-    enum view_kind kind = policy_view(&typing->policy, enabled, false);
+    enum view_kind kind = view_needed(vcpu);
     bool owes =
         kind != vcpu->view || (kind == VIEW_TYPED && (!ends || typing_owes(typing, &vcpu->mtrr)));
+    vcpu->owes = owes;
     vcpu->vm->ops->intercept_cr0(vcpu, false, owes);
 }
 
-void views_mtrr_written(struct vcpu *vcpu, uint32_t msr)
+void views_follow_mtrr(struct vcpu *vcpu, bool def_type)
 {
     if (vcpu->vm->typing.policy.mtrr == KNOB_MTRR_IGNORE)
         return;
@@ -226,7 +247,7 @@ void views_mtrr_written(struct vcpu *vcpu, uint32_t msr)
         vcpu_fetch(vcpu, STATE_MODE);
         vcpu->cd = (vcpu->state.cr0 & CR0_CD) != 0;
         if (vcpu->cd) {
-            owe(vcpu, msr == MSR_MTRR_DEF_TYPE);
+            owe(vcpu, def_type);
             return;
         }
     }
@@ -241,18 +262,26 @@ static void hide_cd(struct vcpu *vcpu)
         vcpu->vm->ops->intercept_cr0(vcpu, hidden, true);
 }
 
+/* The view bypasses what is dirty in the caches (SDM, "Cache Control Protocol"). */
+static inline void follow_cd(struct vcpu *vcpu)
+{
+    if (vcpu->cd && !vcpu->vm->caps->self_snoops)
+        wbinvd();
+    go_to_view(vcpu);
+}
+
 void views_cd_written(struct vcpu *vcpu)
 {
-    bool was = vcpu->cd, view = vcpu->vm->typing.policy.cd == KNOB_CD_VIEW;
+    enum knob_cd effect = vcpu->vm->typing.policy.cd;
+    bool was = vcpu->cd;
     vcpu->cd = (vcpu->state.cr0 & CR0_CD) != 0;
-    if (!view && !cd_acts(vcpu)) {
+    if (effect == KNOB_CD_VIEW) {
+        if (vcpu->cd != was)
+            follow_cd(vcpu);
+    } else if (effect != KNOB_CD_HW) {
         hide_cd(vcpu);
-    } else if (view && vcpu->cd != was) {
-        /* The view bypasses what is dirty in the caches (SDM, "Cache Control Protocol"). */
-        if (vcpu->cd && !vcpu->vm->caps->self_snoops)
-            wbinvd();
-        go_to_view(vcpu);
-    } else if (!view && !vcpu->cd) {
+    } else if (!vcpu->cd) {
+        vcpu->owes = false;
         vcpu->vm->ops->intercept_cr0(vcpu, false, false);
         go_to_view(vcpu);
     }

@@ -19,8 +19,19 @@ void views_log(const struct vm *vm);
 /* The root of the tables that the vCPU runs on. */
 hpa_t views_root(const struct vcpu *vcpu);
 
-/* MSR, one of the MTRRs, has another value: what follows from that happens now, or is owed. */
-void views_mtrr_written(struct vcpu *vcpu, uint32_t msr);
+/*
+ * IA32_MTRR_DEF_TYPE, or else an MTRR that counts now, has another value: what follows from that
+ * happens now, or is owed.
+ */
+void views_follow_mtrr(struct vcpu *vcpu, bool def_type);
+
+/* The same for any MTRR but IA32_MTRR_DEF_TYPE; often it does not count. */
+static inline void views_follow_range(struct vcpu *vcpu)
+{
+    typing_mark(&vcpu->vm->typing);
+    if (vcpu->view == VIEW_TYPED && !vcpu->owes)
+        views_follow_mtrr(vcpu, false);
+}
 
 /* The guest's CR0 was written, its CD and NW perhaps with it; also by a reset. */
 void views_cd_written(struct vcpu *vcpu);

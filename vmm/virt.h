@@ -48,6 +48,7 @@ enum state_group {
     STATE_SEG = 1 << 2,  /* the other segments, GDTR, IDTR */
     STATE_MSR = 1 << 3,  /* SYSENTER_*, STAR, LSTAR, CSTAR, SFMASK, KERNEL_GS_BASE, TSC */
     STATE_MODE = 1 << 4, /* CR0, CR4 and EFER as the guest sees them */
+    STATE_CD = 1 << 5,   /* is only committed: of STATE_MODE CR0.CD and NW alone have changed */
 };
 
 struct guest_state {
@@ -123,6 +124,7 @@ struct exit_io {
     uint8_t flags; /* IO_* */
 };
 
+/* As in VMX's exit qualification. */
 enum cr_op { CR_MOV_TO, CR_MOV_FROM, CR_CLTS, CR_LMSW };
 
 struct exit_cr {

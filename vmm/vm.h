@@ -36,11 +36,10 @@ enum msr_slot {
     MSR_SLOTS,
 };
 
-/* Memory in one extent with leaves of one type in the vCPU's view: most of what is ever touched. */
+/* Memory in one extent with leaves of one type in a view: most of what is ever touched. */
 struct plain {
     uint64_t start, size; /* guest-physical */
     uint64_t to_hpa;      /* what leads to host-physical addresses, modulo 2^64 */
-    uint64_t moot;        /* CR0 bits with which all is UC */
     const uint8_t *types; /* enum memtype of a window, by the guest's PAT type */
 };
 
@@ -53,11 +52,13 @@ struct vcpu {
     bool completed; /* an instruction is done or a fault raised: the next entry ends the shadow */
     struct mtrr_state mtrr;
     uint64_t msr[MSR_SLOTS];
-    enum view_kind view;    /* the second-level tables that it runs on */
-    struct plain plain;     /* of this view */
-    struct walk_state walk; /* what does not change of it is set by a reset */
-    bool cd;                /* the guest's CR0.CD, where its changes exit */
-    uint64_t cr8;           /* where its accesses exit */
+    enum view_kind view;       /* the second-level tables that it runs on */
+    const struct plain *plain; /* of this view */
+    uint64_t moot;             /* CR0 bits with which all memory is UC, whatever its leaves say */
+    struct walk_state walk;    /* what does not change of it is set by a reset */
+    bool cd;                   /* the guest's CR0.CD, where its changes exit */
+    bool owes;                 /* CR0.CD = 1 acts, and its end exits: its view has to change then */
+    uint64_t cr8;              /* where its accesses exit */
     /* A reset clears what stands above, and leaves the rest alone. */
     struct vm *vm;
     struct cpu *cpu;
@@ -76,6 +77,7 @@ struct vm {
     struct extent extents[VM_MAX_EXTENTS];
     unsigned extent_count;
     struct typing typing;
+    struct plain plain[VIEWS];
     uint8_t window_types[VIEWS][8]; /* of plain memory, by view and the guest's PAT type */
     bool native_wbinvd;             /* the guest's WBINVD is the CPU's */
     uint64_t cr4_allowed;           /* CR4 bits that the guest may set */
@@ -94,9 +96,9 @@ struct vm {
 /* Brings groups of guest state up to date before they are read. */
 static inline void vcpu_fetch(struct vcpu *vcpu, unsigned groups)
 {
-    if ((vcpu->fetched & groups) != groups) {
-        vcpu->fetched |= vcpu->vm->ops->fetch(vcpu, groups & ~vcpu->fetched);
-    }
+    unsigned missing = groups & ~vcpu->fetched;
+    if (missing != 0)
+        vcpu->fetched |= vcpu->vm->ops->fetch(vcpu, missing);
 }
 
 /* The same, for groups that are about to be written. */

@@ -62,7 +62,7 @@ static void set_debug_status(struct vcpu *vcpu)
     vcpu->state.dr6 = (vcpu->state.dr6 & ~0xfull) | pending;
 }
 
-static void decode_exception(struct vcpu *vcpu, struct vm_exit *exit)
+static __attribute__((noinline)) void decode_exception(struct vcpu *vcpu, struct vm_exit *exit)
 {
     uint64_t info = vmread(VMCS_VM_EXIT_INTERRUPTION_INFORMATION);
     struct event event = event_of(info, VMCS_VM_EXIT_INTERRUPTION_ERROR_CODE);
@@ -88,11 +88,11 @@ static void take_interrupt(void)
 /* SDM, "Exit Qualification for Control-Register Accesses". */
 static void decode_cr(struct vm_exit *exit)
 {
-    static const uint8_t ops[] = {CR_MOV_TO, CR_MOV_FROM, CR_CLTS, CR_LMSW};
+    static_assert(CR_MOV_TO == 0 && CR_MOV_FROM == 1 && CR_CLTS == 2 && CR_LMSW == 3, "the same");
     uint64_t q = vmread_always(VMCS_EXIT_QUALIFICATION);
     exit->cr = (struct exit_cr){
         .known = true,
-        .op = ops[q >> 4 & 3],
+        .op = (uint8_t)(q >> 4 & 3),
         .cr = (uint8_t)(q & 0xf),
         .gpr = (uint8_t)(q >> 8 & 0xf),
         .source = (uint16_t)(q >> 16),
@@ -202,13 +202,11 @@ static __attribute__((noinline)) void decode_other(struct vcpu *vcpu, struct vm_
         vmx_explain(vcpu, 0);
 }
 
-/* Kinds that carry more than themselves, but for I/O. */
+/* Kinds that carry more than themselves, but for I/O and control registers. */
 static __attribute__((noinline)) void decode_rest(struct vcpu *vcpu, struct vm_exit *exit)
 {
     if (exit->kind == EXIT_MEMORY)
         decode_memory(exit);
-    else if (exit->kind == EXIT_CR)
-        decode_cr(exit);
     else if (exit->kind == EXIT_EXCEPTION)
         decode_exception(vcpu, exit);
     else if (exit->kind == EXIT_INTERRUPT)
@@ -230,6 +228,8 @@ static void decode(struct vcpu *vcpu, struct vm_exit *exit)
         exit->next_rip = 0;
     if (exit->kind == EXIT_IO)
         decode_io(exit);
+    else if (exit->kind == EXIT_CR)
+        decode_cr(exit);
     else if (exit->kind > EXIT_IO)
         decode_rest(vcpu, exit);
 }

@@ -168,12 +168,10 @@ static void commit_msrs(const struct guest_state *state)
     wrmsr(MSR_KERNEL_GS_BASE, state->kernel_gs_base);
 }
 
-unsigned vmx_fetch(struct vcpu *vcpu, unsigned groups)
+static __attribute__((noinline)) unsigned fetch_others(struct vcpu *vcpu, unsigned groups)
 {
     if ((groups & STATE_CR) != 0)
         fetch_control(&vcpu->state);
-    if ((groups & STATE_MODE) != 0)
-        fetch_mode(vmx_of(vcpu), &vcpu->state);
     if ((groups & STATE_CODE) != 0)
         fetch_code(&vcpu->state);
     if ((groups & STATE_SEG) != 0)
@@ -183,7 +181,14 @@ unsigned vmx_fetch(struct vcpu *vcpu, unsigned groups)
     return groups;
 }
 
-void vmx_commit(struct vcpu *vcpu, unsigned groups)
+unsigned vmx_fetch(struct vcpu *vcpu, unsigned groups)
+{
+    if ((groups & STATE_MODE) != 0)
+        fetch_mode(vmx_of(vcpu), &vcpu->state);
+    return groups == STATE_MODE ? groups : fetch_others(vcpu, groups);
+}
+
+static __attribute__((noinline)) void commit_others(struct vcpu *vcpu, unsigned groups)
 {
     if ((groups & STATE_CR) != 0)
         commit_control(vmx_of(vcpu), &vcpu->state);
@@ -195,4 +200,13 @@ void vmx_commit(struct vcpu *vcpu, unsigned groups)
         commit_segments(&vcpu->state);
     if ((groups & STATE_MSR) != 0)
         commit_msrs(&vcpu->state);
+}
+
+/* CD and NW are the host's: what the guest reads is all that they change. */
+void vmx_commit(struct vcpu *vcpu, unsigned groups)
+{
+    if ((groups & STATE_CD) != 0)
+        vmwrite_always(VMCS_CR0_READ_SHADOW, vcpu->state.cr0);
+    if (groups != STATE_CD)
+        commit_others(vcpu, groups);
 }

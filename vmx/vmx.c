@@ -132,8 +132,9 @@ static void vmx_invalidate(struct vm *vm, hpa_t root, struct cpu_set cpus)
 
 static void vmx_set_view(struct vcpu *vcpu, hpa_t root)
 {
-    vmx_of(vcpu)->eptp = eptp_of(root);
-    vmwrite(VMCS_EPT_POINTER, vmx_of(vcpu)->eptp);
+    uint64_t eptp = eptp_of(root);
+    vmx_of(vcpu)->eptp = eptp;
+    vmwrite(VMCS_EPT_POINTER, eptp);
 }
 
 static hpa_t vmx_root(const struct vcpu *vcpu)

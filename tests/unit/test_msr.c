@@ -25,9 +25,9 @@ void vcpu_skip_rarely(struct vcpu *v)
     advances++;
 }
 
-void views_mtrr_written(struct vcpu *v, uint32_t msr)
+void views_follow_mtrr(struct vcpu *v, bool def_type)
 {
-    (void)v, (void)msr;
+    (void)v, (void)def_type;
 }
 
 uint64_t vcpu_decode_next(struct vcpu *v, enum insn_op op)
