@@ -13,6 +13,8 @@ MSR_MTRR_LAST_PAIR equ 0x20e
 MSR_MTRR_FIX64K equ 0x250
 MSR_PAT equ 0x277
 MSR_MTRR_DEF_TYPE equ 0x2ff
+MTRR_DEF_E equ 1 << 11
+MTRR_MASK_V equ 1 << 11
 CR0_NW equ 1 << 29
 CR0_CD equ 1 << 30
 CPUID_HYPERVISOR equ 0x40000000 ; as in vmm/abi.h
@@ -53,6 +55,27 @@ EMPTY equ 4
 %endrep
 %endmacro
 
+; The same with values that are new each time, and the old ones after an even number.
+%macro change_pair 0-1
+    xor eax, PAGE
+    xor ebx, MTRR_MASK_V
+    write_pair %1
+%endmacro
+
+%macro disable_and_read_pair 0
+    read_msr MSR_MTRR_DEF_TYPE
+    and eax, ~MTRR_DEF_E
+    wrmsr
+    read_pair
+%endmacro
+
+; As firmware leaves it.
+%macro enable 0
+    read_msr MSR_MTRR_DEF_TYPE
+    or eax, MTRR_DEF_E
+    wrmsr
+%endmacro
+
 ; CR0 is moved from and to a register as wide as the code.
 %macro from_cr0 1
 %if __?BITS?__ == 64
@@ -82,6 +105,17 @@ EMPTY equ 4
     to_cr0 bx
 %endmacro
 
+%macro set_cd_and_read_pair 0
+    read_cr0
+    to_cr0 ax
+    read_pair
+%endmacro
+
+%macro clear_cd 0
+    read_cr0
+    to_cr0 bx
+%endmacro
+
 ; EBX: pages that no operation has had before.
 %macro next_pages 0
     mov ebx, [bench_untouched]
@@ -103,15 +137,15 @@ EMPTY equ 4
 
 %define RESULT(part) bench_results + result * 16 + (__?BITS?__ / 64) * 8 + part
 
-; operation NAME, WHEN, INIT, OPERATION, EMPTY: INIT runs once, then OPERATION and, for what the
-; loop itself costs, EMPTY run REPEAT times each. ESI and EDI are not theirs.
-%macro operation 5
+; operation NAME, WHEN, INIT, OPERATION, EMPTY, UNDO: INIT runs once, then OPERATION and, for what
+; the loop itself costs, EMPTY run REPEAT times each, then UNDO. ESI and EDI are not theirs.
+%macro operation 5-6
 %if %2 != ALWAYS
     cmp byte [bench_hypercall], %2
     jne %%next
 %endif
-    timed_warm RESULT(FULL), {%3}, {%4}
-    timed_warm RESULT(EMPTY), {%3}, {%5}
+    timed_warm RESULT(FULL), {%3}, {%4}, {%6}
+    timed_warm RESULT(EMPTY), {%3}, {%5}, {%6}
 %%next:
     %assign result result + 1
 %if __?BITS?__ == 64
@@ -123,7 +157,7 @@ EMPTY equ 4
 %endif
 %endmacro
 
-%macro timed 3
+%macro timed 4
     rdtsc
     mov edi, eax
     %2
@@ -135,12 +169,13 @@ EMPTY equ 4
     rdtsc
     sub eax, edi
     mov [%1], eax
+    %4
 %endmacro
 
-; Twice: the first time warms up what an emulator caches. INIT too runs twice.
-%macro timed_warm 3
-    timed %1, {%2}, {%3}
-    timed %1, {%2}, {%3}
+; Twice: the first time warms up what an emulator caches. INIT and UNDO too run twice.
+%macro timed_warm 4
+    timed %1, {%2}, {%3}, {%4}
+    timed %1, {%2}, {%3}, {%4}
 %endmacro
 
 section .bench_names align=8 noexec nowrite
