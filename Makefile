@@ -153,7 +153,7 @@ bench: all
 lint:
 	@tools/lint
 
-# Hours: SOAK_OPS=N operations on each vendor, SOAK_SEED=N repeats a run.
+# Half an hour: SOAK_OPS=N operations in all, on both vendors; SOAK_SEED=N repeats a run.
 export SOAK_OPS SOAK_SEED
 soak: all
 	@tools/soak

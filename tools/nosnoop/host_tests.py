@@ -11,7 +11,7 @@ from pathlib import Path
 from nosnoop import paths
 from nosnoop.columns import Cell, tail
 
-UNIT_TIMEOUT = 60     # seconds
+UNIT_TIMEOUT = 120    # seconds
 PYTEST_TIMEOUT = 240  # seconds, of one file; its single tests have their own
 
 
