@@ -292,7 +292,11 @@ resume32:
     jnz .outer
     lss esp, [hostile_mode.stack]
     jmp .frame
-.virtual:
+.virtual:                       ; Emulator deviation: of a code segment that one of these held before,
+    mov ecx, SEL_FLAT           ; Bochs keeps L in virtual-8086 mode, which no VM entry may have
+    mov es, cx
+    mov fs, cx
+    mov gs, cx
     push eax
     push eax
     push eax
