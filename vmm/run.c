@@ -120,6 +120,8 @@ static void log_exits(const struct vcpu *vcpu)
     for (unsigned kind = 0; kind < EXIT_KINDS; kind++)
         if (vcpu->exits[kind] != 0)
             log_line("vm %s: exits %s %lu", vm->config->name, kind_names[kind], vcpu->exits[kind]);
+    log_line("vm %s: types %lu bytes of leaves rewritten, %lu invalidations", vm->config->name,
+             vm->typing.leaves_changed, vm->typing.invalidations);
     log_line("vm %s: hole %lu reads %lu writes, unassigned ports %lu reads %lu writes",
              vm->config->name, vm->hole_reads, vm->hole_writes, vm->port_reads, vm->port_writes);
 }

@@ -42,6 +42,7 @@ static void page_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt
 {
     struct typing *typing = view_of(pt)->typing;
     typing->hooks->invalidate(typing, pt->root);
+    typing->invalidations++;
     if (old.perm == 0)
         return;
     typing->leaves_changed += size;

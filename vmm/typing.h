@@ -47,6 +47,7 @@ struct typing {
     bool undefined;            /* the log has said that some overlap in an undefined way */
     enum memtype becomes;      /* during a change: the type that leaves get */
     uint64_t leaves_changed;   /* bytes whose leaf was rewritten, since the start */
+    uint64_t invalidations;    /* since the start */
 };
 
 /* An MTRR was written: the typed view may say something else than it should. */
