@@ -250,10 +250,13 @@ static __attribute__((noinline)) bool describe(struct vcpu *vcpu, struct exit_cr
 void exit_cr(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     struct exit_cr described;
-    const struct exit_cr *cr = exit->cr.known ? &exit->cr : &described;
+    const struct exit_cr *cr = &exit->cr;
     uint64_t next_rip = exit->next_rip;
-    if (!exit->cr.known && !describe(vcpu, &described, &next_rip))
-        return;
+    if (!cr->known) {
+        if (!describe(vcpu, &described, &next_rip))
+            return;
+        cr = &described;
+    }
     assert(cr->gpr < GPRS);
     if (perform(vcpu, cr))
         vcpu_skip(vcpu, next_rip);
