@@ -43,7 +43,7 @@ uint64_t host_types_read(host_msr_reader *read, unsigned phys_bits, struct mtrr_
     if ((cap & CAP_FIX) == 0)
         state->def_type &= ~MTRR_DEF_FE;
     if (read(MSR_SYSCFG, &syscfg) && (syscfg & force) == force && read(MSR_TOP_MEM2, &top))
-        state->default_wb_end = align_down(top, 8 * MIB);
+        state->default_wb_end = top > 4 * GIB ? align_down(top, 8 * MIB) : 0;
     return syscfg;
 }
 

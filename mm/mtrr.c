@@ -150,11 +150,15 @@ static struct mtrr_answer fixed_type(const struct mtrr_state *state, uint64_t ad
                                 .next = align_down(address, size) + size};
 }
 
-/* The lowest address above A with A's bits of MASK no longer the same; MASK is not 0. */
+/*
+ * The lowest address above A with A's bits of MASK no longer the same; UINT64_MAX: none. MASK is not
+ * 0.
+ */
 static uint64_t match_end(uint64_t a, uint64_t mask)
 {
     uint64_t low = mask & -mask;
-    return (a | (low - 1)) + 1;
+    uint64_t last = a | (low - 1);
+    return last == UINT64_MAX ? last : last + 1;
 }
 
 /*

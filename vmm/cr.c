@@ -229,6 +229,10 @@ static __attribute__((noinline)) bool describe(struct vcpu *vcpu, struct exit_cr
     switch (insn.op) {
     case INSN_MOV_TO_CR:
     case INSN_MOV_FROM_CR:
+        if (insn.extra != 0 && insn.extra != 4) { /* of the others none exits here */
+            vcpu_stop_changed(vcpu);
+            return false;
+        }
         cr->op = insn.op == INSN_MOV_TO_CR ? CR_MOV_TO : CR_MOV_FROM;
         return true;
     case INSN_CLTS:

@@ -105,11 +105,14 @@ struct piece {
     struct pt_attr leaf;
 };
 
-static int too_fine(void)
+/* Once for each VM. */
+static void report_undefined(struct typing *typing, uint64_t at)
 {
-    log_line("memory types: the guest's MTRRs cut its memory into more than %u pieces",
-             TYPING_MAX_STEPS);
-    return -E2BIG;
+    if (!typing->undefined)
+        log_line("memory types: the guest's MTRRs overlap at GPA 0x%llx, undefined by the manuals: "
+                 "%s",
+                 (unsigned long long)at, mtrr_rule_name(MTRR_RULE_UNDEFINED));
+    typing->undefined = true;
 }
 
 static int map_piece(struct view *view, const struct extent *extent, const struct piece *piece)
@@ -120,14 +123,18 @@ static int map_piece(struct view *view, const struct extent *extent, const struc
 
 static int map_extent(struct view *view, const struct extent *extent, unsigned *steps)
 {
-    const struct typing *typing = view->typing;
+    struct typing *typing = view->typing;
     uint64_t end = extent->gpa.v + extent->size, next;
     struct piece piece = {.gpa = extent->gpa};
+    unsigned rule;
     for (uint64_t at = extent->gpa.v; at < end; at = next) {
-        struct pt_attr leaf = typing_leaf(typing, view->kind, &typing->applied, gpa(at), &next);
+        struct pt_attr leaf =
+            leaf_and_rule(typing, view->kind, &typing->applied, gpa(at), &next, &rule);
+        if (rule == MTRR_RULE_UNDEFINED)
+            report_undefined(typing, at);
         next = min_u64(next, end);
         if (++*steps > TYPING_MAX_STEPS)
-            return too_fine();
+            return -E2BIG;
         if (piece.size > 0 && !same_leaf(leaf, piece.leaf)) {
             int error = map_piece(view, extent, &piece);
             if (error != 0)
@@ -159,16 +166,6 @@ static int retype(struct typing *typing, const struct piece *piece)
     return pt_retype(&typing->views[VIEW_TYPED].pt, piece->gpa.v, piece->size, piece->leaf);
 }
 
-/* Once for each VM. */
-static void report_undefined(struct typing *typing, uint64_t at)
-{
-    if (!typing->undefined)
-        log_line("memory types: the guest's MTRRs overlap at GPA 0x%llx, undefined by the manuals: "
-                 "%s",
-                 (unsigned long long)at, mtrr_rule_name(MTRR_RULE_UNDEFINED));
-    typing->undefined = true;
-}
-
 /*
  * Finds the next piece of [*AT, END) that the typed view has otherwise than MTRR wants it; a SIZE of
  * 0: there is none. *AT goes behind it.
@@ -189,7 +186,7 @@ static int next_change(struct typing *typing, const struct mtrr_state *mtrr, uin
         if (piece->size > 0 && (!changes || !same_leaf(leaf, piece->leaf)))
             return 0;
         if (++*steps > TYPING_MAX_STEPS)
-            return too_fine();
+            return -E2BIG;
         if (changes && piece->size == 0)
             *piece = (struct piece){gpa(*at), 0, leaf};
         if (changes)
@@ -256,14 +253,17 @@ bool typing_owes(struct typing *typing, const struct mtrr_state *mtrr)
 int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, enum view_kind kind)
 {
     assert(!typing_is_ready(typing, kind));
-    if (typing->views[kind].made)
-        return rewrite(typing, mtrr);
-    if (kind == VIEW_TYPED) {
+    bool made = typing->views[kind].made;
+    if (!made && kind == VIEW_TYPED) {
         typing->applied = *mtrr;
         typing->stale = false;
         find_plain(typing);
     }
-    return make(typing, kind);
+    int error = made ? rewrite(typing, mtrr) : make(typing, kind);
+    if (error == -E2BIG)
+        log_line("memory types: the guest's MTRRs cut its memory into more than %u pieces",
+                 TYPING_MAX_STEPS);
+    return error;
 }
 
 void typing_destroy(struct typing *typing)

@@ -117,6 +117,10 @@ static void test_top_mem2(void **unused)
         assert_int_equal(mtrr_type(&state, 0x240000000).type, MT_UC);
         assert_int_equal(mtrr_type(&state, 0x7fffffff).type, MT_UC);
     }
+    set_msr(0xc001001d, 0x80000000); /* nothing below 4 GiB is typed by it */
+    host_types_read(read_msr, 40, &state);
+    assert_int_equal(mtrr_type(&state, MIB).type, MT_UC);
+    set_msr(0xc001001d, 0x240000000);
     set_msr(0x202, 4 * GIB | MT_WT); /* a variable range overrides it */
     set_msr(0x203, 0xff00000800);
     host_types_read(read_msr, 40, &state);

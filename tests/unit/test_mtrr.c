@@ -515,6 +515,9 @@ static void test_rules(void **unused)
     assert_string_equal(mtrr_rule_name(hole.rule), "variable");
     assert_int_equal(hole.next, 4 * GIB);
     assert_int_equal(mtrr_type(&state, 4 * GIB).next, UINT64_MAX);
+    state.variable[1].base = MT_WC | 0xfffff00000;
+    state.variable[1].mask = 0xfffff00000 | MTRR_MASK_V;
+    assert_int_equal(mtrr_type(&state, UINT64_MAX).next, UINT64_MAX);
     state.def_type &= ~MTRR_DEF_E;
     assert_int_equal(mtrr_type(&state, 0).type, MT_UC);
     assert_string_equal(mtrr_rule_name(mtrr_type(&state, 0).rule), "disabled");

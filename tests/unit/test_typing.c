@@ -754,6 +754,12 @@ static void test_undefined(void **unused)
         prepare(&typing, &mtrr, false);
     }
     typing_destroy(&typing);
+    make_vm(&typing, &ept, "exact", GIB, 3); /* there already when the view is made */
+    mtrr_write(&mtrr, 0x205, ((1ull << 40) - 2 * MIB) | MTRR_MASK_V);
+    host_log_reset();
+    prepare(&typing, &mtrr, false);
+    assert_non_null(strstr(host_log, "undefined-is-uc"));
+    typing_destroy(&typing);
 }
 
 int main(void)
