@@ -292,8 +292,8 @@ resume32:
     jnz .outer
     lss esp, [hostile_mode.stack]
     jmp .frame
-.virtual:                       ; Emulator deviation: of a code segment that one of these held before,
-    mov ecx, SEL_FLAT           ; Bochs keeps L in virtual-8086 mode, which no VM entry may have
+.virtual:                       ; Emulator deviation: Bochs keeps L of a code segment that one of
+    mov ecx, SEL_FLAT           ; these held before, which no VM entry may have in this mode
     mov es, cx
     mov fs, cx
     mov gs, cx
