@@ -14,6 +14,7 @@ uint32_t pci_read(struct pci_bdf bdf, uint8_t reg);
 
 /*
  * Calls EACH for every memory BAR that the firmware has set, of every function on bus 0 and behind
- * its bridges; nothing is written to the functions. (PCI Local Bus Specification, "Base Addresses".)
+ * its bridges; nothing is written to the functions. (PCI Local Bus Specification, "Base
+ * Addresses".)
  */
 void pci_each_bar(void (*each)(struct pci_bdf bdf, uint64_t address, void *context), void *context);

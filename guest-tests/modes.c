@@ -133,11 +133,7 @@ static struct mode modes[] = {
 static void set_tables(void)
 {
     for (struct mode *m = modes; m < modes + ARRAY_SIZE(modes); m++)
-        m->cr3 = (m->cr4 & CR4_LA57) != 0    ? (uint64_t)mode_pml5
-                 : (m->efer & EFER_LME) != 0 ? read_cr3()
-                 : (m->cr4 & CR4_PAE) != 0   ? (uint64_t)mode_pdpt
-                 : (m->cr4 & CR4_PSE) != 0   ? (uint64_t)mode_directory_pse
-                                             : (uint64_t)mode_directory_4k;
+        m->cr3 = mode_tables(m);
 }
 
 static bool privileged(const struct mode *m)

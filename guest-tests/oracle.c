@@ -63,11 +63,7 @@ static void set_tables(void)
 {
     mode_init();
     for (struct mode *m = modes; m < modes + ARRAY_SIZE(modes); m++)
-        m->cr3 = (m->cr4 & CR4_LA57) != 0    ? (uint64_t)mode_pml5
-                 : (m->efer & EFER_LME) != 0 ? read_cr3()
-                 : (m->cr4 & CR4_PAE) != 0   ? (uint64_t)mode_pdpt
-                 : (m->cr4 & CR4_PSE) != 0   ? (uint64_t)mode_directory_pse
-                                             : (uint64_t)mode_directory_4k;
+        m->cr3 = mode_tables(m);
 }
 
 static void ask_in(const struct mode *m)
@@ -300,7 +296,7 @@ static struct type_answer answer_at(unsigned i)
     return a;
 }
 
-/* What is left behind, another thing each time: leaves, CD with a rewrite owed, E = 0, all three. */
+/* What is left behind, another thing each time: leaves, CD with a rewrite owed, E = 0, all. */
 static void dirty(uint64_t boot)
 {
     wrmsr(LAST_BASE, (SPOT - 8 * PAGE_SIZE) | MT_WP);

@@ -100,7 +100,7 @@ void e16(unsigned value);
 void e32(uint64_t value);
 void e64(uint64_t value);
 
-/* Fills the slots of the code page with operations for MODE; counts them in generated[], by operation. */
+/* Fills the slots of the code page with operations for MODE, and counts them in generated[]. */
 void generate(const struct mode *mode);
 
 /* Gives a part of the pool of registers other values. */

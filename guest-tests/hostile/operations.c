@@ -400,7 +400,7 @@ static void emit_string_io(const struct mode *mode, unsigned slot)
     e8((in ? 0x6c : 0x6e) + random_below(2));
 }
 
-/* --- CPUID, hypercalls, and instructions that want to be refused ------------------------------- */
+/* --- CPUID, hypercalls, and instructions that want to be refused ------------------------------ */
 
 static void emit_cpuid(const struct mode *mode, unsigned slot)
 {

@@ -172,3 +172,12 @@ struct fault mode_run(const struct mode *mode, const struct mode_code *code, uin
         fault.vector = FAULT_NONE;
     return fault;
 }
+
+uint64_t mode_tables(const struct mode *mode)
+{
+    return (mode->cr4 & CR4_LA57) != 0    ? (uint64_t)mode_pml5
+           : (mode->efer & EFER_LME) != 0 ? read_cr3()
+           : (mode->cr4 & CR4_PAE) != 0   ? (uint64_t)mode_pdpt
+           : (mode->cr4 & CR4_PSE) != 0   ? (uint64_t)mode_directory_pse
+                                          : (uint64_t)mode_directory_4k;
+}

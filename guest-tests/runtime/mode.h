@@ -61,3 +61,6 @@ uint64_t mode_length(const struct mode *mode, const struct mode_code *code);
 /* Tables for struct mode: 32-bit paging by 4 KiB and with PSE, PAE, and 5 levels. */
 extern uint32_t mode_directory_4k[1024], mode_directory_pse[1024];
 extern uint64_t mode_pdpt[4], mode_pml5[512];
+
+/* The CR3 of those tables that fit MODE's CR4 and EFER. */
+uint64_t mode_tables(const struct mode *mode);
