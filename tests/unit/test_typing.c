@@ -221,6 +221,15 @@ static enum view_kind prepare(struct typing *typing, const struct mtrr_state *mt
     return kind;
 }
 
+/* The same, with the MTRRs that firmware leaves, and the view for them. */
+static void begin_vm(struct typing *typing, struct mtrr_state *mtrr, const struct backend *backend,
+                     const char *policy, uint64_t memory, unsigned max_leaf)
+{
+    make_vm(typing, backend, policy, memory, max_leaf);
+    mtrr_reset_firmware(mtrr, 40);
+    prepare(typing, mtrr, false);
+}
+
 /* --- random writes, against a rebuild ------------------------------------------------------------ */
 
 static uint64_t seed;
@@ -415,9 +424,7 @@ static void test_cost(void **unused)
     for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
         static struct typing typing;
         struct mtrr_state mtrr;
-        make_vm(&typing, &ept, "exact", sizes[i], 3);
-        mtrr_reset_firmware(&mtrr, 40);
-        prepare(&typing, &mtrr, false);
+        begin_vm(&typing, &mtrr, &ept, "exact", sizes[i], 3);
         memcpy(before, fake.pages, sizeof(before));
         set_uc(&mtrr, 512 * MIB, 2 * MIB);
         typing_mark(&typing);
@@ -440,9 +447,7 @@ static void test_pages(void **unused)
     static struct typing typing;
     struct mtrr_state mtrr;
     (void)unused;
-    make_vm(&typing, &ept, "wb", 8 * GIB, 3);
-    mtrr_reset_firmware(&mtrr, 40);
-    prepare(&typing, &mtrr, false);
+    begin_vm(&typing, &mtrr, &ept, "wb", 8 * GIB, 3);
     assert_true(typing.views[VIEW_TYPED].pt.pages <= 4);
     typing_destroy(&typing);
     make_vm(&typing, &ept, "exact", 8 * GIB, 3);
@@ -462,9 +467,7 @@ static void test_same_sequence(void **unused)
     static struct typing typing;
     struct mtrr_state mtrr;
     (void)unused;
-    make_vm(&typing, &ept, "exact", 8 * GIB, 3);
-    mtrr_reset_firmware(&mtrr, 40);
-    prepare(&typing, &mtrr, false);
+    begin_vm(&typing, &mtrr, &ept, "exact", 8 * GIB, 3);
     struct mtrr_state saved = mtrr;
     memcpy(before, fake.pages, sizeof(before));
     mtrr_write(&mtrr, 0x2ff, mtrr.def_type & ~MTRR_DEF_E);
@@ -491,9 +494,7 @@ static void test_too_fine(void **unused)
     static struct typing typing;
     struct mtrr_state mtrr;
     (void)unused;
-    make_vm(&typing, &ept, "exact", 8 * GIB, 3);
-    mtrr_reset_firmware(&mtrr, 40);
-    prepare(&typing, &mtrr, false);
+    begin_vm(&typing, &mtrr, &ept, "exact", 8 * GIB, 3);
     mtrr_write(&mtrr, 0x202, MT_WB);
     mtrr_write(&mtrr, 0x203, PAGE_SIZE | MTRR_MASK_V); /* every second page, WB as the others */
     typing_mark(&typing);
@@ -709,9 +710,7 @@ static void test_plain(void **unused)
     struct mtrr_state mtrr;
     (void)unused;
     seed = 5;
-    make_vm(&typing, &ept, "exact", 6 * GIB, 3);
-    mtrr_reset_firmware(&mtrr, 40);
-    prepare(&typing, &mtrr, false);
+    begin_vm(&typing, &mtrr, &ept, "exact", 6 * GIB, 3);
     assert_int_equal(typing.plain.start, MIB);
     assert_int_equal(typing.plain.end, 3 * GIB);
     for (unsigned i = 0; i < 500; i++) {
@@ -732,9 +731,7 @@ static void test_undefined(void **unused)
     static struct typing typing;
     struct mtrr_state mtrr;
     (void)unused;
-    make_vm(&typing, &ept, "exact", GIB, 3);
-    mtrr_reset_firmware(&mtrr, 40);
-    prepare(&typing, &mtrr, false);
+    begin_vm(&typing, &mtrr, &ept, "exact", GIB, 3);
     set_uc(&mtrr, 512 * MIB, 4 * MIB);
     for (unsigned i = 0; i < 2; i++) {
         host_log_reset();
