@@ -1,5 +1,6 @@
 """Stops a machine at the kernel's entry, by the emulator's port for debuggers."""
 # SPDX-License-Identifier: BSD-2-Clause
+import contextlib
 import socket
 import struct
 import subprocess
@@ -40,7 +41,8 @@ class Stub:
         while (byte := self.socket.recv(1)) not in (b"#", b""):
             data += byte
         self.socket.recv(2)
-        self.socket.sendall(b"+")
+        with contextlib.suppress(BrokenPipeError):  # a machine let go may have ended already
+            self.socket.sendall(b"+")
         return data.decode()
 
     def command(self, text):
