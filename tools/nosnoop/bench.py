@@ -45,7 +45,7 @@ GOALS = {
                   **exact({"cr0_cd_set_clear": (NO_EXIT, NO_EXIT)}),
                   "out_unused_port 32": 200, "out_unused_port 64": 200,
                   "cpuid 32": 200, "cpuid 64": 200},
-    NO_BED: {TEXT: 96 << 10},
+    NO_BED: {TEXT: 128 << 10},  # the core kept to 96 KiB; then came instruments and policies
 }
 # KVM (Linux 6.1) and Xen 4.17 with their default mitigations in the same emulator.
 PEERS = {
