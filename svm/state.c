@@ -133,7 +133,8 @@ static void commit_mode(const struct vcpu *vcpu, struct vmcb *vmcb)
 static void commit_control(const struct vcpu *vcpu, struct vmcb *vmcb)
 {
     const struct guest_state *state = &vcpu->state;
-    uint64_t pat = policy_pat(&vcpu->vm->typing.policy, state->pat);
+    bool enabled = (vcpu->mtrr.def_type & MTRR_DEF_E) != 0;
+    uint64_t pat = policy_pat(&vcpu->vm->typing.policy, enabled, vcpu->cd, state->pat);
     if (vmcb->g_pat != pat)
         svm_flush(svm_of(vcpu));
     vmcb->cr2 = state->cr2;

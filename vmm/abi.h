@@ -26,6 +26,25 @@ enum hypercall {
     HYPERCALL_TYPE_TABLE = 3,
 };
 
+/* Whose rules make a guest's memory types (vmm/policy.h); the config has them by name. */
+enum policy_number {
+    POLICY_EXACT = 0,
+    POLICY_WB,
+    POLICY_KVM_2008,
+    POLICY_KVM_4_19,
+    POLICY_KVM_6_7,
+    POLICY_KVM_6_11,
+    POLICY_KVM_6_16,
+    POLICY_KVM_SVM,
+    POLICY_KVM_SVM_2015,
+    POLICY_XEN,
+    POLICY_BHYVE,
+    POLICY_ACRN,
+    POLICY_JAILHOUSE,
+    POLICY_BITVISOR,
+    POLICIES,
+};
+
 /* What decided a type: enum mtrr_rule of mm/mtrr.h, or one of these. */
 enum type_rule {
     TYPE_RULE_REGION = 16, /* a region of the config */

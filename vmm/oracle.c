@@ -20,8 +20,8 @@ static unsigned deciding_rule(const struct vcpu *vcpu, bool cd, bool region, uns
 /* The PAT type that acts for the guest's: another where its PAT is not in force. */
 static enum memtype pat_in_force(const struct vcpu *vcpu, unsigned pat_type)
 {
-    uint64_t forced = policy_pat(&vcpu->vm->typing.policy, 0); /* 0: the guest's */
-    return (enum memtype)(forced == 0 ? pat_type : forced & 7);
+    bool enabled = (vcpu->mtrr.def_type & MTRR_DEF_E) != 0;
+    return (enum memtype)(policy_pat(&vcpu->vm->typing.policy, enabled, vcpu->cd, pat_type) & 7);
 }
 
 /* The host's type of the memory at HPA; *NEXT, of the guest's AT, comes down to where it ends. */

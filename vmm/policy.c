@@ -26,12 +26,10 @@ static void wb(struct policy *p)
     p->cd = KNOB_CD_IGNORE;
 }
 
-struct preset {
-    const char *name;
-    void (*fill)(struct policy *policy);
+static const struct preset presets[] = {
+    {"exact", POLICY_EXACT, exact},
+    {"wb", POLICY_WB, wb},
 };
-
-static const struct preset presets[] = {{"exact", exact}, {"wb", wb}};
 
 static const struct preset *find_preset(const char *name)
 {
@@ -83,7 +81,8 @@ int policy_resolve(const struct vm_config *config, const struct policy_means *me
         log_line("vm %s: policy = %s is not supported yet; write exact or wb", config->name, name);
         return -EINVAL;
     }
-    *policy = (struct policy){.name = preset->name,
+    *policy = (struct policy){.preset = preset,
+                              .noncoherent = noncoherent,
                               .mmio = KNOB_MMIO_CLAMP,
                               .report = KNOB_REPORT_STORED,
                               .reset = KNOB_RESET_FIRMWARE,
@@ -91,6 +90,23 @@ int policy_resolve(const struct vm_config *config, const struct policy_means *me
     preset->fill(policy);
     turn_knobs(config, policy);
     return check(config, policy);
+}
+
+int policy_take(enum policy_number number, bool noncoherent, struct policy *policy)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(presets); i++) {
+        if (presets[i].number != number)
+            continue;
+        *policy = (struct policy){.preset = &presets[i],
+                                  .noncoherent = noncoherent,
+                                  .mmio = KNOB_MMIO_CLAMP,
+                                  .report = policy->report,
+                                  .reset = policy->reset,
+                                  .means = policy->means};
+        presets[i].fill(policy);
+        return 0;
+    }
+    return number < POLICIES ? -EOPNOTSUPP : -EINVAL;
 }
 
 /* A device's registers are never cacheable, or the machine checks: WC or UC. */
@@ -119,9 +135,15 @@ struct pt_attr policy_leaf(const struct policy *policy, enum view_kind view,
     return leaf;
 }
 
-uint64_t policy_pat(const struct policy *policy, uint64_t pat)
+uint64_t policy_pat(const struct policy *policy, bool enabled, bool cd, uint64_t pat)
 {
-    return policy->pat == KNOB_PAT_IGNORE && !policy->means.has_ipat ? PAT_ALL_WB : pat;
+    (void)enabled, (void)cd;
+    return policy_forces_pat(policy) ? PAT_ALL_WB : pat;
+}
+
+bool policy_forces_pat(const struct policy *policy)
+{
+    return policy->pat == KNOB_PAT_IGNORE && !policy->means.has_ipat;
 }
 
 enum effective policy_effective(const struct type_rules *rules, struct pt_attr leaf,

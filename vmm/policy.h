@@ -6,6 +6,7 @@
 #pragma once
 
 #include "mm/effective.h"
+#include "vmm/abi.h"
 #include "vmm/config.h"
 
 /* Effective maps of a guest, each a set of second-level tables of its own. */
@@ -22,9 +23,19 @@ struct policy_means {
     bool owns_cr0_cd; /* the guest's CR0.CD acts by itself */
 };
 
+struct policy;
+
+/* Somebody's rules, by name. */
+struct preset {
+    const char *name;
+    enum policy_number number;
+    void (*fill)(struct policy *policy); /* by its means and whether it is noncoherent */
+};
+
 /* A policy with every knob resolved: none is KNOB_..._DEFAULT. */
 struct policy {
-    const char *name;
+    const struct preset *preset;
+    bool noncoherent; /* a device of the VM does not look into the caches */
     enum knob_mtrr mtrr;
     enum knob_pat pat;
     enum knob_cd cd;
@@ -37,6 +48,8 @@ struct policy {
 /* What a policy is told of a page. */
 struct policy_page {
     uint8_t guest; /* enum memtype: the guest's MTRRs; UC where they are disabled */
+    uint8_t host;  /* enum memtype: the host's MTRRs */
+    bool low;      /* below 1 MiB, where the fixed ranges are */
     bool region;   /* GUEST is the type of a region of the config: the MTRRs do not matter */
     bool mmio;     /* by the host's map and the BARs, never by the guest */
 };
@@ -48,6 +61,13 @@ struct policy_page {
  */
 int policy_resolve(const struct vm_config *config, const struct policy_means *means,
                    bool noncoherent, struct policy *policy);
+
+/*
+ * Goes over to the rules of another preset, as they are with or without a noncoherent device; what
+ * the guest reads (report) and how it starts (reset) stay. Returns 0; -EINVAL: no such number;
+ * -EOPNOTSUPP: it has no rules for this CPU's tables. Then nothing has changed.
+ */
+int policy_take(enum policy_number number, bool noncoherent, struct policy *policy);
 
 /* Which view a guest needs in its state: ENABLED is MTRRdefType.E, CD is CR0.CD. */
 static inline enum view_kind policy_view(const struct policy *policy, bool enabled, bool cd)
@@ -61,8 +81,11 @@ static inline enum view_kind policy_view(const struct policy *policy, bool enabl
 struct pt_attr policy_leaf(const struct policy *policy, enum view_kind view,
                            const struct policy_page *page);
 
-/* The PAT that is in force while the guest's own is PAT. */
-uint64_t policy_pat(const struct policy *policy, uint64_t pat);
+/* The PAT that is in force while the guest's own is PAT, by its MTRRdefType.E and CR0.CD. */
+uint64_t policy_pat(const struct policy *policy, bool enabled, bool cd, uint64_t pat);
+
+/* Whether that is ever another than the guest's own. */
+bool policy_forces_pat(const struct policy *policy);
 
 /* Whether a guest's CR0.CD = 1 acts in the CPU itself. */
 static inline bool policy_cd_acts(const struct policy *policy, bool cd)

@@ -160,7 +160,7 @@ void views_log(const struct vm *vm)
     const struct policy *policy = &vm->typing.policy;
     const struct pt *pt = &vm->typing.views[vm->vcpu.view].pt;
     log_line("vm %s: policy %s, %u table pages, format %s, root 0x%lx", vm->config->name,
-             policy->name, pt->pages, pt->format->name, pt->root.v);
+             policy->preset->name, pt->pages, pt->format->name, pt->root.v);
 }
 
 /* A cacheable type over device registers may end in a machine check. */

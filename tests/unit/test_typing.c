@@ -551,7 +551,8 @@ static void test_leaves(void **unused)
         const struct leaf_row *row = &rows[i];
         static struct typing typing;
         make_vm(&typing, row->backend, row->policy, GIB, 3);
-        struct policy_page page = {(uint8_t)row->guest, row->region, row->mmio};
+        struct policy_page page = {
+            .guest = (uint8_t)row->guest, .region = row->region, .mmio = row->mmio};
         struct pt_attr leaf = policy_leaf(&typing.policy, row->view, &page);
         assert_int_equal(leaf.type, row->type);
         assert_int_equal(leaf.ipat, row->ipat);
@@ -573,9 +574,9 @@ static void test_policies(void **unused)
     struct policy policy;
     (void)unused;
     make_vm(&typing, &ept, "", GIB, 3);
-    assert_string_equal(typing.policy.name, "wb");
+    assert_string_equal(typing.policy.preset->name, "wb");
     assert_int_equal(policy_resolve(&config, &ept.means, true, &policy), 0);
-    assert_string_equal(policy.name, "exact");
+    assert_string_equal(policy.preset->name, "exact");
     assert_int_equal(policy.cd, KNOB_CD_VIEW);
     assert_int_equal(policy_view(&policy, true, true), VIEW_CD);
     assert_int_equal(policy_view(&policy, false, true), VIEW_CD);
@@ -586,10 +587,20 @@ static void test_policies(void **unused)
     assert_int_equal(policy.cd, KNOB_CD_HW);
     assert_int_equal(policy_view(&policy, true, true), VIEW_TYPED);
     assert_true(policy_cd_acts(&policy, true));
-    assert_int_equal(policy_pat(&policy, 0x0007040600070406), 0x0007040600070406);
+    assert_int_equal(policy_pat(&policy, true, false, 0x0007040600070406), 0x0007040600070406);
     config.pat = KNOB_PAT_IGNORE;
     assert_int_equal(policy_resolve(&config, &npt.means, true, &policy), 0);
-    assert_int_equal(policy_pat(&policy, 0x0007040600070406), 0x0606060606060606);
+    assert_int_equal(policy_pat(&policy, true, false, 0x0007040600070406), 0x0606060606060606);
+    assert_true(policy_forces_pat(&policy));
+    assert_int_equal(policy_take(POLICY_XEN, true, &policy), -EOPNOTSUPP);
+    assert_int_equal(policy_take(POLICIES, true, &policy), -EINVAL);
+    assert_int_equal(policy.preset->number, POLICY_EXACT);
+    policy.report = KNOB_REPORT_FIXED;
+    assert_int_equal(policy_take(POLICY_WB, true, &policy), 0);
+    assert_string_equal(policy.preset->name, "wb");
+    assert_int_equal(policy.mtrr, KNOB_MTRR_IGNORE);
+    assert_int_equal(policy.report, KNOB_REPORT_FIXED);
+    assert_false(policy_forces_pat(&policy));
     config.cd = KNOB_CD_VIEW;
     expect_refused(&npt, "vm test: cd = view: this CPU's nested tables cannot override a PAT; "
                          "write cd = hw\n");
