@@ -250,6 +250,7 @@ static void denied(void)
             expect(result == -1 && a.effective == 0xff, "call %lu: %ld, %u", n, result,
                    a.effective);
         }
+    expect(hypercall(HYPERCALL_LOG_MAP) == -1, "the map in the log");
     expect(hypercall(HYPERCALL_VERSION) == HYPERCALL_ABI, "the version");
 }
 

@@ -24,6 +24,9 @@ enum hypercall {
        that the entry lies in, through the type by which the CPU reads it. -14 where there is none.
      */
     HYPERCALL_TYPE_TABLE = 3,
+
+    /* Writes the map of the VM's memory to the log; needs `control = yes`, else -1. */
+    HYPERCALL_LOG_MAP = 7,
 };
 
 /* Whose rules make a guest's memory types (vmm/policy.h); the config has them by name. */
@@ -72,7 +75,7 @@ struct type_answer {
     uint8_t unused[4];
 };
 
-enum { HYPERCALL_ABI = 2 };
+enum { HYPERCALL_ABI = 3 };
 
 /* CPUID leaf 40000000h: EBX, ECX, EDX spell NOSNOOP_SIGNATURE; EAX is the highest hypervisor leaf.
  */

@@ -7,6 +7,7 @@
 #include "mm/memtype.h"
 #include "vmm/access.h"
 #include "vmm/exits.h"
+#include "vmm/map.h"
 #include "vmm/oracle.h"
 
 /* Outside 64-bit code a register has 32 bits. */
@@ -48,6 +49,14 @@ static bool give(struct vcpu *vcpu, struct type_answer *answer)
     return true;
 }
 
+static int64_t log_map(struct vm *vm)
+{
+    if (!vm->config->control)
+        return -EPERM;
+    map_log(vm);
+    return 0;
+}
+
 /* These two return false where the instruction has not been completed. */
 static bool oracle(struct vcpu *vcpu, uint64_t number, int64_t *result)
 {
@@ -66,6 +75,9 @@ static bool call(struct vcpu *vcpu, uint64_t number, int64_t *result)
     case HYPERCALL_TYPE_LINEAR:
     case HYPERCALL_TYPE_TABLE:
         return oracle(vcpu, number, result);
+    case HYPERCALL_LOG_MAP:
+        *result = log_map(vcpu->vm);
+        return true;
     default:
         *result = -ENOSYS;
         return true;
