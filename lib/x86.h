@@ -105,7 +105,7 @@ enum vector {
 #define MSR_PAT             0x00000277u
 #define MSR_MTRR_DEF_TYPE   0x000002ffu
 #define MSR_MC0_STATUS      0x00000401u
-#define MSR_X2APIC_SVR      0x0000080fu
+#define MSR_X2APIC          0x00000800u
 #define MSR_XSS             0x00000da0u
 #define MSR_EFER            0xc0000080u
 #define MSR_STAR            0xc0000081u

@@ -96,12 +96,6 @@ static void decode_exception(const struct vmcb *vmcb, struct vm_exit *exit)
     };
 }
 
-/* A physical interrupt is taken here; the host has none that it expects. */
-static void take_interrupt(void)
-{
-    __asm__ volatile("sti\n\tnop\n\tcli");
-}
-
 /* A stale vector may stand beside a clear valid bit. */
 static void take_event(struct event *event, uint64_t bits)
 {
@@ -129,8 +123,6 @@ static void decode_rest(const struct vmcb *vmcb, struct vm_exit *exit)
         exit->cr.known = false;
     else if (exit->kind == EXIT_EXCEPTION)
         decode_exception(vmcb, exit);
-    else if (exit->kind == EXIT_INTERRUPT)
-        take_interrupt();
     else
         exit->code = vmcb->exitcode;
 }

@@ -5,6 +5,7 @@
 #include "vmm/exits.h"
 #include "vmm/fpu.h"
 #include "vmm/log.h"
+#include "vmm/traps.h"
 #include "vmm/views.h"
 
 static const char *const kind_names[EXIT_KINDS] = {
@@ -85,6 +86,13 @@ static void exit_init(struct vcpu *vcpu, const struct vm_exit *exit)
     vm_stop(vcpu->vm, "an INIT signal came to its CPU");
 }
 
+/* The only place where the host takes interrupts, so that none comes in the midst of anything. */
+static void exit_interrupt(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    (void)vcpu, (void)exit;
+    traps_take_interrupts();
+}
+
 static void exit_fatal(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     vm_stop(vcpu->vm, "%s exit, code 0x%lx", kind_names[exit->kind], exit->code);
@@ -109,7 +117,7 @@ static exit_handler *const handlers[EXIT_KINDS] = {
     [EXIT_EXCEPTION] = exit_exception,
     [EXIT_TRIPLE_FAULT] = exit_triple_fault,
     [EXIT_INIT] = exit_init,
-    [EXIT_INTERRUPT] = exit_none,
+    [EXIT_INTERRUPT] = exit_interrupt,
     [EXIT_FAILED] = exit_fatal,
     [EXIT_UNKNOWN] = exit_fatal,
 };

@@ -175,8 +175,9 @@ static noreturn void end_machine(void)
 
 static void start_on_own_tables(void)
 {
-    pic_mask();
-    apic_quiet(&host);
+    pic_init();
+    apic_init(&host);
+    apic_take_pic();
     log_memory();
     if (read_config() != 0)
         end_halt("config");

@@ -3,6 +3,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/traps.h"
 
+#include "drivers/apic.h"
+#include "drivers/pic.h"
 #include "lib/assert.h"
 #include "lib/x86.h"
 #include "vmm/cpu.h"
@@ -24,6 +26,8 @@ struct gate {
 static_assert(sizeof(struct gate) == 16, "SDM, 64-Bit Mode IDT");
 
 static _Alignas(16) struct gate idt[VECTORS];
+
+static void (*handlers[VECTORS])(void);
 
 extern const char trap_stubs[];                       /* vmm/traps.asm: 32 of 16 bytes, then of 8 */
 extern const uint64_t extable_start[], extable_end[]; /* pairs: where it faults, where it goes on */
@@ -129,11 +133,21 @@ static bool fixed_up(struct trap_frame *frame)
     return false;
 }
 
-/* All sources are masked: this one was pending before, or is spurious. It is not acknowledged. */
-static void stray_interrupt(unsigned vector)
+void traps_on_interrupt(uint8_t vector, void (*handler)(void))
 {
-    if (this_cpu()->strays++ == 0)
+    assert(vector >= 32);
+    handlers[vector] = handler;
+}
+
+/* One without a handler was pending before its source was masked, or is spurious. */
+static void interrupt(uint8_t vector)
+{
+    if (handlers[vector] != NULL)
+        handlers[vector]();
+    else if (this_cpu()->strays++ == 0)
         log_line("cpu: interrupt %u, which the host did not ask for", vector);
+    pic_end(vector);
+    apic_end(vector);
 }
 
 void trap(struct trap_frame *frame)
@@ -150,5 +164,5 @@ void trap(struct trap_frame *frame)
         machine_check();
     if (frame->vector < 32)
         panic_trap(frame);
-    stray_interrupt((unsigned)frame->vector);
+    interrupt((uint8_t)frame->vector);
 }

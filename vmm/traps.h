@@ -23,5 +23,17 @@ uint64_t traps_idt_base(void);
 /* The manual's name of an exception vector; "interrupt" from 32 up. */
 const char *trap_name(uint64_t vector);
 
+/*
+ * HANDLER is called for each interrupt of VECTOR, 32 or above, with interrupts off; it may be called
+ * for none. The interrupt is acknowledged behind it, at the controller where it is in service.
+ */
+void traps_on_interrupt(uint8_t vector, void (*handler)(void));
+
+/* Takes the interrupts that are pending; else the host runs with interrupts off. */
+static inline void traps_take_interrupts(void)
+{
+    __asm__ volatile("sti\n\tnop\n\tcli" : : : "memory");
+}
+
 /* Reports a machine check (SDM, "Machine-Check Architecture") and stops the machine. */
 void machine_check(void);

@@ -104,12 +104,12 @@ enum exit_kind {
     EXIT_PRIVILEGED, /* an instruction that this guest may not use: #GP(0) */
     EXIT_TRIPLE_FAULT,
     EXIT_INIT,
+    EXIT_INTERRUPT, /* a physical interrupt, which is still pending */
     /* From here on the exit carries more than its kind. */
     EXIT_IO,
     EXIT_CR,        /* an access to CR0, CR4 or CR8 */
     EXIT_MEMORY,    /* a second-level fault */
     EXIT_EXCEPTION, /* an intercepted exception of the guest */
-    EXIT_INTERRUPT, /* a physical interrupt: taken by the host before the exit is returned */
     EXIT_FAILED,    /* the CPU refused the entry: the backend has logged why */
     EXIT_UNKNOWN,   /* a code that was never asked for */
     EXIT_KINDS,

@@ -79,12 +79,6 @@ static __attribute__((noinline)) void decode_exception(struct vcpu *vcpu, struct
     exit->exception = event;
 }
 
-/* A physical interrupt is taken here; the host has none that it expects. */
-static void take_interrupt(void)
-{
-    __asm__ volatile("sti\n\tnop\n\tcli");
-}
-
 /* SDM, "Exit Qualification for Control-Register Accesses". */
 static void decode_cr(struct vm_exit *exit)
 {
@@ -209,8 +203,6 @@ static __attribute__((noinline)) void decode_rest(struct vcpu *vcpu, struct vm_e
         decode_memory(exit);
     else if (exit->kind == EXIT_EXCEPTION)
         decode_exception(vcpu, exit);
-    else if (exit->kind == EXIT_INTERRUPT)
-        take_interrupt();
 }
 
 static void decode(struct vcpu *vcpu, struct vm_exit *exit)

@@ -110,7 +110,7 @@ static uint32_t random_msr(void)
         MSR_PAT,
         MSR_MTRR_DEF_TYPE,
         MSR_MC0_STATUS,
-        MSR_X2APIC_SVR,
+        MSR_X2APIC + 0xf,
         MSR_XSS,
         MSR_EFER,
         MSR_STAR,
