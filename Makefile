@@ -132,7 +132,7 @@ unit: $(UNIT)
 .SECONDARY:
 
 # --- what a user runs --------------------------------------------------------------------------
-.PHONY: run test test-long bench image lint fuzz soak
+.PHONY: run test test-long bench image lint fuzz soak memmap
 run: all
 	@tools/run --bed svm --door uefi $(BUILD)/guests/cpuid.elf && \
 		echo 'PASS: the guest cpuid ended with 0' || \
@@ -149,6 +149,10 @@ image: all
 
 bench: all
 	@tools/bench
+
+# Pictures of memory maps, of both vendors: build/memmap/NAME-BED.svg, and tables beside them.
+memmap: all
+	@tools/memmap
 
 lint:
 	@tools/lint

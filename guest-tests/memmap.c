@@ -1,6 +1,7 @@
 /*
  * A map to look at: MTRRs with something of everything, and the map of the memory in the log with
- * E = 1, with E = 0 and with CR0.CD = 1. `many=yes`: more ranges than the log takes.
+ * E = 1, with E = 0 and with CR0.CD = 1. tools/memmap draws it. `many=yes`: more ranges than the
+ * log takes.
  *
  * row: memmap end=0 set=policy=exact set=control=yes control=skip control-reason="no map"
  */
