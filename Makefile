@@ -98,6 +98,7 @@ include tests/kernel/kernel.mk
 # HOST_SRC: every file that also compiles for the host. tests/unit/test_*.c are cmocka programs
 # that link with all of them (and with tests/unit/host.c, which gives them log and assert).
 HOST_SRC := $(wildcard mm/*.c lib/format.c boot/*.c boot/efi/elf.c \
+	drivers/acpi.c drivers/firmware.c drivers/mptable.c \
 	vmm/clock.c vmm/config.c vmm/config_check.c vmm/cpuid_table.c vmm/decode.c vmm/event.c \
 	vmm/walk.c vmm/image.c vmm/policy.c vmm/typing.c svm/npt.c svm/caps.c \
 	vmx/ept.c vmx/check.c vmx/caps.c vmx/fields.c vmx/types.c svm/types.c)
@@ -170,7 +171,7 @@ FUZZ_BUILD   := $(BUILD)/fuzz/$(if $(FUZZ_RUNS),fast,checked)
 FUZZ_NAMES   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SRC     := $(HOST_SRC) tests/unit/host.c
 FUZZ_HEADERS := $(wildcard tests/fuzz/*.h tests/unit/*.h boot/*.h boot/efi/*.h lib/*.h mm/*.h \
-	vmm/*.h svm/*.h vmx/*.h)
+	vmm/*.h svm/*.h vmx/*.h drivers/*.h)
 $(BUILD)/fuzz/checked/%: FUZZ_FLAGS := -O1 -fsanitize=fuzzer,address,undefined \
 	-fno-sanitize-recover=all
 $(BUILD)/fuzz/fast/%: FUZZ_FLAGS := -O2 -fsanitize=fuzzer,undefined \

@@ -18,6 +18,7 @@
 #include "vmm/layout.h"
 #include "vmm/log.h"
 #include "vmm/panic.h"
+#include "vmm/topology.h"
 #include "version.h"
 
 enum { CONFIG_TEXT_SIZE = 16384 };
@@ -26,6 +27,7 @@ static struct cpu boot_cpu;
 static struct boot_info boot_info;
 static struct host host;
 static struct config config;
+static struct firmware_cpus firmware_cpus;
 static struct vm vm;
 
 noreturn void start(uint32_t door, uint64_t info, uint64_t image);
@@ -110,8 +112,6 @@ static void log_memory(void)
     log_line(
         "memory: hypervisor %lu KiB (image at 0x%lx, pool at 0x%lx), %lu KiB free in %u ranges",
         own / KIB, host.image.v, host_address(&host, (void *)POOL_VA).v, ram / KIB, host.map.count);
-    if (boot_info.rsdp == 0)
-        log_line("boot: the firmware gives no ACPI tables: going on with one CPU");
     if (boot_info.framebuffer.format == 0)
         log_line("boot: no framebuffer (GOP): the log is all there is to see");
     judge_types();
@@ -182,6 +182,7 @@ static void start_on_own_tables(void)
     if (read_config() != 0)
         end_halt("config");
     choose_log();
+    topology_read(&host, &boot_info, &firmware_cpus);
     log_line("host: one CPU is used, and no IOMMU");
     clock_init();
     if (make_guest() != 0)

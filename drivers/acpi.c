@@ -1,0 +1,204 @@
+/* ACPI tables: finds one by its signature, and the machine's CPUs in the MADT. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "drivers/acpi.h"
+
+#include "lib/assert.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+enum { RSDP_OLD_SIZE = 20, LONGEST_RSDP = 1024, LONGEST_TABLE = 1024 * 1024, MOST_TABLES = 256 };
+
+/* ACPI, "Root System Description Pointer (RSDP) Structure". */
+struct __attribute__((packed)) rsdp {
+    char signature[8];
+    uint8_t checksum; /* of the first 20 bytes */
+    char oem_id[6];
+    uint8_t revision;
+    uint32_t rsdt;
+    /* From revision 2 on: */
+    uint32_t length;
+    uint64_t xsdt;
+    uint8_t extended_checksum; /* of all */
+    uint8_t reserved[3];
+};
+static_assert(sizeof(struct rsdp) == 36, "ACPI, Root System Description Pointer");
+
+/* ACPI, "System Description Table Header". */
+struct header {
+    char signature[4];
+    uint32_t length;
+    uint8_t revision, checksum;
+    char oem_id[6], oem_table_id[8];
+    uint32_t oem_revision, creator_id, creator_revision;
+};
+static_assert(sizeof(struct header) == 36, "ACPI, System Description Table Header");
+
+/* --- the tables ------------------------------------------------------------------------------- */
+
+/* Where the tables are listed, by entries of 4 or 8 bytes. */
+struct root {
+    struct acpi_table table;
+    unsigned entry_size;
+};
+
+uint64_t acpi_find_rsdp(const struct firmware *firmware)
+{
+    return firmware_find_anywhere(firmware, "RSD PTR ", RSDP_OLD_SIZE);
+}
+
+/* True where there is a table of SIGNATURE; NONE: nothing can be read there. */
+static bool look_at(const struct firmware *firmware, uint64_t at, const char *signature,
+                    struct acpi_table *table, unsigned *nowhere)
+{
+    struct header header;
+    if (!firmware->read(firmware, at, &header, sizeof(header))) {
+        ++*nowhere;
+        return false;
+    }
+    if (memcmp(header.signature, signature, sizeof(header.signature)) != 0)
+        return false;
+    *table = (struct acpi_table){at, header.length};
+    bool good = header.length >= sizeof(header) && header.length <= LONGEST_TABLE &&
+                firmware_sums_up(firmware, at, header.length);
+    if (!good)
+        log_line("acpi: %s at 0x%lx: its length (%u) or its sum is wrong; left out, update the "
+                 "firmware",
+                 signature, at, header.length);
+    return good;
+}
+
+/* The XSDT or RSDT at AT. */
+static bool take_root(const struct firmware *firmware, uint64_t at, unsigned entry_size,
+                      struct root *root)
+{
+    const char *name = entry_size == 8 ? "XSDT" : "RSDT";
+    unsigned nowhere = 0;
+    root->entry_size = entry_size;
+    if (at == 0)
+        return false;
+    if (look_at(firmware, at, name, &root->table, &nowhere))
+        return true;
+    log_line("acpi: no %s at 0x%lx, where the RSDP has it; update the firmware", name, at);
+    return false;
+}
+
+static bool find_root(const struct firmware *firmware, uint64_t at, struct root *root)
+{
+    struct rsdp rsdp = {.revision = 0};
+    if (!firmware->read(firmware, at, &rsdp, RSDP_OLD_SIZE) ||
+        memcmp(rsdp.signature, "RSD PTR ", sizeof(rsdp.signature)) != 0 ||
+        !firmware_sums_up(firmware, at, RSDP_OLD_SIZE)) {
+        log_line("acpi: no valid RSDP at 0x%lx; update the firmware", at);
+        return false;
+    }
+    bool whole = rsdp.revision >= 2 && firmware->read(firmware, at, &rsdp, sizeof(rsdp)) &&
+                 rsdp.length >= sizeof(rsdp) && rsdp.length <= LONGEST_RSDP &&
+                 firmware_sums_up(firmware, at, rsdp.length);
+    return (whole && take_root(firmware, rsdp.xsdt, 8, root)) ||
+           take_root(firmware, rsdp.rsdt, 4, root);
+}
+
+bool acpi_find(const struct firmware *firmware, uint64_t rsdp, const char *signature,
+               struct acpi_table *table)
+{
+    struct root root;
+    unsigned nowhere = 0;
+    bool found = false;
+    if (!find_root(firmware, rsdp, &root))
+        return false;
+    uint64_t count = (root.table.length - sizeof(struct header)) / root.entry_size;
+    for (unsigned i = 0; i < count && i < MOST_TABLES && !found; i++) {
+        uint64_t at = 0, entry = root.table.at + sizeof(struct header) + i * root.entry_size;
+        found = firmware->read(firmware, entry, &at, root.entry_size) && at != 0 &&
+                look_at(firmware, at, signature, table, &nowhere);
+    }
+    if (nowhere != 0)
+        log_line("acpi: %u addresses of tables where no table can be; update the firmware",
+                 nowhere);
+    return found;
+}
+
+/* --- the MADT --------------------------------------------------------------------------------- */
+
+/* ACPI, "Multiple APIC Description Table (MADT) Format". */
+enum { MADT_LOCAL_APIC = 36, MADT_ENTRIES = 44 };
+enum { ENTRY_LOCAL_APIC = 0, ENTRY_LOCAL_APIC_ADDRESS = 5, ENTRY_LOCAL_X2APIC = 9 };
+enum { CPU_ENABLED = 1 << 0, CPU_ONLINE_CAPABLE = 1 << 1 };
+#define BROADCAST   0xffu
+#define BROADCAST_X 0xffffffffu
+
+struct __attribute__((packed)) madt_entry {
+    uint8_t type, length;
+    union {
+        struct __attribute__((packed)) {
+            uint8_t uid, id;
+            uint32_t flags;
+        } local_apic;
+        struct __attribute__((packed)) {
+            uint16_t reserved;
+            uint32_t id, flags, uid;
+        } local_x2apic;
+        struct __attribute__((packed)) {
+            uint16_t reserved;
+            uint64_t address;
+        } address;
+    };
+};
+static_assert(offsetof(struct madt_entry, local_apic.flags) == 4, "ACPI, Processor Local APIC");
+static_assert(sizeof(struct madt_entry) == 16, "ACPI, Processor Local x2APIC Structure");
+
+static void take_cpu(struct firmware_cpus *cpus, uint32_t id, uint32_t flags, uint32_t broadcast)
+{
+    if ((flags & CPU_ENABLED) == 0)
+        ++*((flags & CPU_ONLINE_CAPABLE) != 0 ? &cpus->later : &cpus->disabled);
+    else if (id == broadcast)
+        cpus->senseless++;
+    else
+        firmware_add_cpu(cpus, id);
+}
+
+/* ENTRY has all the bytes of its length, as far as they are of any known type. */
+static void take_entry(struct firmware_cpus *cpus, const struct madt_entry *entry)
+{
+    static const uint8_t lengths[] = {
+        [ENTRY_LOCAL_APIC] = 8, [ENTRY_LOCAL_APIC_ADDRESS] = 12, [ENTRY_LOCAL_X2APIC] = 16};
+    if (entry->type < ARRAY_SIZE(lengths) && entry->length < lengths[entry->type])
+        cpus->senseless++;
+    else if (entry->type == ENTRY_LOCAL_APIC)
+        take_cpu(cpus, entry->local_apic.id, entry->local_apic.flags, BROADCAST);
+    else if (entry->type == ENTRY_LOCAL_X2APIC)
+        take_cpu(cpus, entry->local_x2apic.id, entry->local_x2apic.flags, BROADCAST_X);
+    else if (entry->type == ENTRY_LOCAL_APIC_ADDRESS)
+        cpus->local_apic = entry->address.address;
+}
+
+/* The entry at OFFSET of MADT; false: it has no length, or one that leads out of the table. */
+static bool read_entry(const struct firmware *firmware, const struct acpi_table *madt,
+                       uint32_t offset, struct madt_entry *entry)
+{
+    uint32_t rest = madt->length - offset;
+    memset(entry, 0, sizeof(*entry));
+    return rest >= 2 && firmware->read(firmware, madt->at + offset, entry, 2) &&
+           entry->length >= 2 && entry->length <= rest &&
+           firmware->read(firmware, madt->at + offset, entry,
+                          min_u64(entry->length, sizeof(*entry)));
+}
+
+void acpi_cpus(const struct firmware *firmware, const struct acpi_table *madt,
+               struct firmware_cpus *cpus)
+{
+    struct madt_entry entry;
+    uint32_t local_apic = 0;
+    if (madt->length >= MADT_ENTRIES)
+        firmware->read(firmware, madt->at + MADT_LOCAL_APIC, &local_apic, sizeof(local_apic));
+    *cpus = (struct firmware_cpus){.local_apic = local_apic};
+    for (uint32_t offset = MADT_ENTRIES; offset < madt->length; offset += entry.length) {
+        if (!read_entry(firmware, madt, offset, &entry)) {
+            log_line("acpi: MADT: the entry at byte %u has the length %u; it and the rest are left "
+                     "out, update the firmware",
+                     offset, entry.length);
+            return;
+        }
+        take_entry(cpus, &entry);
+    }
+}
