@@ -7,6 +7,7 @@
  * row: mtrrs.wb end=0 set=policy=wb set=control=yes cmdline="mtrr=ignore pat=wb cd=ignore"
  * row: mtrrs.pat end=0 set=policy=exact set=pat=ignore set=control=yes cmdline="pat=ignore"
  * row: mtrrs.cd end=0 set=policy=exact set=cd=ignore set=control=yes cmdline="cd=ignore"
+ * row: mtrrs.hw end=0 set=policy=exact set=cd=hw set=control=yes
  * row: mtrrs.mtrr end=0 set=policy=exact set=mtrr=ignore set=control=yes cmdline="mtrr=ignore"
  *
  * tests/system/test_typing.py gives it regions, and a start as after a reset.

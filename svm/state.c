@@ -133,16 +133,14 @@ static void commit_mode(const struct vcpu *vcpu, struct vmcb *vmcb)
 static void commit_control(const struct vcpu *vcpu, struct vmcb *vmcb)
 {
     const struct guest_state *state = &vcpu->state;
-    bool enabled = (vcpu->mtrr.def_type & MTRR_DEF_E) != 0;
-    uint64_t pat = policy_pat(&vcpu->vm->typing.policy, enabled, vcpu->cd, state->pat);
-    if (vmcb->g_pat != pat)
+    if (vmcb->g_pat != state->pat)
         svm_flush(svm_of(vcpu));
     vmcb->cr2 = state->cr2;
     write_cr2(state->cr2); /* the CPU's own is free, and Bochs 2.7 does not load the VMCB's */
     vmcb->cr3 = state->cr3;
     vmcb->dr6 = state->dr6;
     vmcb->dr7 = state->dr7;
-    vmcb->g_pat = pat;
+    vmcb->g_pat = state->pat;
 }
 
 static void commit_msrs(const struct guest_state *state, struct vmcb *vmcb)

@@ -115,9 +115,9 @@ void svm_set_controls(struct vmcb *vmcb)
                         INTERCEPT_INVLPGA | INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_FERR_FREEZE |
                         INTERCEPT_SHUTDOWN;
     vmcb->intercept_2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
-                        INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |
-                        INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_MWAIT_ARMED |
-                        INTERCEPT_XSETBV | INTERCEPT_RDPRU;
+                        INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_MONITOR |
+                        INTERCEPT_MWAIT | INTERCEPT_MWAIT_ARMED | INTERCEPT_XSETBV |
+                        INTERCEPT_RDPRU;
     vmcb->intercept_3 =
         INTERCEPT_INVLPGB | INTERCEPT_INVPCID | INTERCEPT_MCOMMIT | INTERCEPT_TLBSYNC;
     vmcb->v_intr = V_INTR_MASKING;
@@ -142,19 +142,16 @@ static int svm_vcpu_create(struct vcpu *vcpu)
     return 0;
 }
 
-static void svm_vcpu_reset(struct vcpu *vcpu, hpa_t root)
+static void svm_vcpu_reset(struct vcpu *vcpu)
 {
     const struct host *host = vcpu->vm->host;
     struct vmcb *vmcb = svm_of(vcpu)->vmcb;
     memset(vmcb, 0, sizeof(*vmcb));
     svm_set_controls(vmcb);
-    if (vcpu->vm->native_wbinvd)
-        vmcb->intercept_2 &= ~INTERCEPT_WBINVD;
     vmcb->iopm_base = host_address(host, iopm).v;
     vmcb->msrpm_base = host_address(host, msrpm).v;
     vmcb->asid = 1;
     svm_flush(svm_of(vcpu));
-    vmcb->n_cr3 = root.v;
 }
 
 /*
@@ -179,11 +176,16 @@ static hpa_t svm_root(const struct vcpu *vcpu)
     return hpa(svm_of(vcpu)->vmcb->n_cr3);
 }
 
-static void svm_intercept_cr0(struct vcpu *vcpu, bool reads, bool writes)
+/* IA32_PAT always exits. */
+static void svm_control(struct vcpu *vcpu)
 {
     struct vmcb *vmcb = svm_of(vcpu)->vmcb;
+    unsigned on = vcpu->controls;
+    bool reads = (on & CONTROL_CR0_READS) != 0, writes = (on & CONTROL_CR0_WRITES) != 0;
     vmcb->intercept_cr_read = (uint16_t)((vmcb->intercept_cr_read & ~1u) | (reads ? 1 : 0));
     vmcb->intercept_cr_write = (uint16_t)((vmcb->intercept_cr_write & ~1u) | (writes ? 1 : 0));
+    vmcb->intercept_2 = (vmcb->intercept_2 & ~INTERCEPT_WBINVD) |
+                        ((on & CONTROL_WBINVD) != 0 ? INTERCEPT_WBINVD : 0);
 }
 
 const struct virt_ops svm_ops = {
@@ -198,6 +200,6 @@ const struct virt_ops svm_ops = {
     .set_view = svm_set_view,
     .root = svm_root,
     .invalidate = svm_invalidate,
-    .intercept_cr0 = svm_intercept_cr0,
+    .control = svm_control,
     .dump = svm_dump,
 };

@@ -146,8 +146,7 @@ static bool write_mtrr_def_type(struct vcpu *vcpu, const struct msr_rule *rule, 
 static bool read_pat(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t *value)
 {
     (void)rule, (void)msr;
-    vcpu_fetch(vcpu, STATE_CR);
-    *value = vcpu->state.pat;
+    *value = vcpu->pat;
     return true;
 }
 
@@ -156,8 +155,8 @@ static bool write_pat(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t m
     (void)rule, (void)msr;
     if (!pat_is_legal(value))
         return false;
-    vcpu_change(vcpu, STATE_CR);
-    vcpu->state.pat = value;
+    vcpu->pat = value;
+    views_put_pat(vcpu);
     return true;
 }
 

@@ -17,13 +17,6 @@ static unsigned deciding_rule(const struct vcpu *vcpu, bool cd, bool region, uns
     return vcpu->vm->typing.policy.mtrr == KNOB_MTRR_IGNORE ? TYPE_RULE_POLICY : guest_rule;
 }
 
-/* The PAT type that acts for the guest's: another where its PAT is not in force. */
-static enum memtype pat_in_force(const struct vcpu *vcpu, unsigned pat_type)
-{
-    bool enabled = (vcpu->mtrr.def_type & MTRR_DEF_E) != 0;
-    return (enum memtype)(policy_pat(&vcpu->vm->typing.policy, enabled, vcpu->cd, pat_type) & 7);
-}
-
 /* The host's type of the memory at HPA; *NEXT, of the guest's AT, comes down to where it ends. */
 static enum memtype host_type(const struct vm *vm, hpa_t hpa, gpa_t at, uint64_t *next)
 {
@@ -42,7 +35,8 @@ static uint64_t next_extent(const struct vm *vm, gpa_t at)
     return next;
 }
 
-void oracle_physical(struct vcpu *vcpu, gpa_t at, unsigned pat_type, struct type_answer *answer)
+/* PAT is the type that counts. */
+static void describe(struct vcpu *vcpu, gpa_t at, enum memtype pat, struct type_answer *answer)
 {
     const struct vm *vm = vcpu->vm;
     const struct pt *pt = &vm->typing.views[vcpu->view].pt;
@@ -66,7 +60,6 @@ void oracle_physical(struct vcpu *vcpu, gpa_t at, unsigned pat_type, struct type
         return;
     bool acts = policy_cd_acts(&vm->typing.policy, cd);
     enum memtype host = host_type(vm, leaf.hpa, at, &answer->next);
-    enum memtype pat = pat_in_force(vcpu, pat_type);
     answer->present = 1;
     answer->hpa = leaf.hpa.v;
     answer->host_type = (uint8_t)host;
@@ -76,6 +69,13 @@ void oracle_physical(struct vcpu *vcpu, gpa_t at, unsigned pat_type, struct type
     answer->pat_type = (uint8_t)pat;
     answer->effective = (uint8_t)policy_effective(vm->caps->types, leaf.attr, pat, acts, host);
     answer->rule = (uint8_t)deciding_rule(vcpu, acts, region, guest.rule);
+}
+
+void oracle_physical(struct vcpu *vcpu, gpa_t at, unsigned pat_type, struct type_answer *answer)
+{
+    bool enabled = (vcpu->mtrr.def_type & MTRR_DEF_E) != 0;
+    uint64_t pat = policy_pat(&vcpu->vm->typing.policy, enabled, vcpu->cd, pat_type); /* slot 0 */
+    describe(vcpu, at, (enum memtype)(pat & 7), answer);
 }
 
 /* The entries that a walk has read, from the root down. */
@@ -119,13 +119,13 @@ int oracle_linear(struct vcpu *vcpu, gva_t linear, unsigned table, struct type_a
     if (guest_walk(vcpu_walk_state(vcpu), &memory, linear, WALK_READ, &at) != 0)
         return -EFAULT;
     if (table == 0) {
-        oracle_physical(vcpu, at.gpa, at.pat_type, answer);
+        describe(vcpu, at.gpa, (enum memtype)at.pat_type, answer);
         return 0;
     }
     unsigned up = table - level_of(at.page); /* entries between the leaf and the one asked for */
     if (table < level_of(at.page) || up >= trail.count)
         return -EFAULT;
     unsigned i = trail.count - 1 - up;
-    oracle_physical(vcpu, trail.entry[i].gpa, trail.entry[i].type, answer);
+    describe(vcpu, trail.entry[i].gpa, (enum memtype)trail.entry[i].type, answer);
     return 0;
 }

@@ -67,7 +67,7 @@ static int check(const struct vm_config *config, const struct policy *p)
     if (p->cd == KNOB_CD_VIEW && !p->means.has_ipat)
         return refuse(config, "cd = view: this CPU's nested tables cannot override a PAT",
                       "write cd = hw");
-    if (p->cd == KNOB_CD_HW && !p->means.owns_cr0_cd)
+    if (p->cd == KNOB_CD_HW && !p->means.owns_cr0_cd && !p->means.runs_uncached)
         return refuse(config, "cd = hw: this CPU's guests do not own CR0.CD", "write cd = view");
     return 0;
 }

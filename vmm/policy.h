@@ -19,8 +19,9 @@ enum view_kind {
 
 /* What of the backend decides which policies there are. */
 struct policy_means {
-    bool has_ipat;    /* leaves can ignore the guest's PAT */
-    bool owns_cr0_cd; /* the guest's CR0.CD acts by itself */
+    bool has_ipat;      /* leaves can ignore the guest's PAT */
+    bool owns_cr0_cd;   /* the guest's CR0.CD acts by itself */
+    bool runs_uncached; /* else: the CPU's can be set while the guest runs */
 };
 
 struct policy;

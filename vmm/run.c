@@ -139,13 +139,12 @@ static void run_until_end_or_reset(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     struct vm_exit *exit = &vcpu->exit;
-    void (*const run)(struct vcpu *) = vm->ops->run;
     while (vm->state == VM_RUNNING) {
         if (vcpu->changed != 0)
             vm->ops->commit(vcpu, vcpu->changed);
         vcpu->changed = 0;
         vcpu->fetched = 0;
-        run(vcpu);
+        vcpu->run(vcpu);
         assert(exit->kind < EXIT_KINDS);
         vcpu->exits[exit->kind]++;
         handlers[exit->kind](vcpu, exit);

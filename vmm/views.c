@@ -126,9 +126,14 @@ static inline int prepare(struct vcpu *vcpu, enum view_kind kind)
     return typing_is_ready(&vcpu->vm->typing, kind) ? 0 : make_ready(vcpu, kind);
 }
 
+static inline bool mtrrs_enabled(const struct vcpu *vcpu)
+{
+    return (vcpu->mtrr.def_type & MTRR_DEF_E) != 0;
+}
+
 static inline enum view_kind view_needed(const struct vcpu *vcpu)
 {
-    return policy_view(&vcpu->vm->typing.policy, (vcpu->mtrr.def_type & MTRR_DEF_E) != 0, vcpu->cd);
+    return policy_view(&vcpu->vm->typing.policy, mtrrs_enabled(vcpu), vcpu->cd);
 }
 
 static inline void take_view(struct vcpu *vcpu, enum view_kind kind)
@@ -153,6 +158,79 @@ static inline void go_to_view(struct vcpu *vcpu)
     take_view(vcpu, kind);
     if (kind != old)
         vcpu->vm->ops->set_view(vcpu, views_root(vcpu));
+}
+
+/* --- what follows from the policy --------------------------------------------------------------- */
+
+/* All of the VM, whatever its guest does. */
+static void take_policy(struct vm *vm)
+{
+    const struct policy *policy = &vm->typing.policy;
+    bool hides_cd = vm->caps->owns_cr0_cd && !policy_cd_acts(policy, true);
+    fill_window_types(vm);
+    vm->native_wbinvd =
+        policy->noncoherent || (!vm->caps->self_snoops && policy->pat == KNOB_PAT_GUEST);
+    vm->controls = (hides_cd ? CONTROL_CR0_WRITES : 0u) |
+                   (policy_forces_pat(policy) ? CONTROL_PAT : 0u) |
+                   (vm->native_wbinvd ? 0u : CONTROL_WBINVD);
+}
+
+/* A CD that does not act is kept from the CPU: the guest must not see that it is 0 there. */
+static inline unsigned controls_of(const struct vcpu *vcpu)
+{
+    unsigned by_policy = vcpu->vm->controls;
+    bool shows_cd = (vcpu->state.cr0 & (CR0_CD | CR0_NW)) != 0;
+    bool hides_cd = (by_policy & CONTROL_CR0_WRITES) != 0;
+    return by_policy | (hides_cd && shows_cd ? CONTROL_CR0_READS : 0u) |
+           (vcpu->owes ? CONTROL_CR0_WRITES : 0u);
+}
+
+static inline void update_controls(struct vcpu *vcpu)
+{
+    unsigned controls = controls_of(vcpu);
+    if (controls == vcpu->controls)
+        return;
+    vcpu->controls = controls;
+    vcpu->vm->ops->control(vcpu);
+}
+
+/* A CD that acts, but not by the guest's CR0 in the CPU, is the run function's. */
+static void choose_way_in(struct vcpu *vcpu)
+{
+    const struct virt_ops *ops = vcpu->vm->ops;
+    bool uncached = policy_cd_acts(&vcpu->vm->typing.policy, vcpu->cd) && ops->run_uncached != NULL;
+    vcpu_enter_by(vcpu, uncached ? ops->run_uncached : ops->run);
+}
+
+void views_put_pat(struct vcpu *vcpu)
+{
+    vcpu_change(vcpu, STATE_CR);
+    vcpu->state.pat =
+        policy_pat(&vcpu->vm->typing.policy, mtrrs_enabled(vcpu), vcpu->cd, vcpu->pat);
+}
+
+/*
+ * All of the vCPU, of which STATE_CR and STATE_MODE are known, at its start and when the policy has
+ * become another. Returns 0 or a negative errno, logged.
+ */
+static int follow_policy(struct vcpu *vcpu)
+{
+    const struct virt_ops *ops = vcpu->vm->ops;
+    vcpu->moot = policy_cd_acts(&vcpu->vm->typing.policy, true) ? CR0_CD : 0;
+    vcpu->cd = (vcpu->state.cr0 & CR0_CD) != 0;
+    vcpu->owes = false;
+    vcpu->changed |= STATE_CR | STATE_MODE;
+    choose_way_in(vcpu);
+    views_put_pat(vcpu);
+    vcpu->controls = controls_of(vcpu);
+    ops->control(vcpu);
+    enum view_kind kind = view_needed(vcpu);
+    int error = prepare(vcpu, kind);
+    if (error != 0)
+        return error;
+    take_view(vcpu, kind);
+    ops->set_view(vcpu, views_root(vcpu));
+    return 0;
 }
 
 void views_log(const struct vm *vm)
@@ -182,7 +260,8 @@ static int check_regions(const struct vm_config *config)
 int views_init(struct vm *vm)
 {
     const struct virt_caps *caps = vm->caps;
-    const struct policy_means means = {caps->has_ipat, caps->owns_cr0_cd};
+    const struct policy_means means = {caps->has_ipat, caps->owns_cr0_cd,
+                                       vm->ops->run_uncached != NULL};
     struct typing *typing = &vm->typing;
     int error = policy_resolve(vm->config, &means, false, &typing->policy);
     if (error == 0)
@@ -197,22 +276,16 @@ int views_init(struct vm *vm)
     typing->region_count = vm->config->region_count;
     typing->format = caps->format;
     typing->max_leaf = caps->max_leaf;
-    fill_window_types(vm);
-    vm->native_wbinvd = !caps->self_snoops && typing->policy.pat == KNOB_PAT_GUEST;
+    take_policy(vm);
     return 0;
 }
 
 int views_reset(struct vcpu *vcpu)
 {
-    struct vm *vm = vcpu->vm;
-    typing_mark(&vm->typing);
-    vcpu->moot = policy_cd_acts(&vm->typing.policy, true) ? CR0_CD : 0;
-    vcpu->cd = (vcpu->state.cr0 & CR0_CD) != 0;
-    enum view_kind kind = view_needed(vcpu);
-    int error = prepare(vcpu, kind);
+    typing_mark(&vcpu->vm->typing);
+    int error = follow_policy(vcpu);
     if (error != 0)
-        log_line("vm %s: no memory for its tables; give it less", vm->config->name);
-    take_view(vcpu, kind);
+        log_line("vm %s: no memory for its tables; give it less", vcpu->vm->config->name);
     return error;
 }
 
@@ -235,11 +308,13 @@ static void owe(struct vcpu *vcpu, bool ends)
     bool owes =
         kind != vcpu->view || (kind == VIEW_TYPED && (!ends || typing_owes(typing, &vcpu->mtrr)));
     vcpu->owes = owes;
-    vcpu->vm->ops->intercept_cr0(vcpu, false, owes);
+    update_controls(vcpu);
 }
 
 void views_follow_mtrr(struct vcpu *vcpu, bool def_type)
 {
+    if (def_type && (vcpu->controls & CONTROL_PAT) != 0)
+        views_put_pat(vcpu);
     if (vcpu->vm->typing.policy.mtrr == KNOB_MTRR_IGNORE)
         return;
     typing_mark(&vcpu->vm->typing);
@@ -254,14 +329,6 @@ void views_follow_mtrr(struct vcpu *vcpu, bool def_type)
     go_to_view(vcpu);
 }
 
-/* A CD that does not act is kept from the CPU: the guest must not see that it is 0 there. */
-static void hide_cd(struct vcpu *vcpu)
-{
-    bool hidden = (vcpu->state.cr0 & (CR0_CD | CR0_NW)) != 0;
-    if (vcpu->vm->caps->owns_cr0_cd)
-        vcpu->vm->ops->intercept_cr0(vcpu, hidden, true);
-}
-
 /* The view bypasses what is dirty in the caches (SDM, "Cache Control Protocol"). */
 static inline void follow_cd(struct vcpu *vcpu)
 {
@@ -270,21 +337,29 @@ static inline void follow_cd(struct vcpu *vcpu)
     go_to_view(vcpu);
 }
 
-void views_cd_written(struct vcpu *vcpu)
+/* CD acts in the CPU, or by a PAT, or not at all. */
+static __attribute__((noinline)) void follow_cd_otherwise(struct vcpu *vcpu, bool was)
 {
     enum knob_cd effect = vcpu->vm->typing.policy.cd;
+    choose_way_in(vcpu);
+    if (effect == KNOB_CD_HW && !vcpu->cd) {
+        vcpu->owes = false;
+        go_to_view(vcpu);
+    } else if (effect != KNOB_CD_HW && effect != KNOB_CD_IGNORE && vcpu->cd != was) {
+        views_put_pat(vcpu);
+        follow_cd(vcpu);
+    }
+    update_controls(vcpu);
+}
+
+void views_cd_written(struct vcpu *vcpu)
+{
     bool was = vcpu->cd;
     vcpu->cd = (vcpu->state.cr0 & CR0_CD) != 0;
-    if (effect == KNOB_CD_VIEW) {
-        if (vcpu->cd != was)
-            follow_cd(vcpu);
-    } else if (effect != KNOB_CD_HW) {
-        hide_cd(vcpu);
-    } else if (!vcpu->cd) {
-        vcpu->owes = false;
-        vcpu->vm->ops->intercept_cr0(vcpu, false, false);
-        go_to_view(vcpu);
-    }
+    if (vcpu->vm->typing.policy.cd != KNOB_CD_VIEW)
+        follow_cd_otherwise(vcpu, was);
+    else if (vcpu->cd != was)
+        follow_cd(vcpu);
 }
 
 void views_wbinvd(const struct vm *vm)

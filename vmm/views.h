@@ -8,13 +8,16 @@
 int views_init(struct vm *vm);
 
 /*
- * Brings up to date the view that the vCPU begins with, after its CR0 and MTRRs have been reset and
- * before its backend is. Returns 0 or a negative errno, logged.
+ * What the policy makes of a vCPU after its CR0, MTRRs, PAT and backend have been reset. Returns 0
+ * or a negative errno, logged.
  */
 int views_reset(struct vcpu *vcpu);
 
 /* Logs the policy, and the view that the vCPU is on. */
 void views_log(const struct vm *vm);
+
+/* The guest's PAT, or what the PAT in force depends on, was written. */
+void views_put_pat(struct vcpu *vcpu);
 
 /* The root of the tables that the vCPU runs on. */
 hpa_t views_root(const struct vcpu *vcpu);
@@ -33,7 +36,7 @@ static inline void views_follow_range(struct vcpu *vcpu)
         views_follow_mtrr(vcpu, false);
 }
 
-/* The guest's CR0 was written, its CD and NW perhaps with it; also by a reset. */
+/* The guest's CR0 was written, its CD and NW perhaps with it. */
 void views_cd_written(struct vcpu *vcpu);
 
 /* The guest executes WBINVD or INVD: nothing is discarded. */

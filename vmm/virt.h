@@ -58,7 +58,8 @@ struct guest_state {
     /* STATE_MODE */
     uint64_t cr0, cr4, efer;
     /* STATE_CR */
-    uint64_t cr2, cr3, dr6, dr7, pat;
+    uint64_t cr2, cr3, dr6, dr7;
+    uint64_t pat;      /* the one in force */
     uint64_t pdpte[4]; /* where the CPU holds them (has_pdptes) and PAE paging is on */
     /* STATE_CODE and STATE_SEG */
     struct seg seg[SEGS];
@@ -174,6 +175,14 @@ struct virt_caps {
     uint8_t hypercall;      /* enum insn_op: the instruction of this vendor */
 };
 
+/* What of a vCPU's control structure follows from its policy and state: vmm/views.c decides it. */
+enum control {
+    CONTROL_CR0_READS = 1 << 0,  /* where the guest owns CR0.CD: reads of CR0 exit all the same */
+    CONTROL_CR0_WRITES = 1 << 1, /* the same for writes */
+    CONTROL_PAT = 1 << 2,        /* accesses of IA32_PAT exit, also where the CPU switches it */
+    CONTROL_WBINVD = 1 << 3,     /* WBINVD exits, where the CPU can do that */
+};
+
 struct virt_ops {
     const char *name;
 
@@ -186,15 +195,20 @@ struct virt_ops {
     int (*vcpu_create)(struct vcpu *vcpu);
     /*
      * Puts the backend's part of VCPU, but for what commit() moves, in its state before any entry:
-     * no event, no shadow, nothing pending, nothing cached. Its second-level root is ROOT.
+     * no event, no shadow, nothing pending, nothing cached. control() and set_view() follow.
      */
-    void (*vcpu_reset)(struct vcpu *vcpu, hpa_t root);
+    void (*vcpu_reset)(struct vcpu *vcpu);
 
     /*
      * Enters the guest with committed state and VCPU->event; returns at the next exit, with
      * VCPU->exit, and in VCPU->event the event whose delivery it interrupted.
      */
     void (*run)(struct vcpu *vcpu);
+    /*
+     * The same with the CPU's CR0.CD set while the guest runs, and nothing in its caches before:
+     * for CPUs where that does not follow from the guest's CR0, else NULL.
+     */
+    void (*run_uncached)(struct vcpu *vcpu);
 
     /* Moves groups of guest state (enum state_group) between VCPU->state and the CPU's structure.
      */
@@ -212,8 +226,8 @@ struct virt_ops {
      */
     void (*invalidate)(struct vm *vm, hpa_t root, struct cpu_set cpus);
 
-    /* Where the guest owns CR0.CD: which of its accesses to CR0 exit all the same. */
-    void (*intercept_cr0)(struct vcpu *vcpu, bool reads, bool writes);
+    /* Makes VCPU->controls hold. */
+    void (*control)(struct vcpu *vcpu);
 
     /* Logs every field of the backend's control structure by name. */
     void (*dump)(struct vcpu *vcpu);

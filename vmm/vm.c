@@ -61,7 +61,7 @@ static int reset_vcpu(struct vcpu *vcpu)
     state->cr0 = CR0_PE | CR0_ET;
     state->dr6 = DR6_RESET;
     state->dr7 = DR7_RESET;
-    state->pat = PAT_RESET;
+    vcpu->pat = PAT_RESET;
     state->tsc_offset = -rdtsc();
     for (unsigned i = 0; i < SEG_LDTR; i++)
         state->seg[i] = i == SEG_CS ? code : data;
@@ -82,12 +82,8 @@ static int reset_vcpu(struct vcpu *vcpu)
         .pdpte_valid = vcpu->vm->caps->has_pdptes,
     };
     vcpu->fetched = vcpu->changed = STATE_CR | STATE_CODE | STATE_SEG | STATE_MSR | STATE_MODE;
-    int error = views_reset(vcpu);
-    if (error != 0)
-        return error;
-    vcpu->vm->ops->vcpu_reset(vcpu, views_root(vcpu));
-    views_cd_written(vcpu);
-    return 0;
+    vcpu->vm->ops->vcpu_reset(vcpu);
+    return views_reset(vcpu);
 }
 
 /* A port that the log has: on a machine with one port, lines of both go there. */

@@ -59,8 +59,12 @@ struct vcpu {
     bool cd;                   /* the guest's CR0.CD, where its changes exit */
     bool owes;                 /* CR0.CD = 1 acts, and its end exits: its view has to change then */
     uint64_t cr8;              /* where its accesses exit */
+    uint64_t pat;              /* the guest's IA32_PAT, where its accesses exit */
+    uint32_t controls;         /* enum control: what holds for the next entry */
     /* A reset clears what stands above, and leaves the rest alone. */
     struct vm *vm;
+    void (*run)(struct vcpu *vcpu);   /* what the run loop calls: ENTER, or what wraps it */
+    void (*enter)(struct vcpu *vcpu); /* of the backend: its run() or run_uncached() */
     struct cpu *cpu;
     void *backend;
     uint64_t exits[EXIT_KINDS];
@@ -80,6 +84,7 @@ struct vm {
     struct plain plain[VIEWS];
     uint8_t window_types[VIEWS][8]; /* of plain memory, by view and the guest's PAT type */
     bool native_wbinvd;             /* the guest's WBINVD is the CPU's */
+    uint32_t controls;              /* those of its vCPUs' controls that the policy alone decides */
     uint64_t cr4_allowed;           /* CR4 bits that the guest may set */
     struct cpuid_table cpuid;
     struct vcpu vcpu;
@@ -99,6 +104,14 @@ static inline void vcpu_fetch(struct vcpu *vcpu, unsigned groups)
     unsigned missing = groups & ~vcpu->fetched;
     if (missing != 0)
         vcpu->fetched |= vcpu->vm->ops->fetch(vcpu, missing);
+}
+
+/* The backend's way into the guest; what wraps it stays where it is. */
+static inline void vcpu_enter_by(struct vcpu *vcpu, void (*enter)(struct vcpu *vcpu))
+{
+    if (vcpu->run == vcpu->enter)
+        vcpu->run = enter;
+    vcpu->enter = enter;
 }
 
 /* The same, for groups that are about to be written. */

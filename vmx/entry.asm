@@ -1,7 +1,7 @@
 ; Enters a guest by VMRESUME or VMLAUNCH and comes back at its exit (SDM, "VM Entries").
 ; SPDX-License-Identifier: BSD-2-Clause
 bits 64
-global vmx_enter, vmx_exit_point
+global vmx_enter, vmx_exit_point, vmx_exit_point_uncached
 
 ; Offsets in the array of general registers: enum gpr of vmm/virt.h. RSP travels in the VMCS.
 RCX_ equ 1 * 8
@@ -14,6 +14,7 @@ RDI_ equ 7 * 8
 VMCS_VM_INSTRUCTION_ERROR equ 0x4400
 VMCS_HOST_RSP             equ 0x6c14
 RESUME_OF_NON_LAUNCHED    equ 5 ; SDM, "VM Instruction Error Numbers"
+CR0_CD                    equ 1 << 30
 
 ; Loads the general registers from the array at RDI.
 %macro load_guest 0
@@ -54,6 +55,12 @@ vmx_enter:
     stc
     ret
 
+vmx_exit_point_uncached:
+    push rax
+    mov rax, cr0
+    and rax, ~CR0_CD ; clears CF too
+    mov cr0, rax
+    pop rax
 vmx_exit_point:
     xchg rdi, [rsp]
     mov [rdi], rax

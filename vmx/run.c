@@ -329,3 +329,18 @@ void vmx_run(struct vcpu *vcpu)
         repeat_delivery(vcpu, vectoring);
     decode(vcpu, &vcpu->exit);
 }
+
+/*
+ * Neither entries nor exits change CD and NW of the CPU (SDM, "Loading Guest Control Registers,
+ * Debug Registers, and MSRs" and "Loading Host Control Registers, Debug Registers, MSRs"). The
+ * host has filled the caches since the last exit (SDM, "Preventing Caching").
+ */
+void vmx_run_uncached(struct vcpu *vcpu)
+{
+    vmwrite(VMCS_HOST_RIP, (uint64_t)vmx_exit_point_uncached);
+    write_cr0(read_cr0() | CR0_CD);
+    wbinvd();
+    vmx_run(vcpu);
+    write_cr0(read_cr0() & ~CR0_CD); /* of an entry that the CPU refused */
+    vmwrite(VMCS_HOST_RIP, (uint64_t)vmx_exit_point);
+}

@@ -9,31 +9,32 @@
 #include "vmx/controls.h"
 #include "vmx/vmx.h"
 
-/* Deny by default: one of each serves all guests (SDM, "MSR-Bitmap Address", "I/O-Bitmap
- * Addresses"). */
-static _Alignas(4096) uint8_t msr_bitmap[4096];
+/* Deny by default, for all guests (SDM, "MSR-Bitmap Address", "I/O-Bitmap Addresses"). The second
+ * bitmap of MSRs is for guests whose PAT is not in force: there what the CPU switches exits too. */
+static _Alignas(4096) uint8_t msr_bitmaps[2][4096];
 static _Alignas(4096) uint8_t io_bitmaps[2][4096];
 
 /* Reads of low and high MSRs, then writes of low and high MSRs: 1 KiB each. */
-static void allow_msr(const struct msr_direct *direct)
+static void allow_msr(uint8_t *bitmap, const struct msr_direct *direct)
 {
     uint32_t high = direct->msr >= 0xc0000000 ? 1 : 0;
     uint32_t bit = direct->msr & 0x1fff;
     assert((direct->msr & ~0xc0001fffu) == 0);
     if (direct->read)
-        msr_bitmap[high * 1024 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
+        bitmap[high * 1024 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
     if (direct->write)
-        msr_bitmap[2048 + high * 1024 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
+        bitmap[2048 + high * 1024 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
 }
 
 static void set_bitmaps(const struct vm *vm)
 {
     struct msr_direct direct;
-    memset(msr_bitmap, 0xff, sizeof(msr_bitmap));
+    memset(msr_bitmaps, 0xff, sizeof(msr_bitmaps));
     memset(io_bitmaps, 0xff, sizeof(io_bitmaps));
     for (unsigned i = 0; msr_direct(vm->caps, i, &direct); i++)
-        allow_msr(&direct);
-    vmwrite(VMCS_ADDRESS_OF_MSR_BITMAPS, host_address(vm->host, msr_bitmap).v);
+        for (unsigned forced = 0; forced < ARRAY_SIZE(msr_bitmaps); forced++)
+            if (forced == 0 || direct.msr != MSR_PAT)
+                allow_msr(msr_bitmaps[forced], &direct);
     vmwrite(VMCS_ADDRESS_OF_IO_BITMAP_A, host_address(vm->host, io_bitmaps[0]).v);
     vmwrite(VMCS_ADDRESS_OF_IO_BITMAP_B, host_address(vm->host, io_bitmaps[1]).v);
 }
@@ -44,14 +45,11 @@ static void set_execution(const struct vcpu *vcpu)
     const uint32_t *control = vmx->caps->control;
     vmwrite(VMCS_PIN_BASED_CONTROLS, control[VMX_PIN]);
     vmwrite(VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, control[VMX_PROC]);
-    vmwrite(VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS,
-            control[VMX_PROC2] & ~(vcpu->vm->native_wbinvd ? PROC2_WBINVD_EXITING : 0u));
     vmwrite(VMCS_PRIMARY_VM_EXIT_CONTROLS, control[VMX_EXIT]);
     vmwrite(VMCS_VM_ENTRY_CONTROLS, control[VMX_ENTRY]);
     vmwrite(VMCS_EXCEPTION_BITMAP, 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC);
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, VMX_CR0_HOST);
     vmwrite(VMCS_CR4_GUEST_HOST_MASK, vmx->cr4_host);
-    vmwrite(VMCS_EPT_POINTER, vmx->eptp);
     if ((control[VMX_PROC2] & PROC2_ENABLE_VPID) != 0)
         vmwrite(VMCS_VIRTUAL_PROCESSOR_IDENTIFIER, VMX_GUEST_VPID);
     if ((control[VMX_PROC2] & PROC2_ENABLE_ENCLS_EXITING) != 0)
@@ -105,6 +103,17 @@ static void set_host(const struct cpu *cpu)
     vmwrite(VMCS_HOST_RIP, (uint64_t)vmx_exit_point);
     vmwrite(VMCS_HOST_IA32_PAT, rdmsr(MSR_PAT));
     vmwrite(VMCS_HOST_IA32_EFER, rdmsr(MSR_EFER));
+}
+
+/* Accesses of CR0.CD always exit: it is the host's here. */
+void vmx_control(struct vcpu *vcpu)
+{
+    uint32_t proc2 = vmx_of(vcpu)->caps->control[VMX_PROC2];
+    const uint8_t *msrs = msr_bitmaps[(vcpu->controls & CONTROL_PAT) != 0];
+    if ((vcpu->controls & CONTROL_WBINVD) == 0)
+        proc2 &= ~PROC2_WBINVD_EXITING;
+    vmwrite(VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS, proc2);
+    vmwrite(VMCS_ADDRESS_OF_MSR_BITMAPS, host_address(vcpu->vm->host, msrs).v);
 }
 
 void vmx_set_controls(struct vcpu *vcpu)

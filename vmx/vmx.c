@@ -114,11 +114,9 @@ static int vmx_vcpu_create(struct vcpu *vcpu)
     return 0;
 }
 
-static void vmx_vcpu_reset(struct vcpu *vcpu, hpa_t root)
+static void vmx_vcpu_reset(struct vcpu *vcpu)
 {
-    struct vmx_vcpu *vmx = vmx_of(vcpu);
-    vmx->eptp = eptp_of(root);
-    vmx->flush = VMX_FLUSH_ALL;
+    vmx_of(vcpu)->flush = VMX_FLUSH_ALL;
     vmx_set_controls(vcpu);
 }
 
@@ -143,12 +141,6 @@ static hpa_t vmx_root(const struct vcpu *vcpu)
     return hpa(align_down(vmread(VMCS_EPT_POINTER), PAGE_SIZE));
 }
 
-/* CR0.CD is the host's on this side: every change of it exits as it is. */
-static void vmx_intercept_cr0(struct vcpu *vcpu, bool reads, bool writes)
-{
-    (void)vcpu, (void)reads, (void)writes;
-}
-
 const struct virt_ops vmx_ops = {
     .name = "VMX",
     .cpu_start = vmx_cpu_start,
@@ -156,11 +148,12 @@ const struct virt_ops vmx_ops = {
     .vcpu_create = vmx_vcpu_create,
     .vcpu_reset = vmx_vcpu_reset,
     .run = vmx_run,
+    .run_uncached = vmx_run_uncached,
     .fetch = vmx_fetch,
     .commit = vmx_commit,
     .set_view = vmx_set_view,
     .root = vmx_root,
     .invalidate = vmx_invalidate,
-    .intercept_cr0 = vmx_intercept_cr0,
+    .control = vmx_control,
     .dump = vmx_dump,
 };

@@ -64,7 +64,7 @@ enum { VMX_GUEST_VPID = 1 };
 /* CR0 bits that belong to the host: the guest reads its own from the shadow. */
 #define VMX_CR0_HOST (CR0_NE | CR0_NW | CR0_CD)
 
-/* vmx/setup.c: fills the current VMCS but for the guest's state. */
+/* vmx/setup.c: fills the current VMCS but for the guest's state and what vmx_control() sets. */
 void vmx_set_controls(struct vcpu *vcpu);
 
 /* vmx/report.c: logs each broken rule of VM entry, and the VM-instruction ERROR if it is not 0. */
@@ -75,9 +75,11 @@ void vmx_forget(const struct vmx_caps *caps, uint64_t eptp);
 
 /* virt_ops */
 void vmx_run(struct vcpu *vcpu);
+void vmx_run_uncached(struct vcpu *vcpu);
 unsigned vmx_fetch(struct vcpu *vcpu, unsigned groups);
 void vmx_commit(struct vcpu *vcpu, unsigned groups);
+void vmx_control(struct vcpu *vcpu);
 void vmx_dump(struct vcpu *vcpu);
 
-/* vmx/entry.asm: where an exit goes on. */
-extern const char vmx_exit_point[];
+/* vmx/entry.asm: where an exit goes on; the second begins by clearing CR0.CD. */
+extern const char vmx_exit_point[], vmx_exit_point_uncached[];

@@ -37,7 +37,6 @@ def test_random_writes(system, bed, cmdline, pairs):
 @pytest.mark.parametrize("bed, pairs, message", [
     ("svm", ["cd=view"], "vm value: cd = view: this CPU's nested tables cannot override a PAT; "
                          "write cd = hw"),
-    ("vmx", ["cd=hw"], "vm value: cd = hw: this CPU's guests do not own CR0.CD; write cd = view"),
     ("svm", ["policy=kvm-6.16"], "vm value: policy = kvm-6.16 is not supported yet; "
                                  "write exact or wb"),
     ("svm", ["policy=best"], "best"),

@@ -25,6 +25,11 @@ void vcpu_skip_rarely(struct vcpu *v)
     advances++;
 }
 
+void views_put_pat(struct vcpu *v)
+{
+    (void)v;
+}
+
 void views_follow_mtrr(struct vcpu *v, bool def_type)
 {
     (void)v, (void)def_type;
