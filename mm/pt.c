@@ -419,6 +419,31 @@ int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_owner
     return error;
 }
 
+/* The entry for OFFSET in the table of LEVEL, which must be there. */
+static uint64_t *entry_of_level(const struct pt *pt, uint64_t offset, unsigned level)
+{
+    uint64_t entry = pt->root.v | pt->format->table;
+    for (unsigned at = pt->format->levels;; at--) {
+        assert(is_table(pt, entry, at + 1));
+        uint64_t *table = table_of(pt, entry);
+        if (at == level)
+            return &table[offset / span(at) % ENTRIES];
+        entry = table[offset / span(at) % ENTRIES];
+    }
+}
+
+void pt_share(struct pt *to, const struct pt *from, uint64_t va)
+{
+    enum { LEVEL = 3 };
+    uint64_t offset;
+    bool reached = va_to_offset(from, va, &offset);
+    assert(reached && is_aligned(va, GIB) && to->format == from->format);
+    uint64_t *entry = entry_of_level(to, offset, LEVEL);
+    uint64_t shared = *entry_of_level(from, offset, LEVEL);
+    assert(!is_present(to, *entry) && is_table(from, shared, LEVEL));
+    store(entry, shared);
+}
+
 void pt_destroy(struct pt *pt)
 {
     free_tables(pt, pt->root.v | pt->format->table, pt->format->levels + 1u);

@@ -75,6 +75,13 @@ struct pt_leaf {
 int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_owner *owner,
             void *context, unsigned max_leaf);
 
+/*
+ * Makes the tables that FROM has for the GiB at VA (a multiple) serve TO as well, for good: what
+ * FROM maps there from then on, TO maps too. Both have one format and owner; TO must map nothing
+ * there, but something in the same 512 GiB. TO is not to be changed there, nor destroyed.
+ */
+void pt_share(struct pt *to, const struct pt *from, uint64_t va);
+
 /* Frees every table page. What the leaves map is not touched, and nothing is invalidated. */
 void pt_destroy(struct pt *pt);
 

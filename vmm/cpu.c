@@ -17,6 +17,12 @@
 /* Interrupt stacks until the host's own tables map guarded ones. */
 static _Alignas(16) char early_ist[IST_STACK_SIZE];
 
+/* What LGDT and SGDT move. */
+struct __attribute__((packed)) table_register {
+    uint16_t limit;
+    uint64_t base;
+};
+
 bool cpu_has(uint32_t leaf, unsigned reg, unsigned bit)
 {
     uint32_t first = leaf & 0x80000000u;
@@ -37,7 +43,7 @@ unsigned cpu_phys_bits(void)
 
 uint64_t cpu_main_stack(uint32_t index)
 {
-    return STACK_VA + index * CPU_STRIDE + PAGE_SIZE + MAIN_STACK_SIZE;
+    return AREA_VA + index * CPU_STRIDE + PAGE_SIZE + MAIN_STACK_SIZE;
 }
 
 uint64_t cpu_ist_stack(uint32_t index, enum ist ist)
@@ -47,8 +53,8 @@ uint64_t cpu_ist_stack(uint32_t index, enum ist ist)
 }
 static_assert(PAGE_SIZE + MAIN_STACK_SIZE + (IST_COUNT - 1) * (PAGE_SIZE + IST_STACK_SIZE) +
                       PAGE_SIZE <=
-                  CPU_STRIDE,
-              "a CPU's stacks fit its stride");
+                  AREA_CPU_OFFSET,
+              "a page stays unmapped between a CPU's stacks and what follows");
 
 static void set_ist(struct tss *tss, enum ist ist, uint64_t top)
 {
@@ -85,13 +91,14 @@ static void load_segments(void)
                      : "rax", "memory");
 }
 
-/* The CPU whose area GS leads to. */
-static struct cpu *loaded;
-
+/* GDTR is the host's whatever GS is: it leads to the table in the CPU's area. */
 void cpu_reclaim_gs(void)
 {
-    if (rdmsr(MSR_GS_BASE) != (uint64_t)loaded)
-        wrmsr(MSR_GS_BASE, (uint64_t)loaded);
+    struct table_register gdtr;
+    __asm__ volatile("sgdt %0" : "=m"(gdtr));
+    uint64_t cpu = gdtr.base - offsetof(struct cpu, gdt);
+    if (rdmsr(MSR_GS_BASE) != cpu)
+        wrmsr(MSR_GS_BASE, cpu);
 }
 
 void cpu_load_tables(struct cpu *cpu)
@@ -103,14 +110,10 @@ void cpu_load_tables(struct cpu *cpu)
     cpu->tss.io_map_base = sizeof(cpu->tss);
     cpu->self = cpu;
     fill_gdt(cpu);
-    struct __attribute__((packed)) {
-        uint16_t limit;
-        uint64_t base;
-    } gdtr = {sizeof(cpu->gdt) - 1, (uint64_t)cpu->gdt};
+    const struct table_register gdtr = {sizeof(cpu->gdt) - 1, (uint64_t)cpu->gdt};
     __asm__ volatile("lgdt %0" : : "m"(gdtr));
     load_segments();
     wrmsr(MSR_GS_BASE, (uint64_t)cpu);
-    loaded = cpu;
     __asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
     traps_load();
 }

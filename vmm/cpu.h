@@ -4,6 +4,7 @@
 
 #include "lib/assert.h"
 #include "mm/types.h"
+#include "vmm/layout.h"
 
 enum { MAX_CPUS = 64 };
 
@@ -43,6 +44,8 @@ struct cpu {
     uint64_t strays;                       /* interrupts that the host did not ask for */
 };
 
+static_assert(sizeof(struct cpu) <= PAGE_SIZE, "a page of its CPU's area");
+
 /* A set of CPUs by index. */
 struct cpu_set {
     uint64_t bits;
@@ -76,6 +79,12 @@ bool cpu_has(uint32_t leaf, unsigned reg, unsigned bit);
 
 /* MAXPHYADDR of this CPU, 36 to 52. */
 unsigned cpu_phys_bits(void);
+
+/* The CPU of that INDEX, as its own tables map it. */
+static inline struct cpu *cpu_at(uint32_t index)
+{
+    return (struct cpu *)(AREA_VA + index * CPU_STRIDE + AREA_CPU_OFFSET);
+}
 
 /* Stack tops of a CPU in the host's address space. */
 uint64_t cpu_main_stack(uint32_t index);

@@ -8,7 +8,7 @@
 #include "lib/x86.h"
 #include "mm/memtype.h"
 #include "mm/pt_host.h"
-#include "vmm/layout.h"
+#include "vmm/area.h"
 #include "vmm/log.h"
 
 /* The boot tables' directory of the GiB at IMAGE_VA: boot/entry.asm. */
@@ -92,40 +92,23 @@ static int map_image(struct host *host)
     return pt_map(&host->pt, POOL_VA, host_address(host, (void *)POOL_VA), POOL_SIZE, RW);
 }
 
-static int map_stack(struct host *host, uint64_t top, uint64_t size)
+/* The boot tables map its area one to one. */
+static int make_boot_area(struct host *host)
 {
-    void *pages = frames_alloc(&host->frames, (unsigned)(size / PAGE_SIZE));
-    if (pages == NULL)
+    uint64_t at;
+    if (memmap_find(&host->map, AREA_SIZE, PAGE_SIZE, MIB, 4 * GIB, &at) != 0) {
+        log_line("too little memory: no free %lu KiB below 4 GiB for a CPU; give the machine more "
+                 "RAM",
+                 AREA_SIZE / KIB);
         return -ENOMEM;
-    return pt_map(&host->pt, top - size, host_address(host, pages), size, RW);
-}
-
-static int map_stacks(struct host *host, uint32_t index)
-{
-    int error = map_stack(host, cpu_main_stack(index), MAIN_STACK_SIZE);
-    for (enum ist ist = IST_DF; ist < IST_COUNT && error == 0; ist++)
-        error = map_stack(host, cpu_ist_stack(index, ist), IST_STACK_SIZE);
+    }
+    int error = memmap_set(&host->map, at, at + AREA_SIZE, MEM_HYPERVISOR);
+    if (error == 0)
+        host->boot_root = area_make(&host->pt, hpa(at), (char *)at, 0);
     return error;
 }
 
-/* A window is an entry in a table page that is made here once and written directly ever after. */
-static int make_windows(struct host *host, struct cpu *cpu)
-{
-    uint64_t va = WINDOW_VA + cpu->index * CPU_STRIDE;
-    int error = pt_map(&host->pt, va, host->image, PAGE_SIZE, RW);
-    if (error != 0)
-        return error;
-    cpu->windows = (char *)va;
-    cpu->window_entry = pt_entry(&host->pt, va);
-    *cpu->window_entry = 0;
-    for (unsigned type = 0; type < ARRAY_SIZE(cpu->window_bits); type++)
-        if (memtype_is_pat(type))
-            cpu->window_bits[type] =
-                pt_host_format.leaf((struct pt_attr){RW.perm, (uint8_t)type, false}, 1);
-    return 0;
-}
-
-int host_init(struct host *host, const struct boot_info *info, hpa_t image, struct cpu *cpu)
+int host_init(struct host *host, const struct boot_info *info, hpa_t image)
 {
     host->image = image;
     int error = memmap_build(info, &host->map);
@@ -140,24 +123,22 @@ int host_init(struct host *host, const struct boot_info *info, hpa_t image, stru
     if (error == 0)
         error = map_image(host);
     if (error == 0)
-        error = map_stacks(host, cpu->index);
-    if (error == 0)
-        error = make_windows(host, cpu);
+        error = make_boot_area(host);
     if (error == 0)
         error = extents_init(&host->guest, &host->map);
     return error;
 }
 
-_Noreturn void host_enter(struct host *host, struct cpu *cpu, void (*next)(void))
+_Noreturn void host_enter(const struct host *host, void (*next)(void))
 {
-    write_cr3(host->pt.root.v);
-    cpu_load_tables(cpu);
+    write_cr3(host->boot_root.v);
+    cpu_load_tables(cpu_at(0));
     __asm__ volatile("mov %0, %%rsp\n\t"
                      "xor %%ebp, %%ebp\n\t"
                      "call *%1\n\t"
                      "ud2"
                      :
-                     : "r"(cpu_main_stack(cpu->index)), "r"(next)
+                     : "r"(cpu_main_stack(0)), "r"(next)
                      : "memory");
     __builtin_unreachable();
 }
@@ -213,7 +194,7 @@ volatile void *host_map_mmio(struct host *host, hpa_t registers, uint64_t size)
     uint64_t first = align_down(registers.v, PAGE_SIZE);
     uint64_t bytes = align_up(registers.v + size, PAGE_SIZE) - first;
     uint64_t va = MMIO_VA + host->mmio_used;
-    assert(size > 0 && bytes <= STACK_VA - va);
+    assert(size > 0 && bytes <= AREA_VA - va);
     if (pt_map(&host->pt, va, hpa(first), bytes, uncached) != 0) {
         log_line("host: no memory to map the registers at 0x%lx", registers.v);
         return NULL;

@@ -14,22 +14,27 @@
 
 struct host {
     hpa_t image;            /* where the image lies */
+    hpa_t boot_root;        /* the first CPU's page tables */
     struct memmap map;      /* all of physical memory, and who has it */
     struct frames frames;   /* the host pool */
-    struct pt pt;           /* the host's page tables */
+    struct pt pt;           /* what all CPUs map: image, pool, registers */
     struct extents guest;   /* RAM for guests */
     struct mtrr_state mtrr; /* the machine's own memory types */
     uint64_t mmio_used;     /* bytes of MMIO_VA given out */
 };
 
 /*
- * Takes the pool out of the memory that INFO describes, and builds the host's tables: image (W^X),
- * pool, and this CPU's stacks and windows; nothing else. Returns 0 or a negative errno, logged.
+ * Takes the pool and the first CPU's area out of the memory that INFO describes, and builds the
+ * host's tables: image (W^X) and pool for all CPUs, and for each its area; nothing else. Returns 0
+ * or a negative errno, logged.
  */
-int host_init(struct host *host, const struct boot_info *info, hpa_t image, struct cpu *cpu);
+int host_init(struct host *host, const struct boot_info *info, hpa_t image);
 
-/* Leaves the boot tables for the host's own, and continues in NEXT on this CPU's guarded stack. */
-_Noreturn void host_enter(struct host *host, struct cpu *cpu, void (*next)(void));
+/*
+ * Leaves the boot tables for the host's own, and continues in NEXT as the first CPU, on its guarded
+ * stack.
+ */
+_Noreturn void host_enter(const struct host *host, void (*next)(void));
 
 /* Where a byte of the image or the pool is. */
 hpa_t host_address(const struct host *host, const void *pointer);

@@ -6,13 +6,18 @@
 
 #define IMAGE_VA   0xffffffff80000000ull /* the image, as linker.ld says */
 #define POOL_VA    0xffffffff90000000ull /* the host pool */
-#define WINDOW_VA  0xffffffffa0000000ull /* per CPU: pages mapped for a moment */
+#define BUILD_VA   0xffffffffa0000000ull /* the area of a CPU while it is made */
 #define MMIO_VA    0xffffffffb0000000ull /* device registers */
-#define STACK_VA   0xffffffffc0000000ull /* per CPU: stacks between unmapped pages */
-#define CPU_STRIDE 0x10000ull            /* of the per-CPU parts */
+#define AREA_VA    0xffffffffc0000000ull /* from here on each CPU maps its own area alone */
+#define CPU_STRIDE 0x20000ull            /* of the areas */
 
 #define MAIN_STACK_SIZE (16 * KIB)
 #define IST_STACK_SIZE  (8 * KIB)
+
+/* In an area, behind the stacks and unmapped pages between them (vmm/cpu.h). */
+#define AREA_CPU_OFFSET    0xf000ull  /* struct cpu */
+#define AREA_TABLE_OFFSET  0x11000ull /* the page table that has the windows */
+#define AREA_WINDOW_OFFSET 0x12000ull /* pages mapped for a moment */
 
 #define POOL_SIZE (2 * MIB)
 

@@ -12,6 +12,7 @@
 #include "lib/x86.h"
 #include "mm/host_types.h"
 #include "mm/memtype.h"
+#include "vmm/area.h"
 #include "vmm/clock.h"
 #include "vmm/guest.h"
 #include "vmm/host.h"
@@ -23,7 +24,7 @@
 
 enum { CONFIG_TEXT_SIZE = 16384 };
 
-static struct cpu boot_cpu;
+static struct cpu early_cpu; /* until its area is mapped */
 static struct boot_info boot_info;
 static struct host host;
 static struct config config;
@@ -108,7 +109,7 @@ static void log_memory(void)
     for (unsigned i = 0; i < host.map.count; i++)
         if (host.map.r[i].kind == MEM_RAM)
             ram += host.map.r[i].end - host.map.r[i].start;
-    uint64_t own = (uint64_t)(image_end - image_start) + POOL_SIZE;
+    uint64_t own = (uint64_t)(image_end - image_start) + POOL_SIZE + AREA_SIZE;
     log_line(
         "memory: hypervisor %lu KiB (image at 0x%lx, pool at 0x%lx), %lu KiB free in %u ranges",
         own / KIB, host.image.v, host_address(&host, (void *)POOL_VA).v, ram / KIB, host.map.count);
@@ -195,13 +196,13 @@ static void start_on_own_tables(void)
 noreturn void start(uint32_t door, uint64_t info, uint64_t image)
 {
     traps_init();
-    cpu_load_tables(&boot_cpu);
+    cpu_load_tables(&early_cpu);
     if (!log_to_port(COM2))
         log_to_port(COM1);
     take_boot_info(door, info);
     log_banner();
     cpu_set_modes();
-    if (host_init(&host, &boot_info, hpa(image), &boot_cpu) != 0)
+    if (host_init(&host, &boot_info, hpa(image)) != 0)
         panic("no memory for the hypervisor: the line above says why");
-    host_enter(&host, &boot_cpu, start_on_own_tables);
+    host_enter(&host, start_on_own_tables);
 }

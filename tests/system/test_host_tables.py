@@ -6,6 +6,8 @@ from machine import Machine
 from walker import walk
 
 IMAGE_VA = 0xFFFFFFFF80000000
+AREA_VA = 0xFFFFFFFFC0000000
+STACK_PAGES = 4 + 3 * 2
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,15 @@ def test_the_walk_found_the_hypervisor(live):
 def test_no_page_is_both_writable_and_executable(live):
     mappings, _ = live
     assert [m for m in mappings if m.write and m.execute] == []
+
+
+def test_the_area_of_a_cpu_is_mapped_once(live):
+    """Stacks and the like are nowhere but in the area, which is no part of the pool."""
+    mappings, _ = live
+    area = [m for m in mappings if m.va >= AREA_VA]
+    assert len(area) == 1 + STACK_PAGES + 1
+    for own in area:
+        assert [m.va for m in mappings if m.overlaps(own.pa, own.pa + own.size)] == [own.va]
 
 
 def test_no_page_is_for_user_mode(live):

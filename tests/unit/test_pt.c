@@ -586,6 +586,29 @@ static void test_entry(void **state)
     fake_destroy();
 }
 
+/* What one maps later in the GiB that it shares, the other maps; and each has what is its own. */
+static void test_share(void **state)
+{
+    (void)state;
+    const uint64_t shared = 0xffffffff80000000, own = 0xffffffffc0000000;
+    const struct pt_attr rw = {3, 6, false};
+    struct pt other;
+    fake_init(&forms[0], 2, 14);
+    assert_int_equal(pt_map(&fake.pt, shared, hpa(0x1000), 4096, rw), 0);
+    assert_int_equal(pt_init(&other, &pt_host_format, &owner, &fake, 1), 0);
+    assert_int_equal(pt_map(&other, own, hpa(0x2000), 4096, rw), 0);
+    pt_share(&other, &fake.pt, shared);
+    assert_int_equal(pt_query(&other, shared).hpa.v, 0x1000);
+    assert_int_equal(pt_map(&fake.pt, shared + 0x10000000, hpa(0x200000), 0x200000, rw), 0);
+    assert_int_equal(pt_query(&other, shared + 0x10000000).hpa.v, 0x200000);
+    assert_int_equal(pt_query(&other, own).hpa.v, 0x2000);
+    assert_false(pt_query(&fake.pt, own).present);
+    uint64_t *top = pool[(other.root.v - TABLE_BASE) / 4096];
+    pool[((top[511] & 0xffffffffff000ull) - TABLE_BASE) / 4096][510] = 0;
+    pt_destroy(&other);
+    fake_destroy();
+}
+
 static void test_no_memory_at_all(void **state)
 {
     (void)state;
@@ -602,7 +625,7 @@ int main(void)
         cmocka_unit_test(test_bits),           cmocka_unit_test(test_ends),
         cmocka_unit_test(test_entry),          cmocka_unit_test(test_no_memory_at_all),
         cmocka_unit_test(test_split_and_join), cmocka_unit_test(test_one_invalidation_per_run),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random),         cmocka_unit_test(test_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
