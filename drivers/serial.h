@@ -1,4 +1,4 @@
-/* The machine's 16550 UARTs, by polling. */
+/* The machine's 16550 UARTs: output by polling, input by interrupts. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
@@ -16,3 +16,13 @@ void serial_put(uint16_t port, char c);
 
 /* Waits, bounded, until the last byte has left the shift register. */
 void serial_drain(uint16_t port);
+
+/*
+ * Takes what comes in at PORT, one of the two above, by its interrupt: for one port, once, where the
+ * CPU takes the 8259's interrupts. Returns NULL, or why there is no input: a probe of the whole way
+ * found that the interrupt does not come.
+ */
+const char *serial_listen(uint16_t port);
+
+/* The next byte that has come in; false: none. */
+bool serial_get(uint8_t *byte);

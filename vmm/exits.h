@@ -17,6 +17,9 @@ exit_handler exit_memory;    /* vmm/hole.c */
 exit_handler exit_hypercall; /* vmm/hypercall.c */
 exit_handler exit_exception; /* vmm/inject.c */
 
+/* Its name in reports. */
+const char *exit_kind_name(unsigned kind);
+
 /*
  * Decodes the instruction at RIP through the guest's page tables. Returns true; false: what the
  * guest must get instead (a fault, or a stop) has been arranged.

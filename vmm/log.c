@@ -13,6 +13,8 @@ struct log_ring log_ring;
 extern const uint64_t entry_tsc; /* boot/entry.asm */
 
 static uint16_t uart; /* its first port; 0: none */
+static bool keeps = true;
+static void (*before_line)(void), (*after_line)(void);
 
 uint64_t log_ticks(void)
 {
@@ -26,8 +28,10 @@ uint16_t log_port(void)
 
 static void put(char c)
 {
-    log_ring.bytes[log_ring.next] = c;
-    log_ring.next = (log_ring.next + 1) % LOG_RING_SIZE;
+    if (keeps) {
+        log_ring.bytes[log_ring.next] = c;
+        log_ring.next = (log_ring.next + 1) % LOG_RING_SIZE;
+    }
     if (uart != 0)
         serial_put(uart, c);
 }
@@ -58,7 +62,22 @@ void log_line(const char *fmt, ...)
     n += format_v(line + n, sizeof(line) - n - 1, fmt, args);
     va_end(args);
     line[n++] = '\n';
+    if (before_line != NULL)
+        before_line();
     log_raw(line, n);
+    if (after_line != NULL)
+        after_line();
+}
+
+void log_around(void (*before)(void), void (*after)(void))
+{
+    before_line = before;
+    after_line = after;
+}
+
+void log_keep(bool keep)
+{
+    keeps = keep;
 }
 
 void log_drain(void)

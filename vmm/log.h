@@ -26,6 +26,15 @@ uint16_t log_port(void);
 /* Writes raw text with neither time nor newline (guest lines under `serial = log`). */
 void log_raw(const char *text, size_t n);
 
+/*
+ * BEFORE and AFTER are called around each line that goes to the UART: a line that is being edited
+ * there gives way. They must not log.
+ */
+void log_around(void (*before)(void), void (*after)(void));
+
+/* Whether lines go into the ring; the UART gets them in any case. */
+void log_keep(bool keep);
+
 /* Waits until what was logged has left the machine. */
 void log_drain(void);
 

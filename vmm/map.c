@@ -13,13 +13,13 @@ struct map_range {
     uint64_t end;
 };
 
-static const char *view_name(unsigned view)
+const char *map_view_name(unsigned view)
 {
     static const char *const names[VIEWS] = {"typed", "disabled", "cd"};
     return names[view];
 }
 
-static const char *rule_name(unsigned rule)
+const char *map_rule_name(unsigned rule)
 {
     return rule == TYPE_RULE_REGION   ? "region"
            : rule == TYPE_RULE_POLICY ? "policy"
@@ -62,7 +62,7 @@ static void log_begin(struct vcpu *vcpu)
     log_line("memmap %s begin policy %s noncoherent %u view %s enabled %u cd %u pat 0x%016lx "
              "root 0x%lx",
              vm->config->name, vm->typing.policy.preset->name, vm->typing.policy.noncoherent,
-             view_name(vcpu->view), (vcpu->mtrr.def_type & MTRR_DEF_E) != 0,
+             map_view_name(vcpu->view), (vcpu->mtrr.def_type & MTRR_DEF_E) != 0,
              (vcpu->state.cr0 & CR0_CD) != 0, vcpu->state.pat, vm->ops->root(vcpu).v);
 }
 
@@ -85,8 +85,8 @@ static void log_range(struct vcpu *vcpu, const struct map_range *range)
              vcpu->vm->config->name, first->gpa, range->end, memtype_name(first->guest_type),
              mtrr_rule_name(first->guest_rule), memtype_name(first->host_type),
              memtype_name(first->leaf_type), sizes[first->leaf_level & 3], first->leaf_ipat,
-             rule_name(first->rule), pat, effective[0], effective[1], effective[2], effective[3],
-             effective[4], effective[5]);
+             map_rule_name(first->rule), pat, effective[0], effective[1], effective[2],
+             effective[3], effective[4], effective[5]);
 }
 
 void map_log(struct vm *vm)

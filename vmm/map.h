@@ -19,4 +19,8 @@
  */
 void map_log(struct vm *vm);
 
+/* "typed", "disabled", "cd"; what decided a type (enum mtrr_rule, enum type_rule). */
+const char *map_view_name(unsigned view);
+const char *map_rule_name(unsigned rule);
+
 enum { MAP_MAX_LINES = 256, MAP_MAX_STEPS = 1 << 18 };

@@ -5,6 +5,7 @@
 #include "vmm/exits.h"
 #include "vmm/fpu.h"
 #include "vmm/log.h"
+#include "vmm/monitor.h"
 #include "vmm/traps.h"
 #include "vmm/views.h"
 
@@ -30,6 +31,11 @@ static const char *const kind_names[EXIT_KINDS] = {
     [EXIT_FAILED] = "failed",
     [EXIT_UNKNOWN] = "unknown",
 };
+
+const char *exit_kind_name(unsigned kind)
+{
+    return kind_names[kind];
+}
 
 static void exit_none(struct vcpu *vcpu, const struct vm_exit *exit)
 {
@@ -86,11 +92,12 @@ static void exit_init(struct vcpu *vcpu, const struct vm_exit *exit)
     vm_stop(vcpu->vm, "an INIT signal came to its CPU");
 }
 
-/* The only place where the host takes interrupts, so that none comes in the midst of anything. */
+/* Here alone the host takes interrupts while guests run: none comes in the midst of anything. */
 static void exit_interrupt(struct vcpu *vcpu, const struct vm_exit *exit)
 {
-    (void)vcpu, (void)exit;
+    (void)exit;
     traps_take_interrupts();
+    monitor_poll(vcpu);
 }
 
 static void exit_fatal(struct vcpu *vcpu, const struct vm_exit *exit)

@@ -18,6 +18,7 @@
 #include "vmm/host.h"
 #include "vmm/layout.h"
 #include "vmm/log.h"
+#include "vmm/monitor.h"
 #include "vmm/panic.h"
 #include "vmm/topology.h"
 #include "version.h"
@@ -183,6 +184,7 @@ static void start_on_own_tables(void)
     if (read_config() != 0)
         end_halt("config");
     choose_log();
+    monitor_init();
     topology_read(&host, &boot_info, &firmware_cpus);
     log_line("host: one CPU is used, and no IOMMU");
     clock_init();

@@ -164,16 +164,23 @@ void vm_stop(struct vm *vm, const char *fmt, ...)
     vm->state = VM_STOPPED;
 }
 
+void vm_begin_reset(struct vm *vm, const char *why)
+{
+    if (vm->state != VM_RUNNING)
+        return;
+    uint64_t n = ++vm->restarts;
+    if (n <= LOGGED_RESTARTS || (n & (n - 1)) == 0) /* one without end must not flood the log */
+        log_line("vm %s: reset by %s: restart %lu", vm->config->name, why, n);
+    vm->state = VM_RESETTING;
+}
+
 void vm_reset(struct vm *vm, const char *why)
 {
     if (vm->config->on_reset == ON_RESET_STOP) {
         log_line("vm %s: reset by %s", vm->config->name, why);
         vm_stop(vm, "reset");
-    } else if (vm->state == VM_RUNNING) {
-        uint64_t n = ++vm->restarts;
-        if (n <= LOGGED_RESTARTS || (n & (n - 1)) == 0) /* one without end must not flood the log */
-            log_line("vm %s: reset by %s: restart %lu", vm->config->name, why, n);
-        vm->state = VM_RESETTING;
+    } else {
+        vm_begin_reset(vm, why);
     }
 }
 

@@ -139,6 +139,9 @@ __attribute__((format(printf, 2, 3))) void vm_stop(struct vm *vm, const char *fm
 /* The guest asked for a reset, or ended in a triple fault: does what the config says. */
 void vm_reset(struct vm *vm, const char *why);
 
+/* The same, whatever the config says: its vCPU is to be reset. */
+void vm_begin_reset(struct vm *vm, const char *why);
+
 /*
  * Carries out the reset that a VM asked for: as at its start, but RAM that nothing is loaded to
  * keeps its contents. False: it asked for none, or has been stopped.

@@ -6,6 +6,7 @@ import pytest
 
 from nosnoop import payload
 from nosnoop.beds import default_bed
+from nosnoop.judge import Judge
 from nosnoop.ktap import Ktap, Result
 from nosnoop.status import Refusal
 
@@ -107,3 +108,13 @@ def test_two_files_of_one_name(tmp_path):
     config.write_text("[vm a]\nkernel = x/k\n[vm b]\nkernel = y/k\n")
     with pytest.raises(Refusal, match="same name"):
         payload.for_config(str(config))
+
+
+def test_log_line_behind_a_prompt():
+    """A line for which the monitor's prompt has made way; what was typed is none."""
+    judge = Judge()
+    judge.log_line("nosnoop> exit: vm a value 1")
+    judge.log_line("nosnoop> [1 0] exit: vm a value 2")
+    assert not judge.values
+    judge.log_line("\r\033[Knosnoop> st\r\033[K[       123 0] exit: vm a value 3")
+    assert judge.values == {"a": 3}

@@ -168,6 +168,7 @@ USAGE = [
     ["--image", "GUEST"], ["--image", "GUEST", "--door", "uefi", "--mem", "1M"],
     ["--control", "--door", "grub", "GUEST"], ["--config", "GUEST", "--mem", "1M"],
     ["--config", "GUEST", "GUEST"], ["--control", "--gdb", "GUEST"],
+    ["--control", "--monitor", "GUEST"],
 ]
 
 

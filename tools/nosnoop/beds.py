@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nosnoop import doors, gdb, paths
 from nosnoop.bochs import BochsBed
+from nosnoop.emulator import is_terminal
 from nosnoop.status import Refusal
 
 NOISE = "TCG doesn't support requested feature"
@@ -31,7 +32,8 @@ class QemuBed:
                 "-cpu", self.cpu, "-m", f"{payload.memory >> 20}M", "-smp", str(payload.cpus),
                 "-net", "none", "-display", "none", "-monitor", "none", "-no-reboot"]
         for number, path in enumerate(serial):
-            argv += ["-chardev", f"file,id=com{number + 1},path={path}",
+            kind = "serial" if is_terminal(path) else "file"
+            argv += ["-chardev", f"{kind},id=com{number + 1},path={path}",
                      "-serial", f"chardev:com{number + 1}"]
         if options.icount:
             argv += ["-icount", f"shift={options.door.icount_shift},sleep=off"]

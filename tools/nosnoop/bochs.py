@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 from nosnoop import doors, fat, paths
+from nosnoop.emulator import is_terminal
 from nosnoop.status import Refusal
 
 RESET_VECTOR = 0xFFFFFFF0  # linear, of every x86 CPU
@@ -59,8 +60,8 @@ class BochsBed:
             bios_options="" if start.uefi else ", options=fastboot",
             vga_bios=paths.package_file("BOCHS_VGA_BIOS"), medium=medium(start),
             boot="disk" if start.disk else "cdrom")]
-        lines += [f"com{number}: enabled=1, mode=file, dev={path}\n"
-                  for number, path in enumerate(serial, 1)]
+        lines += [f"com{number}: enabled=1, mode={'term' if is_terminal(path) else 'file'}, "
+                  f"dev={path}\n" for number, path in enumerate(serial, 1)]
         return "".join(lines)
 
     def command(self, payload, start, options, serial, private, stop):

@@ -1,13 +1,20 @@
 """Runs one emulator as a child and follows what it writes, as it writes it."""
 # SPDX-License-Identifier: BSD-2-Clause
 import contextlib
+import errno
 import os
 import selectors
 import subprocess
 import time
+import tty
 
 KILL_AFTER = 1.0    # seconds that an emulator has to end after SIGTERM
 LONGEST_LINE = 1 << 16
+
+
+def is_terminal(path):
+    """Whether PATH, which the emulator is to open, takes input too."""
+    return path.startswith("/dev/pts/")
 
 
 class Lines:
@@ -59,6 +66,24 @@ class Emulator:
         self.write_ends.append(write_end)
         return f"/dev/fd/{write_end}"
 
+    def terminal(self, sink):
+        """
+        The path of a terminal that the emulator can open, and a function that gives it input; SINK
+        gets its output.
+        """
+        ours, theirs = os.openpty()
+        tty.setraw(theirs)
+        os.set_blocking(ours, False)
+        self.read_ends.add(ours)
+        self.watch(ours, lambda: self.read(ours, sink))
+        self.write_ends.append(theirs)  # the child keeps it open for as long as it lives
+
+        def give(data):
+            with contextlib.suppress(BlockingIOError):  # as a port whose buffer is full
+                os.write(ours, data)
+
+        return os.ttyname(theirs), give
+
     def start(self, argv, environment, messages):
         """
         Starts the child, which dies with its parent, with more ENVIRONMENT; MESSAGES gets its
@@ -83,7 +108,7 @@ class Emulator:
         Hands out bytes until all streams have ended, FINISHED() is true, or the time DEADLINE()
         (time.monotonic() seconds) has come. Returns whether the time did not run out.
         """
-        while self.selector.get_map() and not finished():
+        while self.read_ends and not finished():
             left = deadline() - time.monotonic()
             if left <= 0:
                 return False
@@ -107,6 +132,10 @@ class Emulator:
             data = os.read(read_end, 1 << 16)
         except BlockingIOError:
             return
+        except OSError as problem:
+            if problem.errno != errno.EIO:  # of a terminal that no one has open any more
+                raise
+            data = b""
         if data:
             sink(data)
         else:

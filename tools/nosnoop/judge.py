@@ -14,6 +14,7 @@ EVENTS = {
     "panic": re.compile(f"(?:{HEAD}panic: ?|panic: (?=loader: ))(.*)"),
     "end": re.compile(HEAD + r"end: ?(.*)"),
 }
+WIPE = "\r\033[K"
 SAID = re.compile(r"# exit: value (\d+)")  # a test guest's line before it ends
 GUEST_LINE = re.compile(HEAD + r"\[[\w.-]+\] (.*)")
 
@@ -30,7 +31,8 @@ class Judge:
         self.ktap = Ktap()
 
     def log_line(self, line):
-        """Takes one line of the log."""
+        """Takes one line of the log, behind the monitor's prompt if it has made way for it."""
+        line = line.rpartition(WIPE)[2]
         for kind, pattern in EVENTS.items():
             if match := pattern.match(line):
                 getattr(self, "on_" + kind)(*match.groups())

@@ -52,10 +52,14 @@ def parser():
     add("--module", action="append", default=[], metavar="FILE[=STR]")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of [vm]")
     add("--host", action="append", default=[], metavar="KEY=VALUE", help="a key of [host]")
-    add("--timeout", type=seconds, metavar="SECONDS", help="wall time (60, none with --gdb)")
+    add("--timeout", type=seconds, metavar="SECONDS",
+        help="wall time (60, none with --gdb or --monitor)")
     add("--icount", action="store_true", help="time counts instructions, as always under Bochs")
     add("--control", action="store_true", help="GUEST on the bare emulator, no hypervisor")
     add("--gdb", action="store_true", help="stop at the kernel's entry for gdb")
+    add("--monitor", action="store_true",
+        help="connect this terminal with the log's port: Ctrl-] opens the monitor, Ctrl-\\ ends "
+             "the run; have the guest's output elsewhere, by > FILE or --set serial=log")
     add("--log", metavar="FILE", help="the hypervisor's log")
     add("--config", metavar="FILE", help="a nosnoop.cfg instead of GUEST and the VM options")
     add("--image", metavar="FILE", help="an ISO or a disk as tools/image makes them")
@@ -71,7 +75,7 @@ def parse(argv):
     options.emulator = argv[split + 1:]
     check(make, options)
     if options.timeout is None:
-        options.timeout = 1e9 if options.gdb else 60
+        options.timeout = 1e9 if options.gdb or options.monitor else 60
     return options
 
 
@@ -83,6 +87,8 @@ def check(make, options):
         given = [name for name in VM_OPTIONS if getattr(options, name) != make.get_default(name)]
         if given or options.control:
             make.error("--config and --image take the place of GUEST and the VM options")
+    if options.control and options.monitor:
+        make.error("--control has no monitor")
     if options.control and (options.gdb or options.door is not None):
         make.error("--control has no kernel to stop at and no door")
     if options.image is not None and options.door in (None, "mb1"):

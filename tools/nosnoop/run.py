@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import tempfile
+import termios
 import time
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from nosnoop.emulator import KILL_AFTER, Emulator, Lines
 from nosnoop.judge import Judge
 
 PANIC_GRACE = 2.0  # seconds from "panic:" to the log's last line
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+MONITOR = re.compile(r"\[ *\d+ \d+\] monitor: Ctrl-")
 
 
 def say(message):
@@ -41,6 +43,28 @@ def private_directory():
         yield private
 
 
+@contextlib.contextmanager
+def keys():
+    """
+    Standard input, if it is a terminal, hands on every key at once and as it is, but Ctrl-\\, which
+    ends the run.
+    """
+    if not os.isatty(0):
+        yield
+        return
+    before = termios.tcgetattr(0)
+    mode = termios.tcgetattr(0)
+    mode[0] &= ~(termios.ICRNL | termios.IXON)
+    mode[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
+    for key in (termios.VINTR, termios.VSUSP):
+        mode[6][key] = b"\0"
+    termios.tcsetattr(0, termios.TCSADRAIN, mode)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
 class Run:
     """One run: where its bytes go, and what has been seen so far."""
 
@@ -50,12 +74,14 @@ class Run:
         self.judge = Judge()
         self.complaints = []  # what the emulator had to say
         self.guest_lines = Lines(self.judge.guest_line)
-        self.log_lines = Lines(self.judge.log_line)
+        self.log_lines = Lines(self.log_line)
         self.message_lines = Lines(self.message)
         self.deadline = time.monotonic() + opts.timeout
         self.output_open = True
         self.log = None
         self.emulator = None
+        self.type = None      # with --monitor: gives the log's port input
+        self.listens = False  # whether the monitor does
         # What firmware writes to the log's port before the kernel's entry; None: it is silent.
         self.firmware = b"" if opts.door.uefi and not opts.control else None
 
@@ -78,10 +104,27 @@ class Run:
         except BrokenPipeError:
             self.output_open = False
 
+    def log_line(self, line):
+        """A line of the log: what is typed before the monitor's own would be lost."""
+        self.judge.log_line(line)
+        if self.type and not self.listens and MONITOR.match(line):
+            self.listens = True
+            self.emulator.watch(0, self.typed)
+
+    def typed(self):
+        """Hands on what has been typed."""
+        data = os.read(0, 256)
+        if data:
+            self.type(data)
+        else:
+            self.emulator.selector.unregister(0)
+
     def log_bytes(self, data):
         """What the hypervisor wrote."""
         if self.firmware is None:
             self.log.write(data)
+            if self.type:
+                os.write(2, data)
         else:
             self.firmware += data
         self.log_lines.feed(data)
@@ -108,6 +151,13 @@ class Run:
         pairs = [tuple(map(str.strip, pair.split("=", 1))) for pair in self.options.host]
         return ("log", "com1") in pairs
 
+    def log_port(self, emulator):
+        """What the log's port is on the emulator's side."""
+        if not self.options.monitor:
+            return emulator.pipe(self.log_bytes)
+        path, self.type = emulator.terminal(self.log_bytes)
+        return path
+
     def follow(self, emulator, finished):
         """Follows the emulator to the end; returns whether that came in time."""
         in_time = emulator.follow(lambda: self.deadline, finished)
@@ -124,7 +174,7 @@ class Run:
         print(f"log: {path if say_path.startswith('..') else say_path}", file=sys.stderr,
               flush=True)
         with open(path, "wb", buffering=0) as self.log, Emulator() as emulator:
-            serial = [emulator.pipe(self.guest_bytes), emulator.pipe(self.log_bytes)]
+            serial = [emulator.pipe(self.guest_bytes), self.log_port(emulator)]
             if self.log_on_com1():
                 serial.reverse()
             self.emulator = emulator
@@ -177,7 +227,7 @@ def run(argv):
     bed.check(opts)
     one_run = Run(opts, bed)
     load = payload_of(opts)
-    with private_directory() as private:
+    with private_directory() as private, keys() if opts.monitor else contextlib.nullcontext():
         code = (one_run.control if opts.control else one_run.hypervisor)(load, private)
     if code in status.MEANING:
         say(f"{status.MEANING[code]} ({code})")

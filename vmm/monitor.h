@@ -1,0 +1,20 @@
+/*
+ * The monitor: a prompt on the log's serial port, with guests running on. Text of its own goes to
+ * that port alone, not into the log's ring.
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "vmm/vm.h"
+
+/* Listens on the log's port for Ctrl-], or logs why it cannot. */
+void monitor_init(void);
+
+/* Does what has been typed; VCPU is in an exit, on the CPU that takes the port's interrupts. */
+void monitor_poll(struct vcpu *vcpu);
+
+/* Writes to the log's port; each newline in the text becomes CR LF. For its commands. */
+__attribute__((format(printf, 1, 2))) void monitor_print(const char *fmt, ...);
+
+/* vmm/monitor_commands.c: carries out what was entered. False: the prompt is to be closed. */
+bool monitor_command(struct vcpu *vcpu, const char *text);

@@ -1,0 +1,295 @@
+/* What can be typed at the monitor's prompt. Each command ends by itself in bounded time. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/string.h"
+#include "mm/memtype.h"
+#include "vmm/access.h"
+#include "vmm/exits.h"
+#include "vmm/line.h"
+#include "vmm/log.h"
+#include "vmm/map.h"
+#include "vmm/monitor.h"
+#include "vmm/oracle.h"
+
+enum { WORDS = 4, DEFAULT_LINES = 20, DEFAULT_BYTES = 64, MOST_BYTES = 4096 };
+
+/* The words of a line; those that are not there are NULL. */
+struct words {
+    const char *at[WORDS + 1];
+    unsigned count;
+};
+
+static bool number_of(const char *text, uint64_t *value)
+{
+    unsigned base = strncmp(text, "0x", 2) == 0 ? 16 : 10;
+    const char *at = base == 16 ? text + 2 : text;
+    for (*value = 0; *at != '\0'; at++) {
+        char c = (char)(*at | 0x20);
+        unsigned digit = c >= 'a' ? (unsigned)(c - 'a') + 10 : (unsigned)(*at - '0');
+        if (c < 'a' && digit > 9)
+            return false;
+        if (digit >= base || *value > (UINT64_MAX - digit) / base)
+            return false;
+        *value = *value * base + digit;
+    }
+    return at != (base == 16 ? text + 2 : text);
+}
+
+/* The same for a word that need not be there; a complaint has been printed where it is wrong. */
+static bool take_number(const char *text, uint64_t otherwise, uint64_t most, uint64_t *value)
+{
+    *value = otherwise;
+    if (text == NULL || (number_of(text, value) && *value <= most))
+        return true;
+    monitor_print("%s: not a number up to 0x%lx; write it as 4096 or 0x1000\n", text, most);
+    return false;
+}
+
+static bool is_vm(const struct vm *vm, const char *name)
+{
+    if (name == NULL || strcmp(name, vm->config->name) == 0)
+        return true;
+    monitor_print("%s: no such VM; vms lists them\n", name);
+    return false;
+}
+
+static void list_vms(struct vcpu *vcpu, const struct words *words)
+{
+    const struct vm *vm = vcpu->vm;
+    (void)words;
+    monitor_print("%s: running, %lu KiB, policy %s, %lu restarts\n", vm->config->name,
+                  vm->config->memory / KIB, vm->typing.policy.preset->name, vm->restarts);
+}
+
+static void show_segment(const char *name, const struct seg *seg)
+{
+    monitor_print("%-4s %04x base %016lx limit %08x attr %04x\n", name, seg->selector, seg->base,
+                  seg->limit, seg->attr);
+}
+
+static void show_vcpu(struct vcpu *vcpu, const struct words *words)
+{
+    static const char gprs[GPRS][4] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                       "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+    static const char segs[SEGS][5] = {"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"};
+    const struct guest_state *s = &vcpu->state;
+    if (!is_vm(vcpu->vm, words->at[1]))
+        return;
+    vcpu_fetch(vcpu, STATE_CR | STATE_MODE | STATE_CODE | STATE_SEG);
+    monitor_print("rip %016lx rflags %08lx cpl %u on CPU %u\n", s->rip, s->rflags, s->cpl,
+                  vcpu->cpu->index);
+    for (unsigned i = 0; i < GPRS; i++)
+        monitor_print("%-3s %016lx%s", gprs[i], s->gpr[i], i % 4 == 3 ? "\n" : " ");
+    monitor_print("cr0 %lx cr2 %lx cr3 %lx cr4 %lx efer %lx\n", s->cr0, s->cr2, s->cr3, s->cr4,
+                  s->efer);
+    monitor_print("dr6 %lx dr7 %lx pat %016lx\n", s->dr6, s->dr7, s->pat);
+    for (unsigned i = 0; i < SEGS; i++)
+        show_segment(segs[i], &s->seg[i]);
+    monitor_print("gdtr base %016lx limit %04x\nidtr base %016lx limit %04x\n", s->gdtr.base,
+                  s->gdtr.limit, s->idtr.base, s->idtr.limit);
+}
+
+static void show_exits(struct vcpu *vcpu, const struct words *words)
+{
+    (void)words;
+    for (unsigned kind = 0; kind < EXIT_KINDS; kind++)
+        if (vcpu->exits[kind] != 0)
+            monitor_print("%-12s %lu\n", exit_kind_name(kind), vcpu->exits[kind]);
+}
+
+static void show_memtype(const struct vcpu *vcpu, const struct type_answer *a)
+{
+    static const char *const sizes[] = {"?", "4 KiB", "2 MiB", "1 GiB"};
+    monitor_print("GPA 0x%lx: guest MTRR %s (%s), CR0.CD %u, policy %s, view %s\n", a->gpa,
+                  memtype_name(a->guest_type), mtrr_rule_name(a->guest_rule), a->cd,
+                  vcpu->vm->typing.policy.preset->name, map_view_name(a->view));
+    if (a->present)
+        monitor_print("at HPA 0x%lx: %s leaf %s%s by rule %s, host MTRR %s, PAT %s\neffective %s",
+                      a->hpa, sizes[a->leaf_level & 3], memtype_name(a->leaf_type),
+                      a->leaf_ipat ? " (the PAT is ignored)" : "", map_rule_name(a->rule),
+                      memtype_name(a->host_type), memtype_name(a->pat_type),
+                      effective_name(a->effective));
+    else
+        monitor_print("no memory");
+    monitor_print(", the same up to 0x%lx\n", a->next);
+}
+
+static void ask_memtype(struct vcpu *vcpu, const struct words *words)
+{
+    struct type_answer answer;
+    uint64_t at;
+    bool linear = strcmp(words->at[1], "-l") == 0;
+    if (linear != (words->count == 3)) {
+        monitor_print("memtype: give a guest-physical address, or -l and a linear one\n");
+        return;
+    }
+    if (!take_number(words->at[linear ? 2 : 1], 0, UINT64_MAX, &at))
+        return;
+    if (!linear)
+        oracle_physical(vcpu, gpa(at), MT_WB, &answer);
+    else if (oracle_linear(vcpu, gva(at), 0, &answer) != 0) {
+        monitor_print("0x%lx: the guest's page tables do not map it\n", at);
+        return;
+    }
+    show_memtype(vcpu, &answer);
+}
+
+/* The lines are those of the log, but do not push others out of its ring. */
+static void show_map(struct vcpu *vcpu, const struct words *words)
+{
+    (void)words;
+    log_keep(false);
+    map_log(vcpu->vm);
+    log_keep(true);
+}
+
+static void show_mtrrs(struct vcpu *vcpu, const struct words *words)
+{
+    const struct mtrr_state *m = &vcpu->mtrr;
+    (void)words;
+    monitor_print("default %016lx: E %u FE %u %s\n", m->def_type, (m->def_type & MTRR_DEF_E) != 0,
+                  (m->def_type & MTRR_DEF_FE) != 0, memtype_name(m->def_type & 0xff));
+    for (unsigned i = 0; i < MTRR_FIXED; i++)
+        monitor_print("fixed %-2u %016lx\n", i, m->fixed[i]);
+    for (unsigned i = 0; i < m->count; i++)
+        monitor_print(
+            "variable %u base %016lx mask %016lx %s\n", i, m->variable[i].base, m->variable[i].mask,
+            (m->variable[i].mask & MTRR_MASK_V) != 0 ? memtype_name(m->variable[i].base & 0xff)
+                                                     : "off");
+    vcpu_fetch(vcpu, STATE_CR);
+    monitor_print("PAT %016lx", vcpu->state.pat);
+    for (unsigned i = 0; i < 8; i++)
+        monitor_print(" %s", memtype_name(pat_type(vcpu->state.pat, i)));
+    monitor_print("\n");
+}
+
+/* Up to COUNT lines from the ring's end; an empty part of it holds zeros. */
+static void show_log(struct vcpu *vcpu, const struct words *words)
+{
+    uint64_t lines;
+    unsigned n = 0;
+    (void)vcpu;
+    if (!take_number(words->at[1], DEFAULT_LINES, LOG_RING_SIZE, &lines))
+        return;
+    for (uint64_t seen = 0; n < LOG_RING_SIZE; n++) {
+        char c = log_ring.bytes[(log_ring.next - 1 - n) % LOG_RING_SIZE];
+        if (c == '\0' || (c == '\n' && seen++ == lines))
+            break;
+    }
+    for (; n > 0; n--)
+        monitor_print("%c", log_ring.bytes[(log_ring.next - n) % LOG_RING_SIZE]);
+}
+
+/* Sixteen bytes from AT, or none where they are not the VM's memory; as the guest would read them. */
+static bool show_row(struct vcpu *vcpu, uint64_t at)
+{
+    uint64_t part[2];
+    const uint8_t *bytes = (const uint8_t *)part;
+    char text[17] = "";
+    for (unsigned i = 0; i < ARRAY_SIZE(part); i++)
+        if (vm_gpa_kind(vcpu->vm, gpa(at + 8 * i)) != GPA_RAM ||
+            vcpu_read_entry(vcpu, gpa(at + 8 * i), 8, MT_WB, &part[i]) != 0) {
+            monitor_print("0x%lx: not the VM's memory\n", at + 8 * i);
+            return false;
+        }
+    monitor_print("%012lx ", at);
+    for (unsigned i = 0; i < sizeof(part); i++) {
+        monitor_print(" %02x", bytes[i]);
+        text[i] = bytes[i] >= ' ' && bytes[i] < 0x7f ? (char)bytes[i] : '.';
+    }
+    monitor_print("  %s\n", text);
+    return true;
+}
+
+static void show_memory(struct vcpu *vcpu, const struct words *words)
+{
+    uint64_t at, n;
+    if (!take_number(words->at[1], 0, UINT64_MAX - MOST_BYTES, &at) ||
+        !take_number(words->at[2], DEFAULT_BYTES, MOST_BYTES, &n))
+        return;
+    uint64_t end = at + n;
+    for (at = align_down(at, 16); at < end && show_row(vcpu, at); at += 16)
+        ;
+}
+
+static void stop_vm(struct vcpu *vcpu, const struct words *words)
+{
+    if (is_vm(vcpu->vm, words->at[1]))
+        vm_stop(vcpu->vm, "by the monitor");
+}
+
+static void reset_vm(struct vcpu *vcpu, const struct words *words)
+{
+    if (is_vm(vcpu->vm, words->at[1]))
+        vm_begin_reset(vcpu->vm, "the monitor");
+}
+
+static void help(struct vcpu *vcpu, const struct words *words);
+
+static const struct command {
+    const char *name, *arguments;
+    uint8_t least, most; /* of the arguments */
+    void (*run)(struct vcpu *vcpu, const struct words *words);
+    const char *help;
+} commands[] = {
+    {"help", "", 0, 0, help, "this list"},
+    {"vms", "", 0, 0, list_vms, "the VMs: name, state, memory, policy"},
+    {"vcpu", "[VM]", 0, 1, show_vcpu, "the registers of its vCPU"},
+    {"exits", "", 0, 0, show_exits, "how often the guest has exited, by kind"},
+    {"memtype", "GPA | -l LINEAR", 1, 2, ask_memtype, "the memory type there, and why"},
+    {"memmap", "", 0, 0, show_map, "the memory map with all types"},
+    {"mtrr", "", 0, 0, show_mtrrs, "the guest's MTRRs and PAT"},
+    {"log", "[N]", 0, 1, show_log, "the log's last N lines (20)"},
+    {"mem", "GPA [N]", 1, 2, show_memory, "N bytes (64) of guest-physical memory"},
+    {"stop", "VM", 1, 1, stop_vm, "ends the VM"},
+    {"reset", "VM", 1, 1, reset_vm, "starts the VM again"},
+    {"quit", "", 0, 0, NULL, "closes the prompt, as Ctrl-] does"},
+};
+
+static void help(struct vcpu *vcpu, const struct words *words)
+{
+    (void)vcpu, (void)words;
+    for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
+        monitor_print("%-8s%-16s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+}
+
+/* Cuts TEXT at its blanks; false: there are more words than any command takes. */
+static bool split(char *text, struct words *words)
+{
+    for (*words = (struct words){.count = 0}; *text != '\0';) {
+        while (*text == ' ')
+            *text++ = '\0';
+        if (*text == '\0')
+            break;
+        if (words->count == WORDS)
+            return false;
+        words->at[words->count++] = text;
+        while (*text != ' ' && *text != '\0')
+            text++;
+    }
+    return true;
+}
+
+bool monitor_command(struct vcpu *vcpu, const char *text)
+{
+    static char copy[LINE_SIZE];
+    struct words words;
+    memcpy(copy, text, LINE_SIZE);
+    bool fits = split(copy, &words);
+    if (words.count == 0)
+        return true;
+    for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {
+        const struct command *c = &commands[i];
+        unsigned arguments = words.count - 1;
+        if (strcmp(words.at[0], c->name) != 0)
+            continue;
+        if (!fits || arguments < c->least || arguments > c->most)
+            monitor_print("%s takes: %s\n", c->name, c->most == 0 ? "nothing" : c->arguments);
+        else if (c->run == NULL)
+            return false;
+        else
+            c->run(vcpu, &words);
+        return true;
+    }
+    monitor_print("%s: no such command; help lists them\n", words.at[0]);
+    return true;
+}
