@@ -913,6 +913,8 @@ int config_parse(const char *text, size_t size, struct config *out)
         if (p.rest.size > 0)
             p.line++;
     }
+    for (unsigned i = 0; i < out->vm_count; i++)
+        out->vms[i].dangerous = out->host.dangerous;
     check_all(&p);
     if (p.errors > MAX_LOGGED)
         log_line("nosnoop.cfg:%u: %u problems in all; mend the first %u to see the others", p.line,

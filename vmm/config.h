@@ -28,8 +28,9 @@ enum config_on_reset { ON_RESET_STOP, ON_RESET_RESTART };
 enum config_unmapped { UNMAPPED_ONES, UNMAPPED_STOP };
 enum config_dma { DMA_AUTO, DMA_COHERENT, DMA_NON_COHERENT };
 
-/* The knobs of a policy; KNOB_DEFAULT: as the policy says. */
-enum knob_mtrr { KNOB_MTRR_DEFAULT, KNOB_MTRR_GUEST, KNOB_MTRR_IGNORE };
+/* The knobs of a policy; KNOB_DEFAULT: as the policy says. No word of the config gives the last of
+   MTRR and of CD: they are presets' own. */
+enum knob_mtrr { KNOB_MTRR_DEFAULT, KNOB_MTRR_GUEST, KNOB_MTRR_IGNORE, KNOB_MTRR_PRESET };
 enum knob_pat { KNOB_PAT_DEFAULT, KNOB_PAT_GUEST, KNOB_PAT_IGNORE };
 enum knob_cd {
     KNOB_CD_DEFAULT,
@@ -39,6 +40,7 @@ enum knob_cd {
     KNOB_CD_PAT_UC,
     KNOB_CD_UC_IPAT,
     KNOB_CD_WB_IPAT,
+    KNOB_CD_WB,
 };
 enum knob_mmio { KNOB_MMIO_DEFAULT, KNOB_MMIO_CLAMP, KNOB_MMIO_UC, KNOB_MMIO_GUEST };
 enum knob_report { KNOB_REPORT_DEFAULT, KNOB_REPORT_STORED, KNOB_REPORT_FIXED, KNOB_REPORT_HIDDEN };
@@ -105,6 +107,7 @@ struct vm_config {
     bool control;
     enum config_on_reset on_reset;
     enum config_unmapped unmapped;
+    bool dangerous; /* as [host] says */
 };
 
 struct config {

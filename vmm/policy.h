@@ -13,7 +13,7 @@
 enum view_kind {
     VIEW_TYPED,    /* as the MTRRs say */
     VIEW_DISABLED, /* MTRRdefType.E = 0: all UC, where the guest's PAT may still say WC */
-    VIEW_CD,       /* CR0.CD = 1: all UC, whatever the guest's PAT says */
+    VIEW_CD,       /* CR0.CD = 1: all UC, whatever the guest's PAT says, or as the cd knob says */
     VIEWS,
 };
 
@@ -24,14 +24,7 @@ struct policy_means {
     bool runs_uncached; /* else: the CPU's can be set while the guest runs */
 };
 
-struct policy;
-
-/* Somebody's rules, by name. */
-struct preset {
-    const char *name;
-    enum policy_number number;
-    void (*fill)(struct policy *policy); /* by its means and whether it is noncoherent */
-};
+struct preset;
 
 /* A policy with every knob resolved: none is KNOB_..._DEFAULT. */
 struct policy {
@@ -43,17 +36,43 @@ struct policy {
     enum knob_mmio mmio;
     enum knob_report report;
     enum knob_reset reset;
+    bool mmio_ipat;      /* leaves of device registers ignore the guest's PAT */
+    bool pat_by_enable;  /* while MTRRdefType.E is 0 the PAT is all UC */
+    bool disabled_is_uc; /* while it is 0 leaves of memory are UC: a view of its own */
+    uint8_t wants;       /* enum page_fact: what the preset's rule looks at */
     struct policy_means means;
 };
 
 /* What a policy is told of a page. */
 struct policy_page {
     uint8_t guest; /* enum memtype: the guest's MTRRs; UC where they are disabled */
-    uint8_t host;  /* enum memtype: the host's MTRRs */
+    uint8_t host;  /* enum memtype: the host's MTRRs; only where it is wanted */
     bool low;      /* below 1 MiB, where the fixed ranges are */
     bool region;   /* GUEST is the type of a region of the config: the MTRRs do not matter */
     bool mmio;     /* by the host's map and the BARs, never by the guest */
+    /* Only where they are wanted. */
+    uint8_t fixed;     /* LOW: enum memtype in the guest's fixed range, on or not */
+    uint16_t def_type; /* the guest's IA32_MTRR_DEF_TYPE */
 };
+
+/* Of struct policy_page, what few want. */
+enum page_fact { WANTS_HOST = 1, WANTS_FIXED = 2 };
+
+/* Somebody's rules, by name (docs/policies.md). */
+struct preset {
+    const char *name;
+    enum policy_number number;
+    bool with_ipat, without_ipat; /* whether there are rules for such leaves */
+    uint8_t wants;                /* enum page_fact */
+    /* Sets the knobs, by the policy's means and whether it is noncoherent. */
+    void (*fill)(struct policy *policy);
+    /* The type of a leaf of memory under KNOB_MTRR_PRESET. */
+    enum memtype (*ram)(const struct policy_page *page);
+};
+
+/* NULL: none of that number or name. */
+const struct preset *preset_find(enum policy_number number);
+const struct preset *preset_named(const char *name);
 
 /*
  * The policy that the config of a VM asks for. NONCOHERENT: a device of it does not snoop, so that
@@ -70,12 +89,30 @@ int policy_resolve(const struct vm_config *config, const struct policy_means *me
  */
 int policy_take(enum policy_number number, bool noncoherent, struct policy *policy);
 
+/*
+ * Whether what is a choice, but can cost the guest its data or the machine, has been allowed by
+ * `dangerous = yes`; logs it, at each start, where it has. Returns 0, or -EINVAL, logged.
+ */
+int policy_allow(const struct vm_config *config, const struct policy *policy);
+
+/* Whether leaves of the CD view are what CR0.CD = 1 asks for. */
+static inline bool policy_has_cd_view(const struct policy *policy)
+{
+    return policy->cd == KNOB_CD_VIEW || policy->cd >= KNOB_CD_UC_IPAT;
+}
+
+/* Whether caches are written back when CR0.CD becomes 1, where they would be bypassed from then. */
+static inline bool policy_cd_flushes(const struct policy *policy)
+{
+    return policy->cd == KNOB_CD_VIEW || policy->cd == KNOB_CD_PAT_UC;
+}
+
 /* Which view a guest needs in its state: ENABLED is MTRRdefType.E, CD is CR0.CD. */
 static inline enum view_kind policy_view(const struct policy *policy, bool enabled, bool cd)
 {
-    if (cd && policy->cd == KNOB_CD_VIEW)
+    if (cd && policy_has_cd_view(policy))
         return VIEW_CD;
-    return policy->mtrr == KNOB_MTRR_GUEST && !enabled ? VIEW_DISABLED : VIEW_TYPED;
+    return policy->disabled_is_uc && !enabled ? VIEW_DISABLED : VIEW_TYPED;
 }
 
 /* The leaf of a page in a view; permissions are all. */

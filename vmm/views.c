@@ -265,6 +265,8 @@ int views_init(struct vm *vm)
     struct typing *typing = &vm->typing;
     int error = policy_resolve(vm->config, &means, false, &typing->policy);
     if (error == 0)
+        error = policy_allow(vm->config, &typing->policy);
+    if (error == 0)
         error = check_regions(vm->config);
     if (error != 0)
         return error;

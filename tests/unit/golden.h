@@ -7,7 +7,7 @@
 
 #include "tests/unit/host.h"
 
-enum { GOLDEN_COLUMNS = 12, GOLDEN_LINE = 512 };
+enum { GOLDEN_COLUMNS = 20, GOLDEN_LINE = 512 };
 
 struct golden_row {
     char text[GOLDEN_LINE];
@@ -37,12 +37,10 @@ static inline void golden_split(struct golden_row *row)
  * Calls CHECK for each row of the file whose last columns do not say that it is unsure, and returns
  * how many there were: a test names the number, so that an empty table is no proof.
  */
-static inline unsigned golden_each(const char *name, void (*check)(const struct golden_row *row))
+static inline unsigned golden_file(const char *path, void (*check)(const struct golden_row *row))
 {
-    char path[128];
     struct golden_row row;
     unsigned rows = 0;
-    snprintf(path, sizeof(path), "tests/golden/%s.csv", name);
     FILE *file = fopen(path, "r");
     assert_non_null(file);
     for (bool head = true; fgets(row.text, sizeof(row.text), file) != NULL; head = false) {
@@ -56,6 +54,14 @@ static inline unsigned golden_each(const char *name, void (*check)(const struct 
     }
     fclose(file);
     return rows;
+}
+
+/* The same for the file NAME of tests/golden/. */
+static inline unsigned golden_each(const char *name, void (*check)(const struct golden_row *row))
+{
+    char path[128];
+    snprintf(path, sizeof(path), "tests/golden/%s.csv", name);
+    return golden_file(path, check);
 }
 
 /* The memory type of that name; the test fails where there is none. */
