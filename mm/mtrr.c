@@ -138,7 +138,7 @@ const char *mtrr_rule_name(unsigned rule)
  * SDM, "MTRR Mappings": 8 ranges of 64 KiB, 16 of 16 KiB, 64 of 4 KiB, which 11 registers hold, the
  * lowest range in the lowest byte.
  */
-static struct mtrr_answer fixed_type(const struct mtrr_state *state, uint64_t address)
+struct mtrr_answer mtrr_fixed_type(const struct mtrr_state *state, uint64_t address)
 {
     uint64_t size = address < 0x80000 ? 64 * KIB : address < 0xc0000 ? 16 * KIB : 4 * KIB;
     uint64_t first = address < 0x80000 ? 0 : address < 0xc0000 ? 0x80000 : 0xc0000;
@@ -238,7 +238,7 @@ struct mtrr_answer mtrr_type(const struct mtrr_state *state, uint64_t address)
         return answer;
     bool fixed = (state->def_type & MTRR_DEF_FE) != 0;
     if (fixed && address < MIB)
-        return fixed_type(state, address);
+        return mtrr_fixed_type(state, address);
     unsigned types = variable_types(state, address, &answer.next);
     if (types != 0)
         combine_types(&answer, types);

@@ -55,6 +55,9 @@ struct mtrr_answer {
  */
 struct mtrr_answer mtrr_type(const struct mtrr_state *state, uint64_t address);
 
+/* What the fixed range of ADDRESS, below 1 MiB, says, whether it counts or not. */
+struct mtrr_answer mtrr_fixed_type(const struct mtrr_state *state, uint64_t address);
+
 /* "disabled", "fixed", "variable", "uc-wins", "wt-wb", "undefined-is-uc", "default". */
 const char *mtrr_rule_name(unsigned rule);
 

@@ -22,6 +22,7 @@ static void derive(struct policy *p)
 {
     bool own = p->mtrr == KNOB_MTRR_PRESET;
     p->disabled_is_uc = own ? p->disabled_is_uc : p->mtrr == KNOB_MTRR_GUEST;
+    p->cd_view = p->cd == KNOB_CD_VIEW || p->cd >= KNOB_CD_UC_IPAT;
     p->wants = own ? p->preset->wants : 0;
 }
 
@@ -75,7 +76,7 @@ static const char *cd_name(enum knob_cd cd)
 static int check(const struct vm_config *config, const struct policy *p)
 {
     char what[96];
-    if (policy_has_cd_view(p) && !p->means.has_ipat) {
+    if (p->cd_view && !p->means.has_ipat) {
         format(what, sizeof(what), "cd = %s: this CPU's nested tables cannot override a PAT",
                cd_name(p->cd));
         return refuse(config, what, "write cd = hw, ignore or pat-uc");

@@ -38,7 +38,8 @@ struct policy {
     enum knob_reset reset;
     bool mmio_ipat;      /* leaves of device registers ignore the guest's PAT */
     bool pat_by_enable;  /* while MTRRdefType.E is 0 the PAT is all UC */
-    bool disabled_is_uc; /* while it is 0 leaves of memory are UC: a view of its own */
+    bool disabled_is_uc; /* with MTRRs that count: E = 0 makes memory UC, in a view of its own */
+    bool cd_view;        /* CR0.CD = 1 asks for leaves of its own: a view */
     uint8_t wants;       /* enum page_fact: what the preset's rule looks at */
     struct policy_means means;
 };
@@ -46,12 +47,12 @@ struct policy {
 /* What a policy is told of a page. */
 struct policy_page {
     uint8_t guest; /* enum memtype: the guest's MTRRs; UC where they are disabled */
-    uint8_t host;  /* enum memtype: the host's MTRRs; only where it is wanted */
-    bool low;      /* below 1 MiB, where the fixed ranges are */
+    uint8_t host;  /* enum memtype: the host's MTRRs; only with WANTS_HOST */
     bool region;   /* GUEST is the type of a region of the config: the MTRRs do not matter */
     bool mmio;     /* by the host's map and the BARs, never by the guest */
-    /* Only where they are wanted. */
-    uint8_t fixed;     /* LOW: enum memtype in the guest's fixed range, on or not */
+    /* Only with WANTS_FIXED. */
+    bool low;          /* below 1 MiB, where the fixed ranges are */
+    uint8_t fixed;     /* LOW: enum memtype in the guest's fixed range, whether it counts or not */
     uint16_t def_type; /* the guest's IA32_MTRR_DEF_TYPE */
 };
 
@@ -95,12 +96,6 @@ int policy_take(enum policy_number number, bool noncoherent, struct policy *poli
  */
 int policy_allow(const struct vm_config *config, const struct policy *policy);
 
-/* Whether leaves of the CD view are what CR0.CD = 1 asks for. */
-static inline bool policy_has_cd_view(const struct policy *policy)
-{
-    return policy->cd == KNOB_CD_VIEW || policy->cd >= KNOB_CD_UC_IPAT;
-}
-
 /* Whether caches are written back when CR0.CD becomes 1, where they would be bypassed from then. */
 static inline bool policy_cd_flushes(const struct policy *policy)
 {
@@ -110,7 +105,7 @@ static inline bool policy_cd_flushes(const struct policy *policy)
 /* Which view a guest needs in its state: ENABLED is MTRRdefType.E, CD is CR0.CD. */
 static inline enum view_kind policy_view(const struct policy *policy, bool enabled, bool cd)
 {
-    if (cd && policy_has_cd_view(policy))
+    if (cd && policy->cd_view)
         return VIEW_CD;
     return policy->disabled_is_uc && !enabled ? VIEW_DISABLED : VIEW_TYPED;
 }

@@ -85,7 +85,7 @@ static void kvm_svm_2015(struct policy *p)
     bool honored = p->noncoherent;
     set(p, honored ? KNOB_MTRR_PRESET : KNOB_MTRR_IGNORE,
         honored ? KNOB_PAT_GUEST : KNOB_PAT_IGNORE, KNOB_CD_HW, KNOB_MMIO_CLAMP);
-    p->disabled_is_uc = honored;
+    p->disabled_is_uc = true;
 }
 
 /* The host's PAT had no slot for WP. */
@@ -102,7 +102,7 @@ static void xen(struct policy *p)
         set(p, KNOB_MTRR_PRESET, KNOB_PAT_GUEST, KNOB_CD_PAT_UC, KNOB_MMIO_UC);
     else
         set(p, KNOB_MTRR_IGNORE, KNOB_PAT_IGNORE, KNOB_CD_IGNORE, KNOB_MMIO_UC);
-    p->disabled_is_uc = p->mtrr == KNOB_MTRR_PRESET;
+    p->disabled_is_uc = true;
 }
 
 /* The guest's MTRRs merged with the host's: the one that is not WB; UC of two that differ, but WP of

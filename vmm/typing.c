@@ -69,26 +69,78 @@ const struct config_region *typing_region(const struct typing *typing, uint64_t 
     return found;
 }
 
-static struct pt_attr leaf_and_rule(const struct typing *typing, enum view_kind kind,
-                                    const struct mtrr_state *mtrr, gpa_t at, uint64_t *next,
-                                    unsigned *rule)
+/* What the leaves of a view are made by. */
+struct rules {
+    const struct policy *policy;
+    const struct mtrr_state *mtrr;
+};
+
+/* Whether the guest's MTRRs count in the view. */
+static inline bool looks_at_mtrrs(const struct policy *policy, enum view_kind kind)
 {
-    struct mtrr_answer answer = {MT_UC, MTRR_RULE_DISABLED, UINT64_MAX};
-    if (kind == VIEW_TYPED && typing->policy.mtrr == KNOB_MTRR_GUEST)
-        answer = mtrr_type(mtrr, at.v);
-    *next = answer.next;
-    const struct config_region *region = typing_region(typing, at.v, next);
-    struct policy_page page = {.guest = region != NULL ? (uint8_t)region->type : answer.type,
-                               .region = region != NULL};
-    *rule = answer.rule;
-    return policy_leaf(&typing->policy, kind, &page);
+    return kind == VIEW_TYPED && policy->mtrr != KNOB_MTRR_IGNORE;
 }
 
-struct pt_attr typing_leaf(const struct typing *typing, enum view_kind kind,
-                           const struct mtrr_state *mtrr, gpa_t at, uint64_t *next)
+/* The host's type of the memory at AT: WB where there is none; *NEXT comes down to where it ends. */
+static uint8_t host_type(const struct typing *typing, uint64_t at, uint64_t *next)
 {
+    uint8_t type = MT_WB;
+    for (unsigned i = 0; i < typing->extent_count; i++) {
+        const struct extent *e = &typing->extents[i];
+        uint64_t offset = at - e->gpa.v;
+        if (at < e->gpa.v) {
+            *next = min_u64(*next, e->gpa.v);
+        } else if (offset < e->size) {
+            struct mtrr_answer host = mtrr_type(typing->host, e->hpa.v + offset);
+            uint64_t holds = min_u64(host.next - (e->hpa.v + offset), e->size - offset);
+            *next = min_u64(*next, at + holds);
+            type = host.type;
+        }
+    }
+    return type;
+}
+
+/* What few policies want of a page. */
+static __attribute__((noinline)) void add_facts(const struct typing *typing, struct rules rules,
+                                                uint64_t at, uint64_t *next,
+                                                struct policy_page *page)
+{
+    if ((rules.policy->wants & WANTS_HOST) != 0)
+        page->host = host_type(typing, at, next);
+    if ((rules.policy->wants & WANTS_FIXED) == 0)
+        return;
+    page->def_type = (uint16_t)rules.mtrr->def_type;
+    page->low = at < MIB;
+    if (page->low) {
+        struct mtrr_answer fixed = mtrr_fixed_type(rules.mtrr, at);
+        page->fixed = fixed.type;
+        *next = min_u64(*next, fixed.next);
+    }
+}
+
+/* What the leaf of the page at AT is to be in a view, up to where that holds, and by which rule. */
+static struct pt_attr leaf_and_rule(const struct typing *typing, enum view_kind kind,
+                                    struct rules rules, uint64_t at, uint64_t *next, unsigned *rule)
+{
+    struct mtrr_answer answer = {MT_UC, MTRR_RULE_DISABLED, UINT64_MAX};
+    if (looks_at_mtrrs(rules.policy, kind))
+        answer = mtrr_type(rules.mtrr, at);
+    *next = answer.next;
+    const struct config_region *region = typing_region(typing, at, next);
+    struct policy_page page = {.guest = region != NULL ? (uint8_t)region->type : answer.type,
+                               .region = region != NULL};
+    if (rules.policy->wants != 0)
+        add_facts(typing, rules, at, next, &page);
+    *rule = answer.rule;
+    return policy_leaf(rules.policy, kind, &page);
+}
+
+/* What the leaf at AT was made to be. */
+static struct pt_attr made_leaf(const struct view *view, uint64_t at, uint64_t *next)
+{
+    const struct rules rules = {&view->policy, &view->applied};
     unsigned rule;
-    return leaf_and_rule(typing, kind, mtrr, at, next, &rule);
+    return leaf_and_rule(view->typing, view->kind, rules, at, next, &rule);
 }
 
 static bool same_leaf(struct pt_attr a, struct pt_attr b)
@@ -125,11 +177,11 @@ static int map_extent(struct view *view, const struct extent *extent, unsigned *
 {
     struct typing *typing = view->typing;
     uint64_t end = extent->gpa.v + extent->size, next;
+    const struct rules rules = {&view->policy, &view->applied};
     struct piece piece = {.gpa = extent->gpa};
     unsigned rule;
     for (uint64_t at = extent->gpa.v; at < end; at = next) {
-        struct pt_attr leaf =
-            leaf_and_rule(typing, view->kind, &typing->applied, gpa(at), &next, &rule);
+        struct pt_attr leaf = leaf_and_rule(typing, view->kind, rules, at, &next, &rule);
         if (rule == MTRR_RULE_UNDEFINED)
             report_undefined(typing, at);
         next = min_u64(next, end);
@@ -147,40 +199,64 @@ static int map_extent(struct view *view, const struct extent *extent, unsigned *
     return map_piece(view, extent, &piece);
 }
 
-static int make(struct typing *typing, enum view_kind kind)
+/* Seldom is it cut into more pieces; then less is known to be plain. */
+static void find_plain(struct view *view)
+{
+    uint64_t at = looks_at_mtrrs(&view->policy, view->kind) ? MIB : 0, next;
+    view->plain_leaf = made_leaf(view, at, &next);
+    view->plain = (struct range){at, next};
+    for (unsigned i = 1; i < 4 && view->plain.end != UINT64_MAX; i++) {
+        if (!same_leaf(made_leaf(view, view->plain.end, &next), view->plain_leaf))
+            return;
+        view->plain.end = next;
+    }
+}
+
+/* Its leaves have become what policy and MTRRs ask for. */
+static void now_applies(struct view *view, const struct mtrr_state *mtrr)
+{
+    if ((view->stale & STALE_POLICY) != 0)
+        view->policy = view->typing->policy;
+    view->applied = *mtrr;
+    view->stale = 0;
+    find_plain(view);
+}
+
+static int make(struct typing *typing, enum view_kind kind, const struct mtrr_state *mtrr)
 {
     struct view *view = &typing->views[kind];
     unsigned steps = 0;
-    *view = (struct view){.typing = typing, .kind = kind, .made = true};
+    *view = (struct view){.typing = typing, .kind = kind, .made = true, .stale = STALE_POLICY};
+    now_applies(view, mtrr);
     int error = pt_init(&view->pt, typing->format, &owner, view, typing->max_leaf);
     for (unsigned i = 0; i < typing->extent_count && error == 0; i++)
         error = map_extent(view, &typing->extents[i], &steps);
     return error;
 }
 
-static int retype(struct typing *typing, const struct piece *piece)
+static int retype(struct view *view, const struct piece *piece)
 {
     if (piece->size == 0)
         return 0;
-    typing->becomes = (enum memtype)piece->leaf.type;
-    return pt_retype(&typing->views[VIEW_TYPED].pt, piece->gpa.v, piece->size, piece->leaf);
+    view->typing->becomes = (enum memtype)piece->leaf.type;
+    return pt_retype(&view->pt, piece->gpa.v, piece->size, piece->leaf);
 }
 
 /*
- * Finds the next piece of [*AT, END) that the typed view has otherwise than MTRR wants it; a SIZE of
- * 0: there is none. *AT goes behind it.
+ * Finds the next piece of [*AT, END) that the view has otherwise than RULES want it; a SIZE of 0:
+ * there is none. *AT goes behind it.
  */
-static int next_change(struct typing *typing, const struct mtrr_state *mtrr, uint64_t *at,
-                       uint64_t end, unsigned *steps, struct piece *piece)
+static int next_change(struct view *view, struct rules rules, uint64_t *at, uint64_t end,
+                       unsigned *steps, struct piece *piece)
 {
     uint64_t old_next, next;
     unsigned rule;
     *piece = (struct piece){.size = 0};
     for (; *at < end; *at = next) {
-        struct pt_attr old = typing_leaf(typing, VIEW_TYPED, &typing->applied, gpa(*at), &old_next);
-        struct pt_attr leaf = leaf_and_rule(typing, VIEW_TYPED, mtrr, gpa(*at), &next, &rule);
+        struct pt_attr old = made_leaf(view, *at, &old_next);
+        struct pt_attr leaf = leaf_and_rule(view->typing, view->kind, rules, *at, &next, &rule);
         if (rule == MTRR_RULE_UNDEFINED)
-            report_undefined(typing, *at);
+            report_undefined(view->typing, *at);
         next = min_u64(min_u64(next, old_next), end);
         bool changes = !same_leaf(old, leaf);
         if (piece->size > 0 && (!changes || !same_leaf(leaf, piece->leaf)))
@@ -195,56 +271,44 @@ static int next_change(struct typing *typing, const struct mtrr_state *mtrr, uin
     return 0;
 }
 
-static int rewrite_extent(struct typing *typing, const struct mtrr_state *mtrr,
-                          const struct extent *extent, unsigned *steps)
+static int rewrite_extent(struct view *view, struct rules rules, const struct extent *extent,
+                          unsigned *steps)
 {
     uint64_t at = extent->gpa.v, end = at + extent->size;
     struct piece piece;
     do {
-        int error = next_change(typing, mtrr, &at, end, steps, &piece);
+        int error = next_change(view, rules, &at, end, steps, &piece);
         if (error == 0)
-            error = retype(typing, &piece);
+            error = retype(view, &piece);
         if (error != 0)
             return error;
     } while (piece.size > 0);
     return 0;
 }
 
-/* Seldom is it cut into more pieces; then less is known to be plain. */
-static void find_plain(struct typing *typing)
+static int rewrite(struct view *view, const struct mtrr_state *mtrr)
 {
-    uint64_t at = typing->policy.mtrr == KNOB_MTRR_IGNORE ? 0 : MIB, next;
-    typing->plain = (struct range){at, at};
-    for (unsigned i = 0; i < 4 && typing->plain.end != UINT64_MAX; i++) {
-        struct pt_attr leaf =
-            typing_leaf(typing, VIEW_TYPED, &typing->applied, gpa(typing->plain.end), &next);
-        if (leaf.type != MT_WB)
-            return;
-        typing->plain.end = next;
-    }
-}
-
-static int rewrite(struct typing *typing, const struct mtrr_state *mtrr)
-{
+    const struct typing *typing = view->typing;
+    const struct rules rules = {&typing->policy, mtrr};
     unsigned steps = 0;
     int error = 0;
     for (unsigned i = 0; i < typing->extent_count && error == 0; i++)
-        error = rewrite_extent(typing, mtrr, &typing->extents[i], &steps);
-    typing->applied = *mtrr;
-    typing->stale = false;
-    find_plain(typing);
+        error = rewrite_extent(view, rules, &typing->extents[i], &steps);
+    now_applies(view, mtrr);
     return error;
 }
 
 bool typing_owes(struct typing *typing, const struct mtrr_state *mtrr)
 {
+    struct view *view = &typing->views[VIEW_TYPED];
+    const struct rules rules = {&typing->policy, mtrr};
     unsigned steps = 0;
-    if (!typing->views[VIEW_TYPED].made || !typing->stale)
-        return !typing->views[VIEW_TYPED].made;
+    if (!view->made || view->stale == 0)
+        return !view->made;
     for (unsigned i = 0; i < typing->extent_count; i++) {
         uint64_t at = typing->extents[i].gpa.v, end = at + typing->extents[i].size;
         struct piece piece;
-        if (next_change(typing, mtrr, &at, end, &steps, &piece) != 0 || piece.size > 0)
+        if (next_change(view, rules, &at, end, &steps, &piece) != 0 || piece.size > 0)
             return true;
     }
     return false;
@@ -253,13 +317,8 @@ bool typing_owes(struct typing *typing, const struct mtrr_state *mtrr)
 int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, enum view_kind kind)
 {
     assert(!typing_is_ready(typing, kind));
-    bool made = typing->views[kind].made;
-    if (!made && kind == VIEW_TYPED) {
-        typing->applied = *mtrr;
-        typing->stale = false;
-        find_plain(typing);
-    }
-    int error = made ? rewrite(typing, mtrr) : make(typing, kind);
+    struct view *view = &typing->views[kind];
+    int error = view->made ? rewrite(view, mtrr) : make(typing, kind, mtrr);
     if (error == -E2BIG)
         log_line("memory types: the guest's MTRRs cut its memory into more than %u pieces",
                  TYPING_MAX_STEPS);

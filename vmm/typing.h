@@ -23,48 +23,61 @@ struct typing_hooks {
     void (*flush)(struct typing *typing, gpa_t gpa, uint64_t size, enum memtype type);
 };
 
+/* What may have changed since the leaves of a view were made. */
+enum stale { STALE_MTRRS = 1, STALE_POLICY = 2 };
+
 struct view {
     struct pt pt;
     struct typing *typing;
     enum view_kind kind;
     bool made;
+    uint8_t stale;             /* enum stale */
+    struct policy policy;      /* by which its leaves were made */
+    struct mtrr_state applied; /* and of which MTRRs, if they count */
+    struct range plain;        /* memory, perhaps not all, that has a leaf like PLAIN_LEAF */
+    struct pt_attr plain_leaf;
 };
 
 struct typing {
-    struct policy policy;
+    struct policy policy; /* typing_mark_policy() after a change */
     const struct typing_hooks *hooks;
     void *context;                /* the hooks' */
     const struct extent *extents; /* the VM's memory */
     unsigned extent_count;
     const struct config_region *regions;
     unsigned region_count;
+    const struct mtrr_state *host; /* the machine's own MTRRs */
     const struct pt_format *format;
     uint8_t max_leaf;
     struct view views[VIEWS];
-    struct mtrr_state applied; /* what the typed view's leaves say */
-    struct range plain;        /* memory, perhaps not all, that the typed view has as WB */
-    bool stale;                /* the guest's MTRRs have been written since */
-    bool undefined;            /* the log has said that some overlap in an undefined way */
-    enum memtype becomes;      /* during a change: the type that leaves get */
-    uint64_t leaves_changed;   /* bytes whose leaf was rewritten, since the start */
-    uint64_t invalidations;    /* since the start */
+    bool undefined;          /* the log has said that some MTRRs overlap in an undefined way */
+    enum memtype becomes;    /* during a change: the type that leaves get */
+    uint64_t leaves_changed; /* bytes whose leaf was rewritten, since the start */
+    uint64_t invalidations;  /* since the start */
 };
 
-/* An MTRR was written: the typed view may say something else than it should. */
+/* An MTRR was written: the typed view, alone, may say something else than it should. */
 static inline void typing_mark(struct typing *typing)
 {
-    typing->stale = true;
+    typing->views[VIEW_TYPED].stale |= STALE_MTRRS;
+}
+
+/* The policy has become another one. */
+static inline void typing_mark_policy(struct typing *typing)
+{
+    for (unsigned kind = 0; kind < VIEWS; kind++)
+        typing->views[kind].stale |= STALE_POLICY;
 }
 
 /* Whether a view is there, and says what it should. */
 static inline bool typing_is_ready(const struct typing *typing, enum view_kind kind)
 {
-    return typing->views[kind].made && (kind != VIEW_TYPED || !typing->stale);
+    return typing->views[kind].made && typing->views[kind].stale == 0;
 }
 
 /*
- * Makes a view that is not ready, or brings it up to date with the guest's MTRRs: then only leaves
- * whose type changes are rewritten. Returns 0; -ENOMEM, logged: no table pages are left; -E2BIG,
+ * Makes a view that is not ready, or brings it up to date with the policy and the guest's MTRRs:
+ * then only leaves that change are rewritten. Returns 0; -ENOMEM, logged: no table pages are left; -E2BIG,
  * logged: MTRRs that cut memory into more than TYPING_MAX_STEPS pieces. After an error the VM must
  * not run on.
  */
@@ -74,10 +87,6 @@ int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, enum vi
 bool typing_owes(struct typing *typing, const struct mtrr_state *mtrr);
 
 enum { TYPING_MAX_STEPS = 1 << 18 };
-
-/* What the leaf of the page at AT is to be in a view, and up to where that holds. */
-struct pt_attr typing_leaf(const struct typing *typing, enum view_kind kind,
-                           const struct mtrr_state *mtrr, gpa_t at, uint64_t *next);
 
 /* The region that has AT, or NULL; *NEXT comes down to the next edge of any region above AT. */
 const struct config_region *typing_region(const struct typing *typing, uint64_t at, uint64_t *next);

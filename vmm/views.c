@@ -76,35 +76,33 @@ static void flush(struct typing *typing, gpa_t at, uint64_t size, enum memtype t
 
 static const struct typing_hooks hooks = {table_alloc, table_free, table_at, invalidate, flush};
 
-/* Plain memory has leaves of WB in the typed view, of UC in the others. */
-static void fill_window_types(struct vm *vm)
+/* The types of windows to memory with that leaf, by the guest's PAT types. */
+static void fill_window_types(struct vm *vm, enum view_kind kind, struct pt_attr leaf)
 {
-    for (unsigned view = 0; view < VIEWS; view++) {
-        struct policy_page page = {.guest = view == VIEW_TYPED ? MT_WB : MT_UC};
-        struct pt_attr leaf = policy_leaf(&vm->typing.policy, (enum view_kind)view, &page);
-        for (unsigned pat = 0; pat <= MT_UC_MINUS; pat++)
-            if (memtype_is_pat(pat))
-                vm->window_types[view][pat] = (uint8_t)policy_window(
-                    &vm->typing.policy, vm->caps->types, leaf, (enum memtype)pat, false, MT_WB);
-    }
+    vm->window_leaf[kind] = leaf;
+    for (unsigned pat = 0; pat <= MT_UC_MINUS; pat++)
+        if (memtype_is_pat(pat))
+            vm->window_types[kind][pat] = (uint8_t)policy_window(
+                &vm->typing.policy, vm->caps->types, leaf, (enum memtype)pat, false, MT_WB);
 }
 
-/*
- * The largest part of one extent that is plain: of the typed view what is known to be WB, of the
- * others all, where no region is in them.
- */
+static bool same_leaf(struct pt_attr a, struct pt_attr b)
+{
+    return a.perm == b.perm && a.type == b.type && a.ipat == b.ipat;
+}
+
+/* The largest part of one extent that is plain in the view. */
 static void find_plain(struct vm *vm, enum view_kind kind)
 {
-    const struct typing *typing = &vm->typing;
+    const struct view *view = &vm->typing.views[kind];
     struct plain *plain = &vm->plain[kind];
-    struct range range = {0, typing->region_count == 0 ? UINT64_MAX : 0};
-    if (kind == VIEW_TYPED)
-        range = typing->plain;
+    if (!same_leaf(view->plain_leaf, vm->window_leaf[kind]))
+        fill_window_types(vm, kind, view->plain_leaf);
     *plain = (struct plain){.types = vm->window_types[kind]};
     for (unsigned i = 0; i < vm->extent_count; i++) {
         const struct extent *e = &vm->extents[i];
-        uint64_t start = max_u64(e->gpa.v, range.start);
-        uint64_t end = min_u64(e->gpa.v + e->size, range.end);
+        uint64_t start = max_u64(e->gpa.v, view->plain.start);
+        uint64_t end = min_u64(e->gpa.v + e->size, view->plain.end);
         if (start >= end || end - start <= plain->size)
             continue;
         plain->start = start;
@@ -167,7 +165,6 @@ static void take_policy(struct vm *vm)
 {
     const struct policy *policy = &vm->typing.policy;
     bool hides_cd = vm->caps->owns_cr0_cd && !policy_cd_acts(policy, true);
-    fill_window_types(vm);
     vm->native_wbinvd =
         policy->noncoherent || (!vm->caps->self_snoops && policy->pat == KNOB_PAT_GUEST);
     vm->controls = (hides_cd ? CONTROL_CR0_WRITES : 0u) |
@@ -260,8 +257,9 @@ static int check_regions(const struct vm_config *config)
 int views_init(struct vm *vm)
 {
     const struct virt_caps *caps = vm->caps;
-    const struct policy_means means = {caps->has_ipat, caps->owns_cr0_cd,
-                                       vm->ops->run_uncached != NULL};
+    const struct policy_means means = {.has_ipat = caps->has_ipat,
+                                       .owns_cr0_cd = caps->owns_cr0_cd,
+                                       .runs_uncached = vm->ops->run_uncached != NULL};
     struct typing *typing = &vm->typing;
     int error = policy_resolve(vm->config, &means, false, &typing->policy);
     if (error == 0)
@@ -276,6 +274,7 @@ int views_init(struct vm *vm)
     typing->extent_count = vm->extent_count;
     typing->regions = vm->config->regions;
     typing->region_count = vm->config->region_count;
+    typing->host = &vm->host->mtrr;
     typing->format = caps->format;
     typing->max_leaf = caps->max_leaf;
     take_policy(vm);

@@ -82,10 +82,11 @@ struct vm {
     unsigned extent_count;
     struct typing typing;
     struct plain plain[VIEWS];
-    uint8_t window_types[VIEWS][8]; /* of plain memory, by view and the guest's PAT type */
-    bool native_wbinvd;             /* the guest's WBINVD is the CPU's */
-    uint32_t controls;              /* those of its vCPUs' controls that the policy alone decides */
-    uint64_t cr4_allowed;           /* CR4 bits that the guest may set */
+    uint8_t window_types[VIEWS][8];    /* of plain memory, by view and the guest's PAT type */
+    struct pt_attr window_leaf[VIEWS]; /* the leaves that these are for */
+    bool native_wbinvd;                /* the guest's WBINVD is the CPU's */
+    uint32_t controls;    /* those of its vCPUs' controls that the policy alone decides */
+    uint64_t cr4_allowed; /* CR4 bits that the guest may set */
     struct cpuid_table cpuid;
     struct vcpu vcpu;
     struct uart uart;

@@ -106,7 +106,10 @@ static bool is_cacheable(unsigned type)
     return type == MT_WT || type == MT_WP || type == MT_WB;
 }
 
-/* The guest touches a page: its translation and, where cacheable, a line of it stay. */
+/*
+ * The guest touches a page: its translation and, where cacheable, a line of it stay. The CD view of
+ * some policies is cacheable too, of which they expect no more than that.
+ */
 static void touch(const struct typing *typing, enum view_kind kind, uint64_t va)
 {
     const struct view *view = &typing->views[kind];
@@ -114,7 +117,7 @@ static void touch(const struct typing *typing, enum view_kind kind, uint64_t va)
     assert_true(leaf.present);
     if (fake.tlb_count < TLB_ENTRIES)
         fake.tlb[fake.tlb_count++] = (struct tlb_entry){view->pt.root, va, leaf};
-    if (is_cacheable(leaf.attr.type) && fake.cached_count < CACHE_PAGES)
+    if (kind == VIEW_TYPED && is_cacheable(leaf.attr.type) && fake.cached_count < CACHE_PAGES)
         fake.cached[fake.cached_count++] = align_down(va, PAGE_SIZE);
 }
 
@@ -179,6 +182,18 @@ static bool cache_is_true(const struct typing *typing)
 
 static struct vm_config config;
 
+/* A machine with types of its own in the memory that the VMs below have. */
+static struct mtrr_state host_mtrr;
+
+static void make_host(void)
+{
+    mtrr_reset_firmware(&host_mtrr, 40);
+    host_mtrr.variable[1] =
+        (struct mtrr_pair){(GIB + 0x40000) | MT_UC, ((1ull << 40) - 0x10000) | MTRR_MASK_V};
+    host_mtrr.variable[2] =
+        (struct mtrr_pair){(17 * GIB) | MT_WT, ((1ull << 40) - GIB / 2) | MTRR_MASK_V};
+}
+
 struct backend {
     const struct pt_format *format;
     const struct type_rules *rules;
@@ -201,6 +216,7 @@ static void make_vm(struct typing *typing, const struct backend *backend, const 
     fake.others = fake.violated = false;
     extents[0] = (struct extent){gpa(0), hpa(GIB), low};
     extents[1] = (struct extent){gpa(4 * GIB), hpa(16 * GIB), memory - low};
+    make_host();
     memset(&config, 0, sizeof(config));
     strcpy(config.name, "test");
     strcpy(config.policy, policy);
@@ -208,6 +224,7 @@ static void make_vm(struct typing *typing, const struct backend *backend, const 
                               .extents = extents,
                               .extent_count = memory > low ? 2 : 1,
                               .regions = config.regions,
+                              .host = &host_mtrr,
                               .format = backend->format,
                               .max_leaf = (uint8_t)max_leaf};
     assert_int_equal(policy_resolve(&config, &backend->means, false, &typing->policy), 0);
@@ -282,14 +299,14 @@ static void expect_same(const struct pt *one, const struct pt *other, const stru
     }
 }
 
-static void expect_rebuilt(const struct typing *typing, const struct mtrr_state *mtrr)
+static void expect_rebuilt(const struct typing *typing, const struct mtrr_state *mtrr,
+                           enum view_kind kind)
 {
     static struct typing fresh;
     fresh = *typing;
     memset(fresh.views, 0, sizeof(fresh.views));
-    fresh.stale = false;
-    assert_int_equal(prepare(&fresh, mtrr, false), VIEW_TYPED);
-    expect_same(&typing->views[VIEW_TYPED].pt, &fresh.views[VIEW_TYPED].pt, typing);
+    assert_int_equal(typing_prepare(&fresh, mtrr, kind), 0);
+    expect_same(&typing->views[kind].pt, &fresh.views[kind].pt, typing);
     typing_destroy(&fresh);
 }
 
@@ -335,12 +352,49 @@ static bool run_writes(const struct backend *backend, unsigned max_leaf, unsigne
         for (unsigned k = 0; k < 8; k++)
             touch(&typing, kind, below(3 * GIB));
         if (deep && kind == VIEW_TYPED && i % 16 == 0) {
-            expect_rebuilt(&typing, &mtrr);
+            expect_rebuilt(&typing, &mtrr, kind);
             expect_exact(&typing, &mtrr, backend->rules);
         }
     }
     typing_destroy(&typing);
     return sound;
+}
+
+/* Every few writes another policy; those that the backend cannot have leave all as it is. */
+static void random_policy(struct typing *typing)
+{
+    int result = policy_take((enum policy_number)below(POLICIES), below(2) != 0, &typing->policy);
+    assert_true(result == 0 || result == -EOPNOTSUPP);
+    typing_mark_policy(typing);
+}
+
+static void run_policies(const struct backend *backend, unsigned n)
+{
+    static struct typing typing;
+    struct mtrr_state mtrr;
+    begin_vm(&typing, &mtrr, backend, "exact", 6 * GIB, 3);
+    for (unsigned i = 0; i < n; i++) {
+        for (uint64_t k = below(3); k > 0; k--)
+            random_write(&typing, &mtrr);
+        if (below(4) == 0)
+            random_policy(&typing);
+        enum view_kind kind = prepare(&typing, &mtrr, below(8) == 0);
+        assert_true(tlb_is_true(&typing));
+        assert_true(kind != VIEW_TYPED || cache_is_true(&typing));
+        for (unsigned k = 0; k < 8; k++)
+            touch(&typing, kind, below(3 * GIB));
+        if (i % 8 == 0)
+            expect_rebuilt(&typing, &mtrr, kind);
+    }
+    typing_destroy(&typing);
+}
+
+static void test_policy_changes(void **unused)
+{
+    (void)unused;
+    seed = 23;
+    run_policies(&ept, 4000);
+    run_policies(&npt, 4000);
 }
 
 static void test_writes(void **unused)
@@ -438,6 +492,45 @@ static void test_cost(void **unused)
         prepare(&typing, &mtrr, false);
         assert_int_equal(typing.leaves_changed, 4 * MIB);
         assert_int_equal(fake.flushes, 1); /* UC leaves no lines */
+        typing_destroy(&typing);
+    }
+}
+
+/* Another policy of 8 GiB: what is the same by both is not touched, and the rest is once. */
+static void test_policy_cost(void **unused)
+{
+    static const struct {
+        enum policy_number from, to;
+        uint64_t bytes; /* that change */
+        unsigned pages; /* of tables that are written at most */
+    } rows[] = {
+        {POLICY_EXACT, POLICY_BITVISOR, 0, 0},
+        {POLICY_EXACT, POLICY_KVM_4_19, 0, 0},
+        {POLICY_KVM_6_11, POLICY_KVM_6_16, 0, 0},
+        {POLICY_EXACT, POLICY_ACRN, 2 * MIB, 2},               /* its fixed ranges stay */
+        {POLICY_EXACT, POLICY_KVM_6_11, 2 * MIB + 0x20000, 3}, /* A0000 to BFFFF too */
+        {POLICY_JAILHOUSE, POLICY_ACRN, 0x20000, 3},           /* out of a leaf of 1 GiB */
+        {POLICY_KVM_6_11, POLICY_EXACT, 2 * MIB + 0x20000, 3},
+        {POLICY_WB, POLICY_KVM_6_11, 8 * GIB, 4}, /* with the PAT and without */
+    };
+    (void)unused;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        static struct typing typing;
+        struct mtrr_state mtrr;
+        make_vm(&typing, &ept, "exact", 8 * GIB, 3);
+        assert_int_equal(policy_take(rows[i].from, true, &typing.policy), 0);
+        mtrr_reset_firmware(&mtrr, 40);
+        mtrr_reset_firmware(&host_mtrr, 40);
+        set_uc(&mtrr, 512 * MIB, 2 * MIB);
+        prepare(&typing, &mtrr, false);
+        memcpy(before, fake.pages, sizeof(before));
+        assert_int_equal(policy_take(rows[i].to, true, &typing.policy), 0);
+        typing_mark_policy(&typing);
+        assert_int_equal(typing_owes(&typing, &mtrr), rows[i].bytes != 0);
+        assert_int_equal(prepare(&typing, &mtrr, false), VIEW_TYPED);
+        assert_int_equal(typing.leaves_changed, rows[i].bytes);
+        assert_in_range(pages_touched(), rows[i].bytes != 0, rows[i].pages);
+        assert_false(typing_owes(&typing, &mtrr));
         typing_destroy(&typing);
     }
 }
@@ -703,7 +796,20 @@ static void test_stale(void **unused)
     typing_destroy(&typing);
 }
 
-/* Memory that is said to be plain is WB, and where all of it is, all is said to be. */
+/* Memory that is said to be plain has the leaf that is said to be that of all. */
+static uint64_t check_plain(const struct typing *typing, enum view_kind kind)
+{
+    const struct view *view = &typing->views[kind];
+    uint64_t end = min_u64(view->plain.end, 3 * GIB);
+    for (uint64_t at = view->plain.start; at < end;) {
+        struct pt_leaf leaf = pt_query(&view->pt, at);
+        assert_int_equal(leaf.attr.type, view->plain_leaf.type);
+        assert_int_equal(leaf.attr.ipat, view->plain_leaf.ipat);
+        at = leaf.next;
+    }
+    return end - view->plain.start;
+}
+
 static void test_plain(void **unused)
 {
     static struct typing typing;
@@ -711,18 +817,25 @@ static void test_plain(void **unused)
     (void)unused;
     seed = 5;
     begin_vm(&typing, &mtrr, &ept, "exact", 6 * GIB, 3);
-    assert_int_equal(typing.plain.start, MIB);
-    assert_int_equal(typing.plain.end, 3 * GIB);
-    for (unsigned i = 0; i < 500; i++) {
+    assert_int_equal(check_plain(&typing, VIEW_TYPED), 3 * GIB - MIB);
+    mtrr.def_type &= ~MTRR_DEF_E;
+    assert_int_equal(check_plain(&typing, prepare(&typing, &mtrr, false)), 3 * GIB);
+    assert_int_equal(check_plain(&typing, prepare(&typing, &mtrr, true)), 3 * GIB);
+    for (unsigned i = 0; i < 1000; i++) {
         random_write(&typing, &mtrr);
-        if (prepare(&typing, &mtrr, false) != VIEW_TYPED)
-            continue;
-        for (uint64_t at = typing.plain.start; at < min_u64(typing.plain.end, 3 * GIB);) {
-            struct pt_leaf leaf = pt_query(&typing.views[VIEW_TYPED].pt, at);
-            assert_int_equal(leaf.attr.type, MT_WB);
-            at = leaf.next;
-        }
+        if (i >= 500 && below(4) == 0)
+            random_policy(&typing);
+        (void)check_plain(&typing, prepare(&typing, &mtrr, below(8) == 0));
     }
+    typing_destroy(&typing);
+    make_vm(&typing, &ept, "exact", 6 * GIB, 3); /* up to a region in views without MTRRs */
+    config.regions[0] = (struct config_region){0x10000000, 0x3000, MT_WC, 1};
+    typing.region_count = 1;
+    assert_int_equal(prepare(&typing, &mtrr, true), VIEW_CD);
+    assert_int_equal(check_plain(&typing, VIEW_CD), 3 * GIB);
+    mtrr.def_type &= ~MTRR_DEF_E;
+    assert_int_equal(prepare(&typing, &mtrr, false), VIEW_DISABLED);
+    assert_int_equal(check_plain(&typing, VIEW_DISABLED), 0x10000000);
     typing_destroy(&typing);
 }
 
@@ -762,12 +875,13 @@ static void test_undefined(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_leaves),    cmocka_unit_test(test_policies),
-        cmocka_unit_test(test_regions),   cmocka_unit_test(test_writes),
-        cmocka_unit_test(test_forgotten), cmocka_unit_test(test_cost),
-        cmocka_unit_test(test_pages),     cmocka_unit_test(test_same_sequence),
-        cmocka_unit_test(test_too_fine),  cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_stale),     cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_leaves),         cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_regions),        cmocka_unit_test(test_writes),
+        cmocka_unit_test(test_policy_changes), cmocka_unit_test(test_policy_cost),
+        cmocka_unit_test(test_forgotten),      cmocka_unit_test(test_cost),
+        cmocka_unit_test(test_pages),          cmocka_unit_test(test_same_sequence),
+        cmocka_unit_test(test_too_fine),       cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_stale),          cmocka_unit_test(test_plain),
         cmocka_unit_test(test_undefined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
