@@ -138,3 +138,13 @@ def test_guest_that_never_ends(system):
     assert outcome.status == TIMEOUT
     assert time.monotonic() - before < 3.5
     assert "first entry" in outcome.log_text
+
+
+@pytest.mark.parametrize("bed", ["svm", "svm-bochs"])
+def test_an_instruction_that_the_decoder_finds_changed(system, bed):
+    check(system.run("--bed", bed, "--timeout", "20", system.guest("changed")), STOPPED,
+          "stopped: vm changed instruction at RIP", "changed while it ran")
+
+
+def test_an_instruction_that_has_changed_where_the_cpu_says_what_it_was(system):
+    assert system.run("--bed", "vmx", "--timeout", "20", system.guest("changed")).status == 0
