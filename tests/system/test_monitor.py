@@ -199,11 +199,11 @@ def test_any_bytes(system, tmp_path):
     with subprocess.Popen(command, cwd=paths.ROOT, env=system.environment, stdin=subprocess.PIPE,
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
         run.stdin.write(b"\x1d")
-        for _ in range(40):
+        for _ in range(10):
             run.stdin.write(bytes(noise.choice([*range(0x1d), *range(0x1e, 256)])
-                                  for _ in range(256)))
+                                  for _ in range(3000)))
             run.stdin.flush()
-            time.sleep(0.05)
+            time.sleep(0.2)
         time.sleep(1)
         run.stdin.write(b"\x03stop idle\r")
         run.stdin.close()
