@@ -12,6 +12,7 @@ enum { ESCAPE_KEY = ']' & 0x1f };
 #define PROMPT    "nosnoop> "
 #define WIPE_LINE "\r\033[K" /* ECMA-48, "Erase in line" */
 
+static const struct cpu *listener; /* the CPU that the port's interrupts come to */
 static struct line line;
 static bool is_open;
 
@@ -100,7 +101,7 @@ static void key(struct vcpu *vcpu, uint8_t byte)
 void monitor_poll(struct vcpu *vcpu)
 {
     uint8_t byte;
-    while (serial_get(&byte)) {
+    while (vcpu->cpu == listener && serial_get(&byte)) {
         if (byte == ESCAPE_KEY)
             is_open ? close_prompt() : open_prompt();
         else if (is_open)
@@ -110,6 +111,7 @@ void monitor_poll(struct vcpu *vcpu)
 
 void monitor_init(void)
 {
+    listener = this_cpu();
     const char *why = log_port() == 0 ? "the log has no port" : serial_listen(log_port());
     if (why == NULL)
         log_line("monitor: Ctrl-] on the log's port opens a prompt");

@@ -7,10 +7,10 @@
 
 #include "vmm/vm.h"
 
-/* Listens on the log's port for Ctrl-], or logs why it cannot. */
+/* Listens on the log's port for Ctrl-], or logs why it cannot. On the CPU that has the 8259. */
 void monitor_init(void);
 
-/* Does what has been typed; VCPU is in an exit, on the CPU that takes the port's interrupts. */
+/* Does what has been typed, if that came to this CPU; VCPU is in an exit here. */
 void monitor_poll(struct vcpu *vcpu);
 
 /* Writes to the log's port; each newline in the text becomes CR LF. For its commands. */
