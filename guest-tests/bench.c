@@ -3,6 +3,8 @@
  * emulator counts them): in 32-bit code without paging and in 64-bit code on 4 KiB pages.
  *
  * row: bench end=0
+ *
+ * With `trace=on` 64-bit code runs under the trace, with `trace=off` after it has been on.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/console.h"
@@ -11,6 +13,7 @@
 #include "lib/assert.h"
 #include "lib/format.h"
 #include "lib/string.h"
+#include "vmm/abi.h"
 
 enum { REPEAT = 1000, FORMS = 2 }; /* as in bench.asm */
 
@@ -55,9 +58,19 @@ static bool is_other_vendors(unsigned i)
     return machine.intel ? second : first;
 }
 
+static void trace(void)
+{
+    bool on = cmdline_has("trace", "on"), off = cmdline_has("trace", "off");
+    int64_t result = on || off ? hypercall_trace(TRACE_CALL_ON) : 0;
+    assert(result == 0);
+    result = off ? hypercall_trace(TRACE_CALL_OFF) : 0;
+    assert(result == 0);
+}
+
 void test_main(void)
 {
     unsigned count = (unsigned)(bench_names_end - bench_names);
+    trace();
     bench_long_mode();
     ktap_begin((count - 1) * FORMS);
     for (unsigned form = 0; form < FORMS; form++)

@@ -95,6 +95,14 @@ static void invalidate_shape(struct pt *pt, uint64_t offset, unsigned level)
     pt->owner->invalidate(pt, offset_to_va(pt, offset), span(level), (struct pt_attr){0});
 }
 
+static void tell(struct pt *pt, enum pt_step_kind kind, unsigned level, uint64_t offset,
+                 uint64_t size, struct pt_attr old, struct pt_attr new)
+{
+    const struct pt_step step = {kind, (uint8_t)level, offset_to_va(pt, offset), size, old, new};
+    if (pt->owner->told != NULL)
+        pt->owner->told(pt, &step);
+}
+
 /* --- table pages ------------------------------------------------------------------------------ */
 
 static void free_page(struct pt *pt, hpa_t page)
@@ -265,6 +273,7 @@ static void replace_table(struct pt *pt, const struct change *c, uint64_t *entry
     invalidate_shape(pt, offset, level);
     free_tables(pt, old, level);
     store(entry, new_entry(pt, c, 0, level, offset));
+    tell(pt, PT_LEAVES, level, offset, span(level), (struct pt_attr){0}, c->attr);
 }
 
 /* Replaces a run of leaves with one invalidation. Returns its length. */
@@ -280,6 +289,7 @@ static unsigned replace_leaves(struct pt *pt, const struct change *c, uint64_t *
     pt->owner->invalidate(pt, offset_to_va(pt, at), n * span(level), old);
     for (unsigned i = s.first; i < s.first + n; i++)
         store(&table[i], new_entry(pt, c, table[i], level, offset + i * span(level)));
+    tell(pt, PT_LEAVES, level, at, n * span(level), old, c->attr);
     return n;
 }
 
@@ -302,14 +312,18 @@ static unsigned replace(struct pt *pt, const struct change *c, uint64_t *table, 
 static void grow(struct pt *pt, uint64_t *entry, unsigned level, uint64_t offset)
 {
     hpa_t page = take_spare(pt);
-    uint64_t *table = pt->owner->at(pt, page);
-    if (is_present(pt, *entry)) {
+    uint64_t *table = pt->owner->at(pt, page), old = *entry;
+    if (is_present(pt, old)) {
         for (unsigned i = 0; i < ENTRIES; i++)
-            table[i] = child_entry(pt, *entry, level, i);
+            table[i] = child_entry(pt, old, level, i);
         store(entry, 0);
         invalidate_shape(pt, offset, level);
     }
     store(entry, page.v | pt->format->table);
+    if (is_present(pt, old)) {
+        struct pt_attr attr = pt->format->attr(old, level);
+        tell(pt, PT_SPLIT, level, offset, span(level), attr, attr);
+    }
 }
 
 static bool is_empty(const struct pt *pt, const uint64_t *table)
@@ -350,6 +364,10 @@ static void shrink(struct pt *pt, uint64_t *entry, unsigned level, uint64_t offs
     invalidate_shape(pt, offset, level);
     free_page(pt, hpa(old & pt->format->address));
     store(entry, new);
+    if (new != 0) {
+        struct pt_attr attr = pt->format->attr(new, level);
+        tell(pt, PT_JOIN, level, offset, span(level), attr, attr);
+    }
 }
 
 /* Makes the change in a table of LEVEL whose first entry stands for OFFSET. */

@@ -34,6 +34,19 @@ struct pt_format {
 
 struct pt;
 
+enum pt_step_kind {
+    PT_LEAVES, /* what was mapped has been changed or unmapped, by entries of LEVEL */
+    PT_SPLIT,  /* a leaf of LEVEL has become a table that says the same */
+    PT_JOIN,   /* a table has become a leaf of LEVEL that says the same */
+};
+
+struct pt_step {
+    enum pt_step_kind kind;
+    uint8_t level;
+    uint64_t va, size;
+    struct pt_attr old, new; /* perm 0: of OLD: it was a table; of NEW: nothing is mapped */
+};
+
 /* Where table pages come from, and who must be told of a change. */
 struct pt_owner {
     bool (*alloc)(struct pt *pt, hpa_t *page); /* one zeroed page; false: none left */
@@ -47,6 +60,8 @@ struct pt_owner {
      * changes by this step, only the size of leaves (a split, a join) or a table that has emptied.
      */
     void (*invalidate)(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old);
+    /* NULL, or told of each step that has been made. */
+    void (*told)(struct pt *pt, const struct pt_step *step);
 };
 
 struct pt {

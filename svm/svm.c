@@ -13,6 +13,7 @@
 #include "vmm/log.h"
 #include "vmm/msr.h"
 #include "vmm/panic.h"
+#include "vmm/trace.h"
 
 /* Deny by default: one map of each kind serves all guests (APM, "MSR Intercepts", "IOIO
  * Intercepts"). */
@@ -102,6 +103,12 @@ static void svm_cpu_stop(struct cpu *cpu)
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SVME);
 }
 
+void svm_flush(struct svm_vcpu *svm)
+{
+    svm->vmcb->tlb_control = svm->flush;
+    trace(TRACE_INVALIDATE, TRACE_NEXT_ENTRY, svm->flush, svm->vmcb->n_cr3, 0);
+}
+
 void svm_set_controls(struct vmcb *vmcb)
 {
     vmcb->intercept_cr_read = 1 << 4;
@@ -168,6 +175,7 @@ static void svm_invalidate(struct vm *vm, hpa_t root, struct cpu_set cpus)
 static void svm_set_view(struct vcpu *vcpu, hpa_t root)
 {
     svm_of(vcpu)->vmcb->n_cr3 = root.v;
+    trace(TRACE_VIEW, vcpu->view, 0, root.v, 0);
     svm_flush(svm_of(vcpu));
 }
 

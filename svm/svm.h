@@ -18,10 +18,7 @@ static inline struct svm_vcpu *svm_of(const struct vcpu *vcpu)
 }
 
 /* At the next entry. */
-static inline void svm_flush(struct svm_vcpu *svm)
-{
-    svm->vmcb->tlb_control = svm->flush;
-}
+void svm_flush(struct svm_vcpu *svm);
 
 extern const struct virt_ops svm_ops;
 

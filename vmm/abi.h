@@ -25,6 +25,10 @@ enum hypercall {
      */
     HYPERCALL_TYPE_TABLE = 3,
 
+    /* The trace, by RBX, an enum trace_call; needs `control = yes`, else -1. -22 for no such call,
+       -12 (ENOMEM) where there was no memory for a ring. */
+    HYPERCALL_TRACE = 6,
+
     /* Writes the map of the VM's memory to the log; needs `control = yes`, else -1. */
     HYPERCALL_LOG_MAP = 7,
 };
@@ -46,6 +50,13 @@ enum policy_number {
     POLICY_JAILHOUSE,
     POLICY_BITVISOR,
     POLICIES,
+};
+
+/* What HYPERCALL_TRACE does. */
+enum trace_call {
+    TRACE_CALL_OFF,
+    TRACE_CALL_ON,   /* with an empty ring */
+    TRACE_CALL_DUMP, /* writes what the ring has to the log */
 };
 
 /* What decided a type: enum mtrr_rule of mm/mtrr.h, or one of these. */

@@ -27,6 +27,7 @@ static_assert(sizeof(struct tss) == 104, "SDM, 64-Bit Task State Segment");
 
 enum window_slot { WINDOW_WALK, WINDOW_DATA, WINDOW_LOAD, WINDOW_BOOT, WINDOW_SLOTS };
 
+struct trace_ring;
 struct vcpu;
 
 struct cpu {
@@ -40,6 +41,8 @@ struct cpu {
     uint64_t window_bits[MT_UC_MINUS + 1]; /* of such an entry, by memory type */
     struct vcpu *vcpu;                     /* what runs here, or NULL */
     void *backend;                         /* VMX's or SVM's per-CPU pages */
+    struct trace_ring *trace;              /* or NULL */
+    hpa_t trace_hpa;                       /* where it is */
     uint64_t nmis;                         /* host NMIs seen */
     uint64_t strays;                       /* interrupts that the host did not ask for */
 };

@@ -5,6 +5,7 @@
 #include "vmm/access.h"
 #include "vmm/cpu.h"
 #include "vmm/exits.h"
+#include "vmm/trace.h"
 #include "vmm/views.h"
 
 struct cr4_bit {
@@ -102,6 +103,11 @@ static __attribute__((noinline)) bool change_cr0(struct vcpu *vcpu, uint64_t val
     return take(vcpu, &next, ((next.cr0 ^ vcpu->state.cr0) & reload) != 0);
 }
 
+static __attribute__((noinline)) void put_cr0(const struct vcpu *vcpu)
+{
+    trace_put(TRACE_CR0, 0, 0, vcpu->state.cr0, 0);
+}
+
 /* CD and NW change often, and in most modes nothing but memory types depends on them. */
 static bool set_cr0(struct vcpu *vcpu, uint64_t value)
 {
@@ -114,6 +120,8 @@ static bool set_cr0(struct vcpu *vcpu, uint64_t value)
     } else if (!cr0_legal(vcpu, value) || !change_cr0(vcpu, value)) {
         return false;
     }
+    if (trace_is_on())
+        put_cr0(vcpu);
     views_cd_written(vcpu);
     return true;
 }

@@ -47,7 +47,8 @@ static void table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct p
         invlpg((const void *)(va + at));
 }
 
-static const struct pt_owner table_owner = {table_alloc, table_free, table_at, table_invalidate};
+static const struct pt_owner table_owner = {
+    .alloc = table_alloc, .free = table_free, .at = table_at, .invalidate = table_invalidate};
 
 hpa_t host_address(const struct host *host, const void *pointer)
 {

@@ -9,6 +9,7 @@
 #include "vmm/exits.h"
 #include "vmm/map.h"
 #include "vmm/oracle.h"
+#include "vmm/trace.h"
 
 /* Outside 64-bit code a register has 32 bits. */
 static uint64_t argument(struct vcpu *vcpu, enum gpr reg)
@@ -65,6 +66,20 @@ static bool oracle(struct vcpu *vcpu, uint64_t number, int64_t *result)
     return *result != 0 || give(vcpu, &answer);
 }
 
+static __attribute__((noinline)) int64_t trace_call(uint64_t what)
+{
+    switch (what) {
+    case TRACE_CALL_OFF:
+    case TRACE_CALL_ON:
+        return trace_set(what == TRACE_CALL_ON);
+    case TRACE_CALL_DUMP:
+        trace_dump();
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
 static bool call(struct vcpu *vcpu, uint64_t number, int64_t *result)
 {
     switch (number) {
@@ -75,6 +90,9 @@ static bool call(struct vcpu *vcpu, uint64_t number, int64_t *result)
     case HYPERCALL_TYPE_LINEAR:
     case HYPERCALL_TYPE_TABLE:
         return oracle(vcpu, number, result);
+    case HYPERCALL_TRACE:
+        *result = vcpu->vm->config->control ? trace_call(argument(vcpu, RBX)) : -EPERM;
+        return true;
     case HYPERCALL_LOG_MAP:
         *result = log_map(vcpu->vm);
         return true;

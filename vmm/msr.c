@@ -6,6 +6,7 @@
 #include "mm/memtype.h"
 #include "vmm/exits.h"
 #include "vmm/log.h"
+#include "vmm/trace.h"
 #include "vmm/views.h"
 
 struct msr_rule;
@@ -124,10 +125,25 @@ static bool read_mtrr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t m
     return true;
 }
 
+/* A write that has been made, as the instruction has it; WHAT: see enum trace_kind. */
+static __attribute__((noinline)) void put_write(const struct vcpu *vcpu, enum trace_kind kind,
+                                                unsigned what)
+{
+    const uint64_t *gpr = vcpu->state.gpr;
+    trace_put(kind, what, 0, (uint32_t)gpr[RCX], gpr[RDX] << 32 | (uint32_t)gpr[RAX]);
+}
+
+static inline void trace_mtrr(const struct vcpu *vcpu, enum mtrr_written written)
+{
+    if (trace_is_on() && written != MTRR_REFUSED)
+        put_write(vcpu, TRACE_MTRR, written == MTRR_CHANGED);
+}
+
 static bool write_mtrr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t value)
 {
     (void)rule;
     enum mtrr_written written = mtrr_write(&vcpu->mtrr, msr, value);
+    trace_mtrr(vcpu, written);
     if (written == MTRR_CHANGED)
         views_follow_range(vcpu);
     return written != MTRR_REFUSED;
@@ -138,6 +154,7 @@ static bool write_mtrr_def_type(struct vcpu *vcpu, const struct msr_rule *rule, 
 {
     (void)rule;
     enum mtrr_written written = mtrr_write(&vcpu->mtrr, msr, value);
+    trace_mtrr(vcpu, written);
     if (written == MTRR_CHANGED)
         views_follow_mtrr(vcpu, true);
     return written != MTRR_REFUSED;
@@ -156,6 +173,8 @@ static bool write_pat(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t m
     if (!pat_is_legal(value))
         return false;
     vcpu->pat = value;
+    if (trace_is_on())
+        put_write(vcpu, TRACE_PAT, 0);
     views_put_pat(vcpu);
     return true;
 }

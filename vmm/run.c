@@ -6,6 +6,7 @@
 #include "vmm/fpu.h"
 #include "vmm/log.h"
 #include "vmm/monitor.h"
+#include "vmm/trace.h"
 #include "vmm/traps.h"
 #include "vmm/views.h"
 
@@ -163,11 +164,13 @@ void vcpu_run(struct vcpu *vcpu)
     struct vm *vm = vcpu->vm;
     assert(vcpu->cpu == this_cpu());
     vcpu->cpu->vcpu = vcpu;
+    trace_follow(vcpu);
     log_line("vm %s: first entry after %lu ticks", vm->config->name, log_ticks());
     do {
         fpu_reset();
         run_until_end_or_reset(vcpu);
     } while (vm_restart(vm));
+    trace_dump();
     vcpu->cpu->vcpu = NULL;
     log_exits(vcpu);
     vm_show_screen(vm);

@@ -21,6 +21,7 @@
 #include "vmm/monitor.h"
 #include "vmm/panic.h"
 #include "vmm/topology.h"
+#include "vmm/trace.h"
 #include "version.h"
 
 enum { CONFIG_TEXT_SIZE = 16384 };
@@ -188,6 +189,7 @@ static void start_on_own_tables(void)
     topology_read(&host, &boot_info, &firmware_cpus);
     log_line("host: one CPU is used, and no IOMMU");
     clock_init();
+    (void)trace_init(&host, this_cpu());
     if (make_guest() != 0)
         end_halt("config");
     vcpu_run(&vm.vcpu);

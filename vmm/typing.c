@@ -5,6 +5,7 @@
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
+#include "vmm/trace.h"
 
 /* --- the owner of the tables ------------------------------------------------------------------ */
 
@@ -50,7 +51,24 @@ static void page_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt
         typing->hooks->flush(typing, gpa(va), size, typing->becomes);
 }
 
-static const struct pt_owner owner = {page_alloc, page_free, page_at, page_invalidate};
+static uint32_t traced_type(struct pt_attr attr)
+{
+    return attr.type | (attr.ipat ? TRACE_IPAT : 0u);
+}
+
+static void page_told(struct pt *pt, const struct pt_step *step)
+{
+    static const uint8_t kinds[] = {
+        [PT_LEAVES] = TRACE_LEAF,
+        [PT_SPLIT] = TRACE_SPLIT,
+        [PT_JOIN] = TRACE_JOIN,
+    };
+    (void)pt;
+    trace((enum trace_kind)kinds[step->kind], step->level,
+          traced_type(step->old) | traced_type(step->new) << 8, step->va, step->size);
+}
+
+static const struct pt_owner owner = {page_alloc, page_free, page_at, page_invalidate, page_told};
 
 /* --- what leaves are to be -------------------------------------------------------------------- */
 

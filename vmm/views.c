@@ -7,6 +7,7 @@
 #include "mm/memtype.h"
 #include "vmm/host.h"
 #include "vmm/log.h"
+#include "vmm/trace.h"
 
 /* Above this it is cheaper to write back all caches than to flush lines one by one. */
 enum { FLUSH_BY_LINE_MAX = 256 * 1024 };
@@ -49,6 +50,13 @@ static unsigned line_size(void)
     return cpu_has(1, 3, 19) ? (cpuid(1, 0).ebx >> 8 & 0xff) * 8 : 0;
 }
 
+/* All caches, for the sake of SIZE bytes at AT, or of everything. */
+static void write_back(uint64_t at, uint64_t size)
+{
+    wbinvd();
+    trace(TRACE_FLUSH, 0, 0, at, size);
+}
+
 static void flush_page(const struct vm *vm, gpa_t at, enum memtype type, unsigned line)
 {
     hpa_t page;
@@ -65,13 +73,14 @@ static void flush(struct typing *typing, gpa_t at, uint64_t size, enum memtype t
     const struct vm *vm = vm_of(typing);
     unsigned line = line_size();
     if (size > FLUSH_BY_LINE_MAX || line == 0) {
-        wbinvd();
+        write_back(at.v, size);
         return;
     }
     mfence();
     for (uint64_t done = 0; done < size; done += PAGE_SIZE)
         flush_page(vm, gpa(at.v + done), type, line);
     mfence();
+    trace(TRACE_FLUSH, 1, 0, at.v, size);
 }
 
 static const struct typing_hooks hooks = {table_alloc, table_free, table_at, invalidate, flush};
@@ -334,7 +343,7 @@ void views_follow_mtrr(struct vcpu *vcpu, bool def_type)
 static inline void follow_cd(struct vcpu *vcpu)
 {
     if (vcpu->cd && !vcpu->vm->caps->self_snoops)
-        wbinvd();
+        write_back(0, 0);
     go_to_view(vcpu);
 }
 
@@ -366,5 +375,5 @@ void views_cd_written(struct vcpu *vcpu)
 void views_wbinvd(const struct vm *vm)
 {
     if (vm->native_wbinvd)
-        wbinvd();
+        write_back(0, 0);
 }

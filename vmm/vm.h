@@ -63,7 +63,7 @@ struct vcpu {
     uint32_t controls;         /* enum control: what holds for the next entry */
     /* A reset clears what stands above, and leaves the rest alone. */
     struct vm *vm;
-    void (*run)(struct vcpu *vcpu);   /* what the run loop calls: ENTER, or what wraps it */
+    void (*run)(struct vcpu *vcpu);   /* what the run loop calls: ENTER, or the trace around it */
     void (*enter)(struct vcpu *vcpu); /* of the backend: its run() or run_uncached() */
     struct cpu *cpu;
     void *backend;

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/x86.h"
 #include "vmm/log.h"
+#include "vmm/trace.h"
 #include "vmm/traps.h"
 #include "vmx/controls.h"
 #include "vmx/insn.h"
@@ -230,23 +231,24 @@ static void decode(struct vcpu *vcpu, struct vm_exit *exit)
 void vmx_forget(const struct vmx_caps *caps, uint64_t eptp)
 {
     bool single = (caps->ept_vpid & EPT_CAP_INVEPT_SINGLE) != 0;
-    bool done = invept(single ? INVALIDATE_SINGLE : INVALIDATE_ALL,
-                       (struct invalidate_descriptor){eptp, 0});
+    uint64_t type = single ? INVALIDATE_SINGLE : INVALIDATE_ALL;
+    bool done = invept(type, (struct invalidate_descriptor){eptp, 0});
     assert(done);
+    trace(TRACE_INVALIDATE, TRACE_BY_ROOT, (uint32_t)type, align_down(eptp, PAGE_SIZE), 0);
 }
 
 static void flush(struct vmx_vcpu *vmx)
 {
-    bool single, done;
     if (vmx->flush == VMX_FLUSH_ALL)
         vmx_forget(vmx->caps, vmx->eptp);
     vmx->flush = VMX_FLUSH_NONE;
     if ((vmx->caps->control[VMX_PROC2] & PROC2_ENABLE_VPID) == 0)
         return;
-    single = (vmx->caps->ept_vpid & VPID_CAP_SINGLE_CONTEXT) != 0;
-    done = invvpid(single ? INVALIDATE_SINGLE : INVALIDATE_ALL,
-                   (struct invalidate_descriptor){VMX_GUEST_VPID, 0});
+    bool single = (vmx->caps->ept_vpid & VPID_CAP_SINGLE_CONTEXT) != 0;
+    uint64_t type = single ? INVALIDATE_SINGLE : INVALIDATE_ALL;
+    bool done = invvpid(type, (struct invalidate_descriptor){VMX_GUEST_VPID, 0});
     assert(done);
+    trace(TRACE_INVALIDATE, TRACE_OF_GUEST, (uint32_t)type, 0, 0);
 }
 
 /*
@@ -274,12 +276,13 @@ static void set_event(const struct event *event)
 }
 
 /* What few entries need. */
-static __attribute__((noinline)) void prepare(struct vmx_vcpu *vmx, const struct event *event)
+static __attribute__((noinline)) void prepare(const struct vcpu *vcpu)
 {
+    struct vmx_vcpu *vmx = vmx_of(vcpu);
     if (vmx->flush != VMX_FLUSH_NONE)
         flush(vmx);
-    if (event->valid)
-        set_event(event);
+    if (vcpu->event.valid)
+        set_event(&vcpu->event);
 }
 
 static void end_shadow(struct vcpu *vcpu)
@@ -310,7 +313,7 @@ void vmx_run(struct vcpu *vcpu)
     if (vcpu->completed)
         end_shadow(vcpu);
     if (vmx->flush != VMX_FLUSH_NONE || vcpu->event.valid)
-        prepare(vmx, &vcpu->event);
+        prepare(vcpu);
     vmwrite_always(VMCS_GUEST_RIP, state->rip);
     vmwrite_always(VMCS_GUEST_RSP, state->gpr[RSP]);
     vmwrite_always(VMCS_GUEST_RFLAGS, state->rflags);
@@ -340,6 +343,7 @@ void vmx_run_uncached(struct vcpu *vcpu)
     vmwrite(VMCS_HOST_RIP, (uint64_t)vmx_exit_point_uncached);
     write_cr0(read_cr0() | CR0_CD);
     wbinvd();
+    trace(TRACE_FLUSH, 0, 0, 0, 0);
     vmx_run(vcpu);
     write_cr0(read_cr0() & ~CR0_CD); /* of an entry that the CPU refused */
     vmwrite(VMCS_HOST_RIP, (uint64_t)vmx_exit_point);

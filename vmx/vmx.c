@@ -8,6 +8,7 @@
 #include "vmm/host.h"
 #include "vmm/log.h"
 #include "vmm/panic.h"
+#include "vmm/trace.h"
 #include "vmx/controls.h"
 #include "vmx/ept.h"
 #include "vmx/insn.h"
@@ -133,6 +134,7 @@ static void vmx_set_view(struct vcpu *vcpu, hpa_t root)
     uint64_t eptp = eptp_of(root);
     vmx_of(vcpu)->eptp = eptp;
     vmwrite(VMCS_EPT_POINTER, eptp);
+    trace(TRACE_VIEW, vcpu->view, 0, root.v, 0);
 }
 
 static hpa_t vmx_root(const struct vcpu *vcpu)

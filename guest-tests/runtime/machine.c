@@ -160,6 +160,16 @@ int64_t hypercall(uint64_t number)
     return result;
 }
 
+int64_t hypercall_trace(uint64_t what)
+{
+    int64_t result = HYPERCALL_TRACE;
+    if (machine.intel)
+        __asm__ volatile("vmcall" : "+a"(result) : "b"(what) : "memory");
+    else
+        __asm__ volatile("vmmcall" : "+a"(result) : "b"(what) : "memory");
+    return result;
+}
+
 unsigned physical_bits(void)
 {
     return cpuid(0x80000008, 0).eax & 0xff;

@@ -41,6 +41,9 @@ volatile void *window_map(unsigned index, uint64_t physical, uint64_t flags);
 /* A hypercall with NUMBER in RAX, by the instruction of this CPU's vendor; NUMBER if it faults. */
 int64_t hypercall(uint64_t number);
 
+/* HYPERCALL_TRACE with what it is to do (enum trace_call). */
+int64_t hypercall_trace(uint64_t what);
+
 /* CPUID 80000008h: bits of a physical address. */
 unsigned physical_bits(void);
 

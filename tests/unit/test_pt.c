@@ -72,7 +72,7 @@ struct fake {
     const struct form *form;
     uint64_t random;
     bool used[POOL];
-    unsigned used_count, allocs, calls;
+    unsigned used_count, allocs, calls, splits, joins;
     long budget; /* pages that alloc() still gives */
     struct walk tlb[TLB_SLOTS];
     uint64_t va, lead, window; /* the model's first address; pages below the middle, and in all */
@@ -84,6 +84,7 @@ static uint64_t snapshot[POOL][512];
 static uint64_t model_hpa[WINDOW];
 static struct pt_attr model_attr[WINDOW];
 static bool reported[WINDOW];
+static enum { NOT_TOLD, TOLD, TOLD_OF_TABLE } told[WINDOW];
 static struct fake fake;
 
 static bool same(struct pt_attr a, struct pt_attr b)
@@ -234,7 +235,38 @@ static void fake_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt
     tlb_fill(f, 4);
 }
 
-static const struct pt_owner owner = {fake_alloc, fake_free, fake_at, fake_invalidate};
+static void told_of_leaves(struct fake *f, const struct pt_step *step)
+{
+    for (uint64_t at = step->va; at != step->va + step->size; at += 4096) {
+        struct walk w = raw_walk(f, at);
+        uint64_t i = (at - f->va) / 4096;
+        assert_true(i < f->window && told[i] == NOT_TOLD && w.level == step->level);
+        assert_true(w.present ? same(w.attr, step->new) : step->new.perm == 0);
+        assert_true(step->old.perm == 0 || same(model_attr[i], step->old));
+        told[i] = step->old.perm != 0 ? TOLD : TOLD_OF_TABLE;
+    }
+}
+
+/* The tables must say already what is told. */
+static void fake_told(struct pt *pt, const struct pt_step *step)
+{
+    struct fake *f = pt->context;
+    if (step->kind == PT_LEAVES) {
+        told_of_leaves(f, step);
+        return;
+    }
+    unsigned level = step->kind == PT_JOIN ? step->level : step->level - 1u;
+    assert_true(step->size == 4096ull << 9 * (step->level - 1) && step->va % step->size == 0);
+    assert_true(same(step->old, step->new));
+    for (uint64_t done = 0; done < step->size; done += 4096ull << 9 * (level - 1)) {
+        struct walk w = raw_walk(f, step->va + done);
+        assert_true(w.present && w.level == level && same(w.attr, step->new));
+        f->splits += step->kind == PT_SPLIT && done == 0;
+        f->joins += step->kind == PT_JOIN;
+    }
+}
+
+static const struct pt_owner owner = {fake_alloc, fake_free, fake_at, fake_invalidate, fake_told};
 
 static void fake_init(const struct form *form, unsigned max_leaf, uint64_t seed)
 {
@@ -291,6 +323,10 @@ static void model_run(const struct op *op)
         bool expected = was && change;
         if (reported[i] != expected && (expected || op->kind != OP_MAP))
             fail_msg("page %llu reported: %d", (unsigned long long)i, reported[i]);
+        if ((expected && told[i] == NOT_TOLD) ||
+            (!expected && told[i] == TOLD && op->kind != OP_MAP))
+            fail_msg("page %llu told: %d", (unsigned long long)i, told[i]);
+        told[i] = NOT_TOLD;
         model_hpa[i] = to;
         model_attr[i] = attr;
         reported[i] = false;
@@ -454,11 +490,13 @@ static void test_split_and_join(void **state)
         check_op(&(struct op){OP_RETYPE, 0x40000 + 7, 1, 0, a[1]}, 1);
         assert_int_equal(fake.pt.pages, 5);
         assert_int_equal(fake.calls, 3); /* two splits and the leaf */
+        assert_int_equal(fake.splits, 2);
         check_op(&(struct op){OP_RETYPE, 0x40000 + 7, 1, 0, a[1]}, 0);
         assert_int_equal(fake.calls, 0);
         check_op(&(struct op){OP_MAP, 0x40000 + 7, 1, 2 * PAGE_1G + 7 * 4096, a[0]}, 0);
         assert_int_equal(fake.pt.pages, 3);
         assert_int_equal(raw_walk(&fake, forms[f].middle).level, 3);
+        assert_int_equal(fake.joins, 2);
         check_op(&(struct op){OP_MAP, 5, 1, PAGE_1G + 5 * 4096, a[0]}, 0);
         assert_int_equal(fake.calls, 0); /* it said so already */
         check_op(&(struct op){OP_UNMAP, 0, WINDOW, 0, a[0]}, 0);

@@ -17,6 +17,9 @@ TEXT = "text_bytes"
 MEMORY = "hypervisor_memory_kib"
 NO_EXIT = 10  # instructions: more than any operation takes that does not exit
 EXACT = "exact "  # begins the names of what is measured under policy = exact
+TRACED = "out_unused_port 64"  # whose exit is measured with and without the trace
+TRACE_GOALS = {"on": 60, "off": 3}  # instructions that an exit takes more
+TRACE_BEDS = ("svm", "vmx")
 BY_POLICY = ("mtrr_", "cr0_cd_", "wbinvd ")  # begin the names of what depends on it
 
 # The largest values that are good enough, by bed and name.
@@ -47,6 +50,8 @@ GOALS = {
                   "cpuid 32": 200, "cpuid 64": 200},
     NO_BED: {TEXT: 128 << 10},  # the core kept to 96 KiB; then came instruments and policies
 }
+for _bed in TRACE_BEDS:
+    GOALS[_bed] |= {f"trace {when}": goal for when, goal in TRACE_GOALS.items()}
 # KVM (Linux 6.1) and Xen 4.17 with their default mitigations in the same emulator.
 PEERS = {
     "cpuid 64": ("2678", "2474"),
@@ -120,10 +125,23 @@ def measure_guest(bed, *options):
     return of_run(bed, done.stdout, (paths.ROOT / log).read_text())
 
 
+def value(name, found):
+    """The value of the Measurement NAME."""
+    return next(measurement.value for measurement in found if measurement.name == name)
+
+
+def measure_trace(bed, untraced):
+    """What the trace adds to an exit of the Measurements UNTRACED, or Refusal."""
+    return [Measurement(f"trace {when}", bed, value(TRACED, measure_guest(
+        bed, "--set", "control=yes", "--cmdline", f"trace={when}")) - value(TRACED, untraced))
+            for when in TRACE_GOALS if bed in TRACE_BEDS]
+
+
 def measure_bed(bed):
     """The Measurements under each policy, or Refusal."""
     under_exact = measure_guest(bed, "--set", "policy=exact")
-    return measure_guest(bed) + [Measurement(EXACT + found.name, bed, found.value)
+    found = measure_guest(bed)
+    return found + measure_trace(bed, found) + [Measurement(EXACT + found.name, bed, found.value)
                                  for found in under_exact if found.name.startswith(BY_POLICY)]
 
 

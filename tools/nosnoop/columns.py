@@ -55,7 +55,8 @@ def rows_of(text):
 # Where not all rows run, those do that the bed's or the door's own part can break.
 SHORT = rows_of("cpuid value.7 memory memory.nowhere msr io shutdown.triple halt vendor "
                 "restart.port64 restart.triple text modes cr registers state tables "
-                "steps exceptions storms hostile.short types typemap mtrrs oracle retype memmap")
+                "steps exceptions storms hostile.short types typemap mtrrs oracle retype memmap "
+                "trace trace.denied")
 COLUMNS = (
     Column("svm", "svm"),
     Column("vmx", "vmx", extra_time=5),
