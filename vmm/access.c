@@ -32,8 +32,7 @@ static __attribute__((noinline)) char *open_other(struct vcpu *vcpu, enum window
     struct pt_attr leaf = pt_query(&vm->typing.views[vcpu->view].pt, gpa.v).attr;
     bool cd = policy_cd_acts(policy, (vcpu->state.cr0 & CR0_CD) != 0);
     enum memtype host = (enum memtype)mtrr_type(&vm->host->mtrr, at.v).type;
-    return window_open(vcpu->cpu, slot, at,
-                       policy_window(policy, vm->caps->types, leaf, pat, cd, host));
+    return window_open(vcpu->cpu, slot, at, policy_window(vm->caps->types, leaf, pat, cd, host));
 }
 
 /*

@@ -10,6 +10,7 @@
 #include "vmm/map.h"
 #include "vmm/oracle.h"
 #include "vmm/trace.h"
+#include "vmm/views.h"
 
 /* Outside 64-bit code a register has 32 bits. */
 static uint64_t argument(struct vcpu *vcpu, enum gpr reg)
@@ -48,6 +49,18 @@ static bool give(struct vcpu *vcpu, struct type_answer *answer)
             return false;
     }
     return true;
+}
+
+/* All ones: the number of the policy in force is asked for. */
+static int64_t set_policy(struct vcpu *vcpu, uint64_t number, uint64_t flags)
+{
+    if (!vcpu->vm->config->control)
+        return -EPERM;
+    if (number == UINT64_MAX || number == UINT32_MAX)
+        return vcpu->vm->typing.policy.preset->number;
+    if (number >= POLICIES || flags > 1)
+        return -EINVAL;
+    return views_switch(vcpu, (enum policy_number)number, flags == 1);
 }
 
 static int64_t log_map(struct vm *vm)
@@ -90,6 +103,9 @@ static bool call(struct vcpu *vcpu, uint64_t number, int64_t *result)
     case HYPERCALL_TYPE_LINEAR:
     case HYPERCALL_TYPE_TABLE:
         return oracle(vcpu, number, result);
+    case HYPERCALL_POLICY:
+        *result = set_policy(vcpu, argument(vcpu, RBX), argument(vcpu, RDX));
+        return true;
     case HYPERCALL_TRACE:
         *result = vcpu->vm->config->control ? trace_call(argument(vcpu, RBX)) : -EPERM;
         return true;

@@ -8,13 +8,17 @@
 #include "vmm/host.h"
 #include "vmm/views.h"
 
-static unsigned deciding_rule(const struct vcpu *vcpu, bool cd, bool region, unsigned guest_rule)
+/* The policy is named where the leaf is not what the guest's MTRRs say. */
+static unsigned deciding_rule(const struct vcpu *vcpu, bool cd, bool region, uint8_t leaf,
+                              const struct mtrr_answer *guest)
 {
+    enum knob_mtrr mtrr = vcpu->vm->typing.policy.mtrr;
     if (cd || vcpu->view == VIEW_CD)
         return TYPE_RULE_CD;
     if (region)
         return TYPE_RULE_REGION;
-    return vcpu->vm->typing.policy.mtrr == KNOB_MTRR_IGNORE ? TYPE_RULE_POLICY : guest_rule;
+    bool by_policy = mtrr == KNOB_MTRR_IGNORE || (mtrr == KNOB_MTRR_PRESET && leaf != guest->type);
+    return by_policy ? (unsigned)TYPE_RULE_POLICY : guest->rule;
 }
 
 /* The host's type of the memory at HPA; *NEXT, of the guest's AT, comes down to where it ends. */
@@ -68,7 +72,7 @@ static void describe(struct vcpu *vcpu, gpa_t at, enum memtype pat, struct type_
     answer->leaf_level = leaf.level;
     answer->pat_type = (uint8_t)pat;
     answer->effective = (uint8_t)policy_effective(vm->caps->types, leaf.attr, pat, acts, host);
-    answer->rule = (uint8_t)deciding_rule(vcpu, acts, region, guest.rule);
+    answer->rule = (uint8_t)deciding_rule(vcpu, acts, region, leaf.attr.type, &guest);
 }
 
 void oracle_physical(struct vcpu *vcpu, gpa_t at, unsigned pat_type, struct type_answer *answer)

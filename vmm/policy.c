@@ -235,11 +235,9 @@ enum effective policy_effective(const struct type_rules *rules, struct pt_attr l
     return cd ? rules->cd : rules->nested(leaf, pat, host);
 }
 
-enum memtype policy_window(const struct policy *policy, const struct type_rules *rules,
-                           struct pt_attr leaf, enum memtype pat, bool cd, enum memtype host)
+enum memtype policy_window(const struct type_rules *rules, struct pt_attr leaf, enum memtype pat,
+                           bool cd, enum memtype host)
 {
     static const uint8_t types[EFFECTIVES] = {MT_UC, MT_UC, MT_WC, MT_WC, MT_WT, MT_WP, MT_WB};
-    if (policy->pat == KNOB_PAT_IGNORE) /* what acts in its place is WB */
-        pat = MT_WB;
     return (enum memtype)types[policy_effective(rules, leaf, pat, cd, host)];
 }

@@ -137,5 +137,5 @@ enum effective policy_effective(const struct type_rules *rules, struct pt_attr l
  * The type of a window that acts on the guest's memory as the guest's own access would. The
  * arguments are those of policy_effective().
  */
-enum memtype policy_window(const struct policy *policy, const struct type_rules *rules,
-                           struct pt_attr leaf, enum memtype pat, bool cd, enum memtype host);
+enum memtype policy_window(const struct type_rules *rules, struct pt_attr leaf, enum memtype pat,
+                           bool cd, enum memtype host);

@@ -91,8 +91,8 @@ static void fill_window_types(struct vm *vm, enum view_kind kind, struct pt_attr
     vm->window_leaf[kind] = leaf;
     for (unsigned pat = 0; pat <= MT_UC_MINUS; pat++)
         if (memtype_is_pat(pat))
-            vm->window_types[kind][pat] = (uint8_t)policy_window(
-                &vm->typing.policy, vm->caps->types, leaf, (enum memtype)pat, false, MT_WB);
+            vm->window_types[kind][pat] =
+                (uint8_t)policy_window(vm->caps->types, leaf, (enum memtype)pat, false, MT_WB);
 }
 
 static bool same_leaf(struct pt_attr a, struct pt_attr b)
@@ -154,12 +154,17 @@ hpa_t views_root(const struct vcpu *vcpu)
     return vcpu->vm->typing.views[vcpu->view].pt.root;
 }
 
+static void stop_without_tables(struct vm *vm)
+{
+    vm_stop(vm, "its memory types need more tables than there are");
+}
+
 /* Goes to the view that the guest's state asks for, in which all that is owed has been done. */
 static inline void go_to_view(struct vcpu *vcpu)
 {
     enum view_kind kind = view_needed(vcpu), old = vcpu->view;
     if (prepare(vcpu, kind) != 0) {
-        vm_stop(vcpu->vm, "its memory types need more tables than there are");
+        stop_without_tables(vcpu->vm);
         return;
     }
     take_view(vcpu, kind);
@@ -208,11 +213,19 @@ static void choose_way_in(struct vcpu *vcpu)
     vcpu_enter_by(vcpu, uncached ? ops->run_uncached : ops->run);
 }
 
+/* Where the PAT is not forced and the CPU switches it, the guest's own is not known here. */
 void views_put_pat(struct vcpu *vcpu)
 {
     vcpu_change(vcpu, STATE_CR);
     vcpu->state.pat =
         policy_pat(&vcpu->vm->typing.policy, mtrrs_enabled(vcpu), vcpu->cd, vcpu->pat);
+}
+
+/* E or CD has changed, and with it perhaps the PAT in force. */
+static inline void follow_state_by_pat(struct vcpu *vcpu)
+{
+    if ((vcpu->controls & CONTROL_PAT) != 0)
+        views_put_pat(vcpu);
 }
 
 /*
@@ -236,6 +249,31 @@ static int follow_policy(struct vcpu *vcpu)
         return error;
     take_view(vcpu, kind);
     ops->set_view(vcpu, views_root(vcpu));
+    return 0;
+}
+
+/* The guest's own PAT is apart from the one in force. */
+static void keep_pat(struct vcpu *vcpu)
+{
+    if (vcpu->vm->caps->switches_pat && (vcpu->controls & CONTROL_PAT) == 0)
+        vcpu->pat = vcpu->state.pat;
+}
+
+int views_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent)
+{
+    struct typing *typing = &vcpu->vm->typing;
+    struct policy policy = typing->policy;
+    int error = policy_take(number, noncoherent, &policy);
+    if (error != 0)
+        return error;
+    vcpu_fetch(vcpu, STATE_CR | STATE_MODE); /* by the rules of the old policy */
+    keep_pat(vcpu);
+    typing->policy = policy;
+    typing_mark_policy(typing);
+    take_policy(vcpu->vm);
+    if (follow_policy(vcpu) != 0)
+        stop_without_tables(vcpu->vm);
+    write_back(0, 0);
     return 0;
 }
 
@@ -323,8 +361,8 @@ static void owe(struct vcpu *vcpu, bool ends)
 
 void views_follow_mtrr(struct vcpu *vcpu, bool def_type)
 {
-    if (def_type && (vcpu->controls & CONTROL_PAT) != 0)
-        views_put_pat(vcpu);
+    if (def_type)
+        follow_state_by_pat(vcpu);
     if (vcpu->vm->typing.policy.mtrr == KNOB_MTRR_IGNORE)
         return;
     typing_mark(&vcpu->vm->typing);
@@ -342,7 +380,7 @@ void views_follow_mtrr(struct vcpu *vcpu, bool def_type)
 /* The view bypasses what is dirty in the caches (SDM, "Cache Control Protocol"). */
 static inline void follow_cd(struct vcpu *vcpu)
 {
-    if (vcpu->cd && !vcpu->vm->caps->self_snoops)
+    if (vcpu->cd && !vcpu->vm->caps->self_snoops && policy_cd_flushes(&vcpu->vm->typing.policy))
         write_back(0, 0);
     go_to_view(vcpu);
 }
@@ -356,7 +394,7 @@ static __attribute__((noinline)) void follow_cd_otherwise(struct vcpu *vcpu, boo
         vcpu->owes = false;
         go_to_view(vcpu);
     } else if (effect != KNOB_CD_HW && effect != KNOB_CD_IGNORE && vcpu->cd != was) {
-        views_put_pat(vcpu);
+        follow_state_by_pat(vcpu);
         follow_cd(vcpu);
     }
     update_controls(vcpu);

@@ -13,6 +13,14 @@ int views_init(struct vm *vm);
  */
 int views_reset(struct vcpu *vcpu);
 
+/*
+ * The rules of another preset from now on (policy_take() has the errors, then nothing changes): all
+ * that follows from a policy follows at once, whatever the guest's CR0.CD is. Leaves that another
+ * view has are rewritten when it is needed. The caches are written back and emptied, as types
+ * change of which a guest knows nothing. A VM whose tables do not suffice is stopped.
+ */
+int views_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent);
+
 /* Logs the policy, and the view that the vCPU is on. */
 void views_log(const struct vm *vm);
 

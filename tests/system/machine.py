@@ -126,12 +126,20 @@ class BochsMachine:
         """Whether the debugger waits for a command."""
         return self.PROMPT.search(self.debugger)
 
+    def answer(self, command):
+        """What the debugger says to a command."""
+        self.debugger = b""
+        self.emulator.tell(command + "\n")
+        self.wait(self.is_asked)
+        return self.debugger
+
+    def register(self, command, pattern):
+        """The hexadecimal number that PATTERN finds in the answer to a command."""
+        return int(re.search(pattern, self.answer(command))[1], 16)
+
     def page(self, address):
         """The 4096 physical bytes at ADDRESS."""
-        self.debugger = b""
-        self.emulator.tell(f"xp /512gx {address:#x}\n")
-        self.wait(self.is_asked)
-        words = self.WORD.findall(self.debugger)
+        words = self.WORD.findall(self.answer(f"xp /512gx {address:#x}"))
         return struct.pack("<512Q", *(int(word, 16) for word in words))
 
     def logged(self, pattern):

@@ -742,13 +742,13 @@ static void check_windows(const struct backend *backend, const struct policy *po
                 struct policy_page page = {.guest = (uint8_t)guest};
                 struct pt_attr leaf = policy_leaf(policy, view, &page);
                 enum memtype acting = policy->pat == KNOB_PAT_IGNORE ? MT_WB : pat;
+                enum memtype forced = policy_pat(policy, true, false, pat) & 7;
                 enum effective want = effective_class(rules->native(guest, acting));
                 if (view == VIEW_CD)
                     want = EFFECTIVE_UC;
                 assert_int_equal(
-                    window_acts_as(rules, policy_window(policy, rules, leaf, pat, false, MT_WB)),
-                    want);
-                assert_int_equal(policy_window(policy, rules, leaf, pat, true, MT_WB), MT_UC);
+                    window_acts_as(rules, policy_window(rules, leaf, forced, false, MT_WB)), want);
+                assert_int_equal(policy_window(rules, leaf, forced, true, MT_WB), MT_UC);
             }
 }
 
