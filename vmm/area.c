@@ -52,7 +52,8 @@ static void table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct p
     assert(false);
 }
 
-static const struct pt_owner table_owner = {table_alloc, table_free, table_at, table_invalidate};
+static const struct pt_owner table_owner = {table_alloc, table_free, table_at, table_invalidate,
+                                            NULL};
 
 static void map(struct area *area, uint64_t va, hpa_t at, uint64_t size)
 {
