@@ -9,6 +9,7 @@
 #include "vmm/map.h"
 #include "vmm/monitor.h"
 #include "vmm/oracle.h"
+#include "vmm/trace.h"
 
 enum { WORDS = 4, DEFAULT_LINES = 20, DEFAULT_BYTES = 64, MOST_BYTES = 4096 };
 
@@ -162,7 +163,23 @@ static void show_mtrrs(struct vcpu *vcpu, const struct words *words)
     monitor_print("\n");
 }
 
-/* Up to COUNT lines from the ring's end; an empty part of it holds zeros. */
+static void set_trace(struct vcpu *vcpu, const struct words *words)
+{
+    const char *what = words->at[1];
+    bool on = strcmp(what, "on") == 0;
+    (void)vcpu;
+    if (strcmp(what, "dump") == 0) {
+        log_keep(false);
+        trace_dump();
+        log_keep(true);
+    } else if (!on && strcmp(what, "off") != 0) {
+        monitor_print("%s: neither on, off nor dump\n", what);
+    } else if (trace_set(on) != 0) {
+        monitor_print("trace: this CPU has no ring; the log says why\n");
+    }
+}
+
+/* Up to so many lines from the ring's end; an empty part of it holds zeros. */
 static void show_log(struct vcpu *vcpu, const struct words *words)
 {
     uint64_t lines;
@@ -238,6 +255,7 @@ static const struct command {
     {"memtype", "GPA | -l LINEAR", 1, 2, ask_memtype, "the memory type there, and why"},
     {"memmap", "", 0, 0, show_map, "the memory map with all types"},
     {"mtrr", "", 0, 0, show_mtrrs, "the guest's MTRRs and PAT"},
+    {"trace", "on | off | dump", 1, 1, set_trace, "records of this CPU; dump: into the log"},
     {"log", "[N]", 0, 1, show_log, "the log's last N lines (20)"},
     {"mem", "GPA [N]", 1, 2, show_memory, "N bytes (64) of guest-physical memory"},
     {"stop", "VM", 1, 1, stop_vm, "ends the VM"},
