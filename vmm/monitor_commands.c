@@ -10,6 +10,7 @@
 #include "vmm/monitor.h"
 #include "vmm/oracle.h"
 #include "vmm/trace.h"
+#include "vmm/views.h"
 
 enum { WORDS = 4, DEFAULT_LINES = 20, DEFAULT_BYTES = 64, MOST_BYTES = 4096 };
 
@@ -163,6 +164,40 @@ static void show_mtrrs(struct vcpu *vcpu, const struct words *words)
     monitor_print("\n");
 }
 
+static void show_policies(void)
+{
+    const struct preset *preset;
+    for (unsigned i = 0; (preset = preset_find((enum policy_number)i)) != NULL; i++)
+        monitor_print(" %s", preset->name);
+    monitor_print("\n");
+}
+
+static void show_policy(const struct vcpu *vcpu)
+{
+    const struct policy *policy = &vcpu->vm->typing.policy;
+    monitor_print("policy %s%s, view %s\n", policy->preset->name,
+                  policy->noncoherent ? " noncoherent" : "", map_view_name(vcpu->view));
+}
+
+/* The knobs are those of the preset, whatever the config said. */
+static void set_policy(struct vcpu *vcpu, const struct words *words)
+{
+    const char *name = words->at[1], *how = words->at[2];
+    const struct preset *preset = name == NULL ? NULL : preset_named(name);
+    if (name == NULL) {
+        show_policy(vcpu);
+    } else if (preset == NULL) {
+        monitor_print("%s: no such policy; there are", name);
+        show_policies();
+    } else if (how != NULL && strcmp(how, "noncoherent") != 0) {
+        monitor_print("%s: only noncoherent may stand there\n", how);
+    } else if (views_switch(vcpu, preset->number, how != NULL) != 0) {
+        monitor_print("%s: it has no rules for this CPU's tables\n", name);
+    } else {
+        show_policy(vcpu);
+    }
+}
+
 static void set_trace(struct vcpu *vcpu, const struct words *words)
 {
     const char *what = words->at[1];
@@ -255,6 +290,7 @@ static const struct command {
     {"memtype", "GPA | -l LINEAR", 1, 2, ask_memtype, "the memory type there, and why"},
     {"memmap", "", 0, 0, show_map, "the memory map with all types"},
     {"mtrr", "", 0, 0, show_mtrrs, "the guest's MTRRs and PAT"},
+    {"policy", "[NAME [noncoherent]]", 0, 2, set_policy, "whose rules are in force, or are to be"},
     {"trace", "on | off | dump", 1, 1, set_trace, "records of this CPU; dump: into the log"},
     {"log", "[N]", 0, 1, show_log, "the log's last N lines (20)"},
     {"mem", "GPA [N]", 1, 2, show_memory, "N bytes (64) of guest-physical memory"},
@@ -267,7 +303,7 @@ static void help(struct vcpu *vcpu, const struct words *words)
 {
     (void)vcpu, (void)words;
     for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
-        monitor_print("%-8s%-16s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+        monitor_print("%-8s%-20s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
 }
 
 /* Cuts TEXT at its blanks; false: there are more words than any command takes. */

@@ -70,6 +70,7 @@ def test_guest_without_exits(system, tmp_path, bed):
         assert registers.count("\n") > 15
         show_types(ask, bed)
         show_memory(ask)
+        switch_policy(ask, bed)
         last = monitor.log.read_text().splitlines()
         assert ask("log 1")[0] in last and len(ask("log 3")) == 3
         assert "nosnoop" in ask("log 1000")[0]
@@ -96,6 +97,21 @@ def show_types(ask, bed):
     assert re.search(r"memmap idle 0xa0000 0xc0000 guest UC fixed ", "\n".join(text))
     assert text[-1].endswith("memmap idle end 5")
     assert "memmap" not in " ".join(ask("log 1000"))
+
+
+def switch_policy(ask, bed):
+    """Rules of this vendor's tables, of the other's, and of no one; then as before."""
+    assert ask("policy") == ["policy exact, view typed"]
+    own, other = ("kvm-2008", "kvm-svm-2015") if bed == "vmx" else ("kvm-svm-2015", "kvm-2008")
+    assert ask(f"policy {own}") == [f"policy {own}, view typed"]
+    assert ask(f"policy {other}") == [f"{other}: it has no rules for this CPU's tables"]
+    assert ask("policy")[0].startswith(f"policy {own},")
+    assert ask("policy wb noncoherent") == ["policy wb noncoherent, view typed"]
+    assert "rule policy" in " ".join(ask("memtype 0xa0000"))
+    assert ask("policy exacter")[0].startswith("exacter: no such policy; there are exact wb ")
+    assert ask("policy wb coherent") == ["coherent: only noncoherent may stand there"]
+    assert ask("policy exact") == ["policy exact, view typed"]
+    assert "guest MTRR UC (fixed)" in " ".join(ask("memtype 0xa0000"))
 
 
 def show_trace(ask):
