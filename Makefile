@@ -134,7 +134,7 @@ unit: $(UNIT)
 .SECONDARY:
 
 # --- what a user runs --------------------------------------------------------------------------
-.PHONY: run test test-long bench image lint fuzz soak memmap
+.PHONY: run test test-long bench image lint fuzz soak memmap policies
 run: all
 	@tools/run --bed svm --door uefi $(BUILD)/guests/cpuid.elf && \
 		echo 'PASS: the guest cpuid ended with 0' || \
@@ -155,6 +155,10 @@ bench: all
 # Pictures of memory maps, of both vendors: build/memmap/NAME-BED.svg, and tables beside them.
 memmap: all
 	@tools/memmap
+
+# One guest under everybody's rules, beside bare metal: build/policies/policies.svg, .txt and .csv.
+policies: all
+	@tools/policies
 
 lint:
 	@tools/lint

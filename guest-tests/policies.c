@@ -23,10 +23,6 @@ enum { FREE_PAIR = 7, LOW_FIXED = 5, EINVAL = 22, EPERM = 1, EOPNOTSUPP = 95 };
 /* Each of the six types; not the reset value. */
 #define PAT_ALL 0x0700010500070406ull
 
-static const char *const names[POLICIES] = {
-    "exact",   "wb",           "kvm-2008", "kvm-4.19", "kvm-6.7", "kvm-6.11",  "kvm-6.16",
-    "kvm-svm", "kvm-svm-2015", "xen",      "bhyve",    "acrn",    "jailhouse", "bitvisor"};
-
 static unsigned number; /* of the policy that is tried */
 static const struct rules *rules;
 
@@ -163,7 +159,7 @@ void test_main(void)
     ktap_begin(POLICIES + 1);
     wrmsr(MSR_PAT, PAT_ALL);
     for (number = 0; number < POLICIES; number++) {
-        const struct test_case policy_case = {names[number], NULL, one_policy};
+        const struct test_case policy_case = {policy_names[number], NULL, one_policy};
         ktap_run(&policy_case, 1);
     }
     const struct test_case last = {"no such policy", NULL, no_policy};

@@ -7,6 +7,10 @@
 
 enum { EPT = 1, NPT = 0 };
 
+const char *const policy_names[POLICIES] = {
+    "exact",   "wb",           "kvm-2008", "kvm-4.19", "kvm-6.7", "kvm-6.11",  "kvm-6.16",
+    "kvm-svm", "kvm-svm-2015", "xen",      "bhyve",    "acrn",    "jailhouse", "bitvisor"};
+
 /* clang-format off */
 const struct rules all_rules[] = {
     /* policy               on   device  leaves           IPAT  PAT               CR0.CD */

@@ -7,6 +7,9 @@
 
 #include "guest-tests/runtime/memtypes.h"
 
+/* By enum policy_number. */
+extern const char *const policy_names[POLICIES];
+
 /* The type of a leaf. */
 enum ram_rule {
     RAM_WB,

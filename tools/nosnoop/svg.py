@@ -16,6 +16,7 @@ MEANING = {
     "WP": "write-protected", "WB": "write-back",
 }
 LEGEND_STEP = 20
+FADED = 0.3         # how much of the colour is left
 LETTERS_EACH = 160  # in a high cell
 
 
@@ -26,16 +27,16 @@ class Svg:
         self.title = title
         self.parts = []
 
-    def rect(self, x, y, width, height, fill, **data):
+    def rect(self, x, y, width, height, fill, opacity=1, **data):
         """A rectangle; DATA: its data-* attributes."""
         self.parts.append(
             f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" fill="{fill}" '
-            f'stroke="#ffffff" stroke-width="1"{attributes(data)}/>')
+            f'fill-opacity="{opacity:g}" stroke="#ffffff" stroke-width="1"{attributes(data)}/>')
 
     def frame(self, x, y, width, height, stroke):
         """The outline of a rectangle."""
         self.parts.append(f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" '
-                          f'fill="none" stroke="{stroke}" stroke-width="2.5"/>')
+                          f'fill="none" stroke="{stroke}" stroke-width="2"/>')
 
     def line(self, x1, y1, x2, y2, stroke="#999999"):
         """A thin line."""
@@ -49,19 +50,28 @@ class Svg:
         self.parts.append(f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" text-anchor="{anchor}" '
                           f'fill="{fill}"{weight}{turned}>{escape(text)}</text>')
 
-    def type_cell(self, x, y, width, height, kind, **data):
-        """A rectangle of a memory type's colour with its letters, again and again if it is high."""
+    def type_cell(self, x, y, width, height, kind, faded=False, mark="", **data):
+        """
+        A rectangle of a memory type's colour with its letters, again and again if it is high, and
+        a MARK behind them.
+        """
         fill, ink = COLOURS[kind]
-        self.rect(x, y, width, height, fill, type=kind, **data)
+        size = 8 if len(kind + mark) > 3 else 10
+        self.rect(x, y, width, height, fill, FADED if faded else 1, type=kind, **data)
         for middle in middles(y, height):
-            self.text(x + width / 2, middle + 3.5, kind, 10, "middle", ink, True)
+            self.text(x + width / 2, middle + 3.5, kind + mark, size, "middle",
+                      "#444444" if faded else ink, not faded)
+
+    def small_type(self, x, y, width, height, kind):
+        """As a cell of a memory type, for headings: without data."""
+        fill, ink = COLOURS[kind]
+        self.rect(x, y, width, height, fill)
+        self.text(x + width / 2, y + height / 2 + 3, kind, 8, "middle", ink)
 
     def legend(self, x, y, kinds):
         """What the colours of KINDS mean, one below the other; returns where that ends."""
         for kind in kinds:
-            fill, ink = COLOURS[kind]
-            self.rect(x, y, 32, 16, fill)
-            self.text(x + 16, y + 11.5, kind, 10, "middle", ink, True)
+            self.small_type(x, y, 32, 16, kind)
             self.text(x + 40, y + 12, MEANING[kind])
             y += LEGEND_STEP
         return y
