@@ -27,9 +27,6 @@ static const struct limit host_limits[] = {
 static const struct limit vm_limits[] = {
     {VM(cpus),         1,                    "a VM of more than one CPU", "write cpus = 1"},
     {VM(pin[0]),       0,                    "pin to another CPU than 0", "write pin = 0"},
-    {VM(cd),           KNOB_CD_IGNORE,       "that cd",                   "write cd = view, hw or ignore"},
-    {VM(mmio),         KNOB_MMIO_UC,         "mmio = guest",              "write mmio = clamp or uc"},
-    {VM(report),       KNOB_REPORT_STORED,   "that report",               "write report = stored"},
     {VM(device_count), 0,                    "device",                    "remove the line"},
 };
 /* clang-format on */

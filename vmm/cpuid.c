@@ -17,6 +17,10 @@ static_assert(CPUID_BASIC < 32 && CPUID_EXTENDED_COUNT <= 32, "a bit a leaf");
 void cpuid_init(struct vm *vm)
 {
     cpuid_table_init(&vm->cpuid, cpuid, cpu_phys_bits(), clock_tsc_khz());
+    if (vm->config->report == KNOB_REPORT_HIDDEN) { /* MTRR */
+        vm->cpuid.basic[1].edx &= ~BIT(12);
+        vm->cpuid.extended[1].edx &= ~BIT(12);
+    }
 }
 
 static bool in_64_bit_code(struct vcpu *vcpu)

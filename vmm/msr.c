@@ -118,11 +118,16 @@ static bool write_microcode(struct vcpu *vcpu, const struct msr_rule *rule, uint
     return vcpu->vm->caps->has_misc_enable;
 }
 
+/* The MTRRs as the guest may see them, whatever acts: its own, or those of its start. */
 static bool read_mtrr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t *value)
 {
+    struct mtrr_state first;
+    bool fixed = vcpu->vm->typing.policy.report == KNOB_REPORT_FIXED;
     (void)rule;
-    *value = mtrr_read(&vcpu->mtrr, msr);
-    return true;
+    if (fixed)
+        vm_reset_mtrrs(vcpu->vm, &first);
+    *value = mtrr_read(fixed ? &first : &vcpu->mtrr, msr);
+    return !vcpu->hides_mtrrs;
 }
 
 /* A write that has been made, as the instruction has it; WHAT: see enum trace_kind. */
@@ -139,11 +144,20 @@ static inline void trace_mtrr(const struct vcpu *vcpu, enum mtrr_written written
         put_write(vcpu, TRACE_MTRR, written == MTRR_CHANGED);
 }
 
+/* Where CPUID hides them, a write is #GP and changes nothing. */
+static inline enum mtrr_written put_mtrr(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+    if (vcpu->hides_mtrrs)
+        return MTRR_REFUSED;
+    enum mtrr_written written = mtrr_write(&vcpu->mtrr, msr, value);
+    trace_mtrr(vcpu, written);
+    return written;
+}
+
 static bool write_mtrr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t value)
 {
     (void)rule;
-    enum mtrr_written written = mtrr_write(&vcpu->mtrr, msr, value);
-    trace_mtrr(vcpu, written);
+    enum mtrr_written written = put_mtrr(vcpu, msr, value);
     if (written == MTRR_CHANGED)
         views_follow_range(vcpu);
     return written != MTRR_REFUSED;
@@ -153,8 +167,7 @@ static bool write_mtrr_def_type(struct vcpu *vcpu, const struct msr_rule *rule, 
                                 uint64_t value)
 {
     (void)rule;
-    enum mtrr_written written = mtrr_write(&vcpu->mtrr, msr, value);
-    trace_mtrr(vcpu, written);
+    enum mtrr_written written = put_mtrr(vcpu, msr, value);
     if (written == MTRR_CHANGED)
         views_follow_mtrr(vcpu, true);
     return written != MTRR_REFUSED;

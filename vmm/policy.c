@@ -172,7 +172,7 @@ int policy_allow(const struct vm_config *config, const struct policy *policy)
     return error;
 }
 
-/* --- leaves ------------------------------------------------------------------------------------ */
+/* --- leaves ----------------------------------------------------------------------------------- */
 
 static struct pt_attr make_leaf(enum memtype type, bool ipat)
 {

@@ -77,8 +77,8 @@ const struct preset *preset_named(const char *name);
 
 /*
  * The policy that the config of a VM asks for. NONCOHERENT: a device of it does not snoop, so that
- * the default is exact, else wb. Returns 0, or -EINVAL, logged: no such policy, or a value that this
- * backend, or this build, cannot do.
+ * the default is exact, else wb. Returns 0, or -EINVAL, logged: no such policy, none for this
+ * backend, or a value that it cannot do.
  */
 int policy_resolve(const struct vm_config *config, const struct policy_means *means,
                    bool noncoherent, struct policy *policy);

@@ -99,7 +99,7 @@ static inline bool looks_at_mtrrs(const struct policy *policy, enum view_kind ki
     return kind == VIEW_TYPED && policy->mtrr != KNOB_MTRR_IGNORE;
 }
 
-/* The host's type of the memory at AT: WB where there is none; *NEXT comes down to where it ends. */
+/* The host's type of the memory at AT, WB where there is none; *NEXT comes down to its end. */
 static uint8_t host_type(const struct typing *typing, uint64_t at, uint64_t *next)
 {
     uint8_t type = MT_WB;
@@ -166,7 +166,7 @@ static bool same_leaf(struct pt_attr a, struct pt_attr b)
     return a.type == b.type && a.ipat == b.ipat && a.perm == b.perm;
 }
 
-/* --- going through memory by pieces of one leaf ------------------------------------------------ */
+/* --- going through memory by pieces of one leaf ----------------------------------------------- */
 
 /* A run of guest memory whose leaves are to be LEAF. */
 struct piece {

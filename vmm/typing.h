@@ -77,9 +77,9 @@ static inline bool typing_is_ready(const struct typing *typing, enum view_kind k
 
 /*
  * Makes a view that is not ready, or brings it up to date with the policy and the guest's MTRRs:
- * then only leaves that change are rewritten. Returns 0; -ENOMEM, logged: no table pages are left; -E2BIG,
- * logged: MTRRs that cut memory into more than TYPING_MAX_STEPS pieces. After an error the VM must
- * not run on.
+ * then only leaves that change are rewritten. Returns 0; -ENOMEM, logged: no table pages are left;
+ * -E2BIG, logged: MTRRs that cut memory into more than TYPING_MAX_STEPS pieces. After an error the
+ * VM must not run on.
  */
 int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, enum view_kind kind);
 

@@ -49,6 +49,14 @@ static int back_with_memory(struct vm *vm)
     return 0;
 }
 
+void vm_reset_mtrrs(const struct vm *vm, struct mtrr_state *mtrr)
+{
+    if (vm->typing.policy.reset == KNOB_RESET_ARCHITECTURAL)
+        mtrr_reset(mtrr, cpu_phys_bits());
+    else
+        mtrr_reset_firmware(mtrr, cpu_phys_bits());
+}
+
 /* Multiboot Specification 0.6.96, "Machine state": flat 32-bit segments, no paging, no interrupts.
  */
 static int reset_vcpu(struct vcpu *vcpu)
@@ -68,12 +76,10 @@ static int reset_vcpu(struct vcpu *vcpu)
     state->seg[SEG_LDTR] = (struct seg){0, SEG_P | 0x2, 0xffff, 0};
     state->seg[SEG_TR] = (struct seg){0, SEG_P | 0xb, 0xffff, 0};
     state->gdtr = state->idtr = (struct table_reg){0, 0xffff};
-    if (vcpu->vm->typing.policy.reset == KNOB_RESET_ARCHITECTURAL) {
+    if (vcpu->vm->typing.policy.reset == KNOB_RESET_ARCHITECTURAL)
         state->cr0 |= CR0_CD | CR0_NW;
-        mtrr_reset(&vcpu->mtrr, cpu_phys_bits());
-    } else {
-        mtrr_reset_firmware(&vcpu->mtrr, cpu_phys_bits());
-    }
+    vm_reset_mtrrs(vcpu->vm, &vcpu->mtrr);
+    vcpu->hides_mtrrs = vcpu->vm->typing.policy.report == KNOB_REPORT_HIDDEN;
     msr_reset(vcpu);
     vcpu->walk = (struct walk_state){
         .phys_bits = vcpu->mtrr.phys_bits,

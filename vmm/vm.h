@@ -51,6 +51,7 @@ struct vcpu {
     struct event event; /* to be injected by the next entry, which also repeats a broken delivery */
     bool completed; /* an instruction is done or a fault raised: the next entry ends the shadow */
     struct mtrr_state mtrr;
+    bool hides_mtrrs; /* CPUID and the MSRs say that there are none */
     uint64_t msr[MSR_SLOTS];
     enum view_kind view;       /* the second-level tables that it runs on */
     const struct plain *plain; /* of this view */
@@ -127,6 +128,9 @@ static inline void vcpu_change(struct vcpu *vcpu, unsigned groups)
  * second-level tables, one vCPU on CPU. Returns 0 or a negative errno, logged.
  */
 int vm_create(struct vm *vm, const struct vm_config *config, struct host *host, struct cpu *cpu);
+
+/* The MTRRs that a vCPU begins with. */
+void vm_reset_mtrrs(const struct vm *vm, struct mtrr_state *mtrr);
 
 /* vmm/cpuid.c: fills what CPUID answers to the VM's guest. */
 void cpuid_init(struct vm *vm);

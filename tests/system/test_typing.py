@@ -34,14 +34,25 @@ def test_random_writes(system, bed, cmdline, pairs):
     assert outcome.status == 0, outcome.guest.decode() + outcome.log_text
 
 
+def test_random_writes_on_uc_ipat(system):
+    outcome = run(system, "vmx", "mtrrs", "", "policy=exact", "cd=uc-ipat")
+    assert outcome.status == 0, outcome.guest.decode() + outcome.log_text
+
+
 @pytest.mark.parametrize("bed, pairs, message", [
     ("svm", ["cd=view"], "vm value: cd = view: this CPU's nested tables cannot override a PAT; "
-                         "write cd = hw"),
-    ("svm", ["policy=kvm-6.16"], "vm value: policy = kvm-6.16 is not supported yet; "
-                                 "write exact or wb"),
+                         "write cd = hw, ignore or pat-uc"),
+    ("svm", ["cd=wb-ipat"], "vm value: cd = wb-ipat: this CPU's nested tables cannot override"),
+    ("svm", ["policy=kvm-6.16"], "vm value: policy = kvm-6.16 has no rules for NPT; write one of: "
+                                 "exact, wb, kvm-svm, kvm-svm-2015, xen, bhyve, jailhouse, "
+                                 "bitvisor"),
+    ("vmx", ["policy=kvm-svm"], "vm value: policy = kvm-svm has no rules for EPT; write one of: "
+                                "exact, wb, kvm-2008, kvm-4.19, kvm-6.7, kvm-6.11, kvm-6.16, xen, "
+                                "bhyve, acrn, jailhouse, bitvisor"),
+    ("vmx", ["policy=wb", "cd=pat-uc"], "vm value: cd = pat-uc: leaves ignore the PAT, so that it "
+                                        "cannot act; write pat = guest, or another cd"),
     ("svm", ["policy=best"], "best"),
-    ("svm", ["report=hidden"], "that report is not supported yet; write report = stored"),
-    ("svm", ["cd=pat-uc"], "that cd is not supported yet; write cd = view, hw or ignore"),
+    ("svm", ["mmio=guest"], "mmio = guest needs dangerous = yes in [host]"),
     *(("svm", [f"region={place} {kind}"], "has device registers, which a cacheable type lets "
                                           "machine-check; write uc or wc")
       for kind in ["wb", "wt", "wp"]
@@ -51,6 +62,14 @@ def test_refused(system, bed, pairs, message):
     outcome = system.run("--bed", bed, *sets(*pairs), system.guest("value"))
     assert outcome.status == BAD_CONFIG
     assert message in outcome.log_text
+
+
+def test_dangerous_is_told_of(system):
+    outcome = system.svm(*sets("mmio=guest"), "--host", "dangerous=yes", "--cmdline", "value=7",
+                         system.guest("value"))
+    assert outcome.status == 7, outcome.log_text
+    assert ("vm value: dangerous: mmio = guest: a cacheable type over device registers can "
+            "machine-check") in outcome.log_text
 
 
 @pytest.mark.parametrize("kind", ["uc", "wc"])

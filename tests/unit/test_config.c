@@ -96,7 +96,7 @@ static void all_host_keys(void **state)
     assert_int_equal(config.host.cpus, 256);
     assert_int_equal(config.host.iommu, IOMMU_UNSAFE_IDENTITY);
     assert_int_equal(config.host.on_end, ON_END_POWEROFF);
-    assert_true(config.host.dangerous);
+    assert_true(config.host.dangerous && config.vms[0].dangerous);
     good("[host]\ncpus=all\niommu=off\non_end=reset\nlog=com2\n" GUEST);
     assert_int_equal(config.host.cpus, 0);
     assert_int_equal(config.host.iommu, IOMMU_OFF);
@@ -730,6 +730,8 @@ static void what_is_supported(void **state)
               "on_reset=restart\nunmapped=stop\n");
     supported(GUEST "policy = exact\nmtrr = guest\npat = ignore\ncd = ignore\nmmio = uc\n"
                     "report = stored\nreset = architectural\nregion = 0+4K uc\n");
+    supported("[host]\ndangerous = yes\n" GUEST "policy = xen\ncd = wb-ipat\nmmio = guest\n"
+              "report = hidden\n");
     supported("[host]\nlog=0x3e8\ncpus=all\niommu=on\non_end=halt\n" GUEST "serial=log\n");
 }
 
@@ -752,12 +754,8 @@ static void what_is_not(void **state)
         "nosnoop.cfg:1: a: pin to another CPU than 0 is not supported yet; write pin = 0\n");
     unsupported(GUEST "[vm b]\nkernel = k\nserial = none\n",
                 "nosnoop.cfg:3: b: a second VM is not supported yet; leave one [vm] section\n");
-    unsupported("[host]\ndangerous = yes\n" GUEST
-                "cd = pat-uc\nmmio = guest\nreport = fixed\ndevice = 00:01.0\n",
-                "nosnoop.cfg:3: a: that cd is not supported yet; write cd = view, hw or ignore\n"
-                "nosnoop.cfg:3: a: mmio = guest is not supported yet; write mmio = clamp or uc\n"
-                "nosnoop.cfg:3: a: that report is not supported yet; write report = stored\n"
-                "nosnoop.cfg:3: a: device is not supported yet; remove the line\n");
+    unsupported(GUEST "device = 00:01.0\n",
+                "nosnoop.cfg:1: a: device is not supported yet; remove the line\n");
 }
 
 int main(void)

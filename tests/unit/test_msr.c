@@ -25,6 +25,12 @@ void vcpu_skip_rarely(struct vcpu *v)
     advances++;
 }
 
+void vm_reset_mtrrs(const struct vm *v, struct mtrr_state *mtrr)
+{
+    (void)v;
+    mtrr_reset_firmware(mtrr, 40);
+}
+
 void views_put_pat(struct vcpu *v)
 {
     (void)v;
@@ -187,12 +193,37 @@ static void test_logged_once(void **state)
     assert_int_equal(lines(), VM_LOGGED_MSRS + 1);
 }
 
+/* What the guest reads is a knob of its own; writes are checked all the same, or are not there. */
+static void test_reports(void **state)
+{
+    (void)state;
+    reset(true, false);
+    vm_reset_mtrrs(&vm, &vcpu.mtrr);
+    for (unsigned report = KNOB_REPORT_STORED; report <= KNOB_REPORT_HIDDEN; report++) {
+        bool there = report != KNOB_REPORT_HIDDEN, own = report == KNOB_REPORT_STORED;
+        vm.typing.policy.report = (enum knob_report)report;
+        vcpu.hides_mtrrs = !there;
+        assert_int_equal(writes(0x2ff, 0xc04), there);
+        assert_int_equal(writes(0x20f, 0x800), there);
+        assert_int_equal(writes(0x250, 0), there);
+        assert_false(writes(0x2ff, 0xc02));
+        assert_int_equal(vcpu.mtrr.def_type, there ? 0xc04 : 0xc06);
+        assert_int_equal(reads(0x2ff, own ? 0xc04 : 0xc06), there);
+        assert_int_equal(reads(0x20f, own ? 0x800 : 0), there);
+        assert_int_equal(reads(0x250, own ? 0 : 0x0606060606060606), there);
+        assert_int_equal(reads(0xfe, 0x508), there);
+        vm_reset_mtrrs(&vm, &vcpu.mtrr);
+    }
+    vm.typing.policy.report = KNOB_REPORT_STORED;
+    vcpu.hides_mtrrs = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),       cmocka_unit_test(test_search),
         cmocka_unit_test(test_vendors),     cmocka_unit_test(test_tsc_adjust),
-        cmocka_unit_test(test_logged_once),
+        cmocka_unit_test(test_logged_once), cmocka_unit_test(test_reports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,7 +58,7 @@ static void resolve(const char *preset, const struct policy_means *means, bool n
     assert_int_equal(policy_resolve(&config, means, noncoherent, policy), 0);
 }
 
-/* --- the table ---------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static struct policy_page page_of(const struct golden_row *row)
 {
@@ -119,7 +119,7 @@ static void test_table(void **unused)
     assert_int_equal(skipped, 10);
 }
 
-/* --- what the rows cite -------------------------------------------------------------------------- */
+/* --- what the rows cite ----------------------------------------------------------------------- */
 
 static char sought[64];
 static unsigned cells_cited, found;
@@ -195,7 +195,7 @@ static void test_merge(void **unused)
     assert_int_equal(golden_each("policy_xen_guest_mtrr_x_host_mtrr", check_merge), 25);
 }
 
-/* --- which there are ----------------------------------------------------------------------------- */
+/* --- which there are -------------------------------------------------------------------------- */
 
 static void expect_refused(const struct policy_means *means, const char *message)
 {
@@ -255,7 +255,7 @@ static void test_take(void **unused)
     assert_null(preset_named("kvm"));
 }
 
-/* --- knobs over presets -------------------------------------------------------------------------- */
+/* --- knobs over presets ----------------------------------------------------------------------- */
 
 static struct policy_page ram(enum memtype guest)
 {
@@ -377,7 +377,7 @@ static void test_cannot(void **unused)
                          "write pat = guest, or another cd\n");
 }
 
-/* --- what needs leave ---------------------------------------------------------------------------- */
+/* --- what needs leave ------------------------------------------------------------------------- */
 
 static void expect_dangerous(const struct policy *policy, const char *what, const char *why)
 {

@@ -56,7 +56,8 @@ def rows_of(text):
 SHORT = rows_of("cpuid value.7 memory memory.nowhere msr io shutdown.triple halt vendor "
                 "restart.port64 restart.triple text modes cr registers state tables "
                 "steps exceptions storms hostile.short types typemap mtrrs oracle retype memmap "
-                "trace trace.denied policies switch policymap")
+                "trace trace.denied policies switch policymap "
+                "reports.fixed reports.hidden")
 COLUMNS = (
     Column("svm", "svm"),
     Column("vmx", "vmx", extra_time=5),
