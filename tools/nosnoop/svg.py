@@ -33,6 +33,13 @@ class Svg:
             f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" fill="{fill}" '
             f'fill-opacity="{opacity:g}" stroke="#ffffff" stroke-width="1"{attributes(data)}/>')
 
+    def bar(self, x, y, width, height, fill, title="", **data):
+        """A rectangle without an edge; TITLE: what is shown where the pointer is."""
+        said = f"<title>{escape(title)}</title>" if title else ""
+        self.parts.append(
+            f'<rect x="{x:.2f}" y="{y:g}" width="{width:.2f}" height="{height:g}" fill="{fill}"'
+            f'{attributes(data)}>{said}</rect>')
+
     def frame(self, x, y, width, height, stroke):
         """The outline of a rectangle."""
         self.parts.append(f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" '
