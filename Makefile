@@ -100,7 +100,7 @@ include tests/kernel/kernel.mk
 HOST_SRC := $(wildcard mm/*.c lib/format.c boot/*.c boot/efi/elf.c \
 	drivers/acpi.c drivers/firmware.c drivers/mptable.c \
 	vmm/clock.c vmm/config.c vmm/config_check.c vmm/cpuid_table.c vmm/decode.c vmm/event.c \
-	vmm/line.c vmm/walk.c vmm/image.c vmm/policy.c vmm/presets.c vmm/typing.c \
+	vmm/line.c vmm/walk.c vmm/alias.c vmm/image.c vmm/policy.c vmm/presets.c vmm/typing.c \
 	svm/npt.c svm/caps.c \
 	vmx/ept.c vmx/check.c vmx/caps.c vmx/fields.c vmx/types.c svm/types.c)
 HOST_OBJ := $(HOST_SRC:%.c=$(BUILD)/host/%.o) $(BUILD)/host/tests/unit/host.o

@@ -6,8 +6,8 @@
 
 /*
  * Number in RAX, arguments RBX RCX RDX RSI, result in RAX: >= 0, or a negative errno. CPL 0 only.
- * Those of the oracle need `control = yes` (else -1, EPERM), and write a struct type_answer at the
- * linear address in RCX, as a store of the guest would, with its faults.
+ * Those of the oracle need `control = yes` (else -1, EPERM), and write a struct type_answer, or what
+ * they say, at the linear address in RCX, as a store of the guest would, with its faults.
  */
 enum hypercall {
     HYPERCALL_VERSION = 0, /* result: HYPERCALL_ABI */
@@ -30,6 +30,15 @@ enum hypercall {
        (EOPNOTSUPP): none for this CPU's second-level tables. RBX all ones: nothing changes, the
        result is the number of those in force. Needs `control = yes`, else -1. */
     HYPERCALL_POLICY = 4,
+
+    /*
+     * Memory that the guest's page tables reach through types of different cacheability: by its own
+     * CR3, and by the other roots that the struct alias_question at linear RBX names (RBX = 0: by
+     * none). Result: how many aliases there are; the struct alias_answer of the one with the number
+     * RDX, from 0, is written where RCX points, if there is one. -7 (E2BIG): the tables are too much
+     * to be read; -12 (ENOMEM): no memory for the search.
+     */
+    HYPERCALL_ALIAS = 5,
 
     /* The trace, by RBX, an enum trace_call; needs `control = yes`, else -1. -22 for no such call,
        -12 (ENOMEM) where there was no memory for a ring. */
@@ -90,6 +99,31 @@ struct type_answer {
     uint8_t cd;        /* the guest's CR0.CD */
     uint8_t view;      /* enum view_kind of vmm/policy.h */
     uint8_t unused[4];
+};
+
+/* The values of CR3 that other processes of the guest have, in the paging mode that it is in. */
+enum { ALIAS_ROOTS = 7 };
+struct alias_question {
+    uint64_t count; /* of roots, at most ALIAS_ROOTS: else -22 (EINVAL) */
+    uint64_t root[ALIAS_ROOTS];
+};
+
+/* One way to an alias. */
+struct alias_path {
+    uint64_t root;   /* the value of CR3 */
+    uint64_t linear; /* address of the first byte */
+    uint64_t gpa;
+    uint32_t page;     /* bytes of each of the guest's pages */
+    uint8_t pat_type;  /* by the guest's entry */
+    uint8_t effective; /* enum effective */
+    uint8_t unused[2];
+};
+
+/* An alias: as much memory as both ways have without a gap. */
+struct alias_answer {
+    uint64_t hpa, size;
+    struct alias_path cacheable; /* WB, WT or WP */
+    struct alias_path uncacheable;
 };
 
 enum { HYPERCALL_ABI = 3 };

@@ -77,6 +77,17 @@ int vcpu_read_entry(struct vcpu *vcpu, gpa_t gpa, unsigned width, enum memtype t
     return walk_read(vcpu, gpa, width, type, value);
 }
 
+int vcpu_read_table(struct vcpu *vcpu, gpa_t gpa, unsigned size, enum memtype type, uint64_t *table)
+{
+    const char *page = open_page(vcpu, WINDOW_WALK, gpa, type);
+    if (page == NULL)
+        return -EIO;
+    for (unsigned i = 0; i < size / 8; i++)
+        table[i] = ((const volatile uint64_t *)(const void *)page)[i];
+    window_close(vcpu->cpu, WINDOW_WALK);
+    return 0;
+}
+
 static int walk_set_bits(void *context, gpa_t gpa, unsigned width, enum memtype type, uint64_t old,
                          uint64_t bits)
 {

@@ -64,6 +64,10 @@ const struct walk_state *vcpu_walk_state(struct vcpu *vcpu);
 int vcpu_read_entry(struct vcpu *vcpu, gpa_t gpa, unsigned width, enum memtype type,
                     uint64_t *value);
 
+/* The same for SIZE bytes in one page, 8 and 8 at once; -EIO: there is no RAM. */
+int vcpu_read_table(struct vcpu *vcpu, gpa_t gpa, unsigned size, enum memtype type,
+                    uint64_t *table);
+
 /* Stops the VM for an access (PT_*) to nothing, or for page tables there, with GPA and RIP. */
 void vcpu_stop_nowhere(struct vcpu *vcpu, gpa_t gpa, unsigned access);
 void vcpu_stop_tables(struct vcpu *vcpu, gpa_t gpa);

@@ -2,21 +2,27 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/abi.h"
 
+#include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/x86.h"
 #include "mm/memtype.h"
 #include "vmm/access.h"
+#include "vmm/alias.h"
 #include "vmm/exits.h"
 #include "vmm/map.h"
 #include "vmm/oracle.h"
 #include "vmm/trace.h"
 #include "vmm/views.h"
 
-/* Outside 64-bit code a register has 32 bits. */
+/* Outside 64-bit code a register, or an address, has 32 bits. */
+static uint64_t narrowed(struct vcpu *vcpu, uint64_t value)
+{
+    return vcpu_code_size(vcpu) == 8 ? value : (uint32_t)value;
+}
+
 static uint64_t argument(struct vcpu *vcpu, enum gpr reg)
 {
-    uint64_t value = vcpu->state.gpr[reg];
-    return vcpu_code_size(vcpu) == 8 ? value : (uint32_t)value;
+    return narrowed(vcpu, vcpu->state.gpr[reg]);
 }
 
 /* The oracle's answer to the call NUMBER. */
@@ -35,17 +41,14 @@ static int ask(struct vcpu *vcpu, uint64_t number, struct type_answer *answer)
     return oracle_linear(vcpu, gva(gpr[RBX]), table, answer);
 }
 
-/* Writes an answer where the guest wants it; false: a fault of that access has been queued. */
-static bool give(struct vcpu *vcpu, struct type_answer *answer)
+/* Copies SIZE bytes where REG points as an access of the guest; false: a fault has been queued. */
+static bool copy(struct vcpu *vcpu, enum gpr reg, unsigned access, void *data, size_t size)
 {
-    char *bytes = (char *)answer;
     const unsigned part = 16;
-    static_assert(sizeof(*answer) % 16 == 0, "copied by parts");
-    for (unsigned done = 0; done < sizeof(*answer); done += part) {
-        gva_t to = gva(vcpu->state.gpr[RCX] + done);
-        if (vcpu_code_size(vcpu) != 8)
-            to = gva((uint32_t)to.v);
-        if (!vcpu_access(vcpu, to, WALK_WRITE, bytes + done, part))
+    assert(size % part == 0);
+    for (size_t done = 0; done < size; done += part) {
+        gva_t at = gva(narrowed(vcpu, vcpu->state.gpr[reg] + done));
+        if (!vcpu_access(vcpu, at, access, (char *)data + done, part))
             return false;
     }
     return true;
@@ -71,12 +74,27 @@ static int64_t log_map(struct vm *vm)
     return 0;
 }
 
-/* These two return false where the instruction has not been completed. */
+/* What returns a bool below: false where the instruction has not been completed. */
 static bool oracle(struct vcpu *vcpu, uint64_t number, int64_t *result)
 {
     struct type_answer answer;
     *result = vcpu->vm->config->control ? ask(vcpu, number, &answer) : -EPERM;
-    return *result != 0 || give(vcpu, &answer);
+    return *result != 0 || copy(vcpu, RCX, WALK_WRITE, &answer, sizeof(answer));
+}
+
+static bool aliases(struct vcpu *vcpu, int64_t *result)
+{
+    struct alias_question question = {.count = 0};
+    struct alias_answer answer;
+    uint64_t index = argument(vcpu, RDX);
+    *result = -EPERM;
+    if (!vcpu->vm->config->control)
+        return true;
+    if (argument(vcpu, RBX) != 0 && !copy(vcpu, RBX, WALK_READ, &question, sizeof(question)))
+        return false;
+    *result = oracle_alias(vcpu, &question, index, &answer);
+    return *result < 0 || (uint64_t)*result <= index ||
+           copy(vcpu, RCX, WALK_WRITE, &answer, sizeof(answer));
 }
 
 static __attribute__((noinline)) int64_t trace_call(uint64_t what)
@@ -106,6 +124,8 @@ static bool call(struct vcpu *vcpu, uint64_t number, int64_t *result)
     case HYPERCALL_POLICY:
         *result = set_policy(vcpu, argument(vcpu, RBX), argument(vcpu, RDX));
         return true;
+    case HYPERCALL_ALIAS:
+        return aliases(vcpu, result);
     case HYPERCALL_TRACE:
         *result = vcpu->vm->config->control ? trace_call(argument(vcpu, RBX)) : -EPERM;
         return true;
