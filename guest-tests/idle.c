@@ -1,8 +1,8 @@
 /*
- * A guest to be looked at: it leaves a mark in memory and in R12, says that it is there, and then
- * exits for ever (`by=exits`), writes lines (`by=lines`), or never exits. Interrupts are off but for
- * a moment in each turn: Bochs 2.7 holds those of the host back after an entry with RFLAGS.IF = 0
- * until the guest changes it. With `if=0` nothing changes it.
+ * A guest to be looked at: it leaves a mark in memory, which it maps twice, and in R12, says that it
+ * is there, and then exits for ever (`by=exits`), writes lines (`by=lines`), or never exits.
+ * Interrupts are off but for a moment in each turn: Bochs 2.7 holds those of the host back after an
+ * entry with RFLAGS.IF = 0 until the guest changes it. With `if=0` nothing changes it.
  *
  * row: idle end=124 timeout=3 control=124 control-timeout=2
  */
@@ -13,6 +13,8 @@
 #include "lib/x86.h"
 
 #define MARKED_RAM 0x2000000ull /* nothing is loaded there */
+
+enum { PAGE_PCD = 1 << 4 };
 
 static const char mark[] = "seen by monitor";
 
@@ -50,6 +52,7 @@ void test_main(void)
     out8(0x21, 0xff); /* both interrupt controllers of the bare machine: all masked */
     out8(0xa1, 0xff);
     memcpy((char *)(uint64_t)window_map(0, MARKED_RAM, PAGE_P | PAGE_W), mark, sizeof(mark));
+    window_map(0, MARKED_RAM, PAGE_P | PAGE_W | PAGE_PCD); /* an alias */
     print("idle\n");
     if (cmdline_has("by", "exits"))
         exit_for_ever();

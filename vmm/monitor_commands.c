@@ -1,8 +1,11 @@
 /* What can be typed at the monitor's prompt. Each command ends by itself in bounded time. */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/assert.h"
 #include "lib/string.h"
 #include "mm/memtype.h"
+#include "vmm/abi.h"
 #include "vmm/access.h"
+#include "vmm/alias.h"
 #include "vmm/exits.h"
 #include "vmm/line.h"
 #include "vmm/log.h"
@@ -142,6 +145,21 @@ static void show_map(struct vcpu *vcpu, const struct words *words)
     log_keep(false);
     map_log(vcpu->vm);
     log_keep(true);
+}
+
+static void print_line(const char *text)
+{
+    monitor_print("%s\n", text);
+}
+
+static void list_aliases(struct vcpu *vcpu, const struct words *words)
+{
+    struct alias_question others = {.count = words->count - 1};
+    static_assert(WORDS - 1 <= ALIAS_ROOTS, "a question has room for all");
+    for (unsigned i = 0; i < others.count; i++)
+        if (!take_number(words->at[1 + i], 0, UINT64_MAX, &others.root[i]))
+            return;
+    alias_list(vcpu, &others, print_line);
 }
 
 static void show_mtrrs(struct vcpu *vcpu, const struct words *words)
@@ -289,6 +307,7 @@ static const struct command {
     {"exits", "", 0, 0, show_exits, "how often the guest has exited, by kind"},
     {"memtype", "GPA | -l LINEAR", 1, 2, ask_memtype, "the memory type there, and why"},
     {"memmap", "", 0, 0, show_map, "the memory map with all types"},
+    {"alias", "[CR3]...", 0, WORDS - 1, list_aliases, "memory mapped with and without caching"},
     {"mtrr", "", 0, 0, show_mtrrs, "the guest's MTRRs and PAT"},
     {"policy", "[NAME [noncoherent]]", 0, 2, set_policy, "whose rules are in force, or are to be"},
     {"trace", "on | off | dump", 1, 1, set_trace, "records of this CPU; dump: into the log"},

@@ -60,7 +60,7 @@ def test_guest_without_exits(system, tmp_path, bed):
     with session(system, tmp_path, bed, "--mem", "48M", "--set", "policy=exact") as monitor:
         ask = monitor.ask
         names = [line.split()[0] for line in ask("help")]
-        assert {"help", "vms", "vcpu", "exits", "memtype", "memmap", "mtrr", "log", "mem", "stop",
+        assert {"help", "vms", "vcpu", "exits", "memtype", "memmap", "alias", "mtrr", "log", "mem", "stop",
                 "reset", "quit"} <= set(names)
         assert all(len(line.split()) > 2 for line in ask("help"))
         assert ask("vms") == ["idle: running, 49152 KiB, policy exact, 0 restarts"]
@@ -70,6 +70,7 @@ def test_guest_without_exits(system, tmp_path, bed):
         assert registers.count("\n") > 15
         show_types(ask, bed)
         show_memory(ask)
+        show_aliases(ask, bed)
         switch_policy(ask, bed)
         last = monitor.log.read_text().splitlines()
         assert ask("log 1")[0] in last and len(ask("log 3")) == 3
@@ -134,6 +135,18 @@ def show_memory(ask):
     rows = ask("mem 0x2fffff0 4096")
     assert rows[0].startswith("000002fffff0 ") and rows[1:] == ["0x3000000: not the VM's memory"]
     assert ask("mem 0xfee00000") == ["0xfee00000: not the VM's memory"]
+
+
+def show_aliases(ask, bed):
+    """The page with the mark: by the guest's map of all memory, and by a page of its window."""
+    uncached = "UC" if bed == "vmx" else "CD"
+    for command in ("alias", "alias 0x7000 0xb0000000 0xffffffffffffffff"):
+        one, count = ask(command)
+        assert re.fullmatch(
+            r"alias: HPA 0x[0-9a-f]+\+0x1000, WB by CR3 (0x1[0-9a-f]{5}) at 0x2000000 "
+            r"\(GPA 0x2000000, pages of 2M, PAT WB\), " + uncached + r" by CR3 \1 at 0x100000000 "
+            r"\(GPA 0x2000000, pages of 4K, PAT UC-\)", one)
+        assert count == "aliases: 1"
 
 
 @pytest.mark.parametrize("bed, options", [*((bed, ()) for bed in BEDS),
