@@ -249,7 +249,7 @@ static void show_log(struct vcpu *vcpu, const struct words *words)
         monitor_print("%c", log_ring.bytes[(log_ring.next - n) % LOG_RING_SIZE]);
 }
 
-/* Sixteen bytes from AT, or none where they are not the VM's memory; as the guest would read them. */
+/* Sixteen bytes from AT as the guest would read them; none where that is not the VM's memory. */
 static bool show_row(struct vcpu *vcpu, uint64_t at)
 {
     uint64_t part[2];
