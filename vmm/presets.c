@@ -89,7 +89,7 @@ static void kvm_svm_2015(struct policy *p)
 }
 
 /* The host's PAT had no slot for WP. */
-static enum memtype svm_2015_ram(const struct policy_page *page)
+static enum memtype kvm_2015_ram(const struct policy_page *page)
 {
     return page->guest == MT_WP ? MT_UC : (enum memtype)page->guest;
 }
@@ -164,7 +164,7 @@ static const struct preset presets[POLICIES] = {
     {"kvm-6.11",     POLICY_KVM_6_11,     true,  false, 0,           kvm_6_11,     NULL},
     {"kvm-6.16",     POLICY_KVM_6_16,     true,  false, 0,           kvm_6_11,     NULL},
     {"kvm-svm",      POLICY_KVM_SVM,      false, true,  0,           kvm_svm,      NULL},
-    {"kvm-svm-2015", POLICY_KVM_SVM_2015, false, true,  0,           kvm_svm_2015, svm_2015_ram},
+    {"kvm-svm-2015", POLICY_KVM_SVM_2015, false, true,  0,           kvm_svm_2015, kvm_2015_ram},
     {"xen",          POLICY_XEN,          true,  true,  WANTS_HOST,  xen,          xen_ram},
     {"bhyve",        POLICY_BHYVE,        true,  true,  0,           bhyve,        NULL},
     {"acrn",         POLICY_ACRN,         true,  false, WANTS_FIXED, acrn,         acrn_ram},

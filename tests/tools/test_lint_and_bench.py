@@ -17,6 +17,7 @@ NAMES = {
     '#include "vmx/vmcs.h"\n': ["vmx/vmcs.h"],
     '#include "mm/pt.h"\nint has_ipat, mode; /* as svm_ops */ // vmx': [],
     'log("Intel \\" vmx"); int x = kvm_svm(1);': [],
+    "int n = POLICY_KVM_SVM, POLICY_SVM;": ["POLICY_SVM"],
     "/* over\n * vmx\n */ int y; /* amd */ int my_amd;": ["my_amd"],
 }
 
