@@ -78,6 +78,7 @@ static void run_traced(struct vcpu *vcpu)
 
 void trace_follow(struct vcpu *vcpu)
 {
+    static_assert(sizeof(vcpu->cpu->trace->vm) == CONFIG_NAME_SIZE, "TRACE_VERSION");
     vcpu->run = trace_on ? run_traced : vcpu->enter;
     if (trace_on)
         memcpy(vcpu->cpu->trace->vm, vcpu->vm->config->name, sizeof(vcpu->cpu->trace->vm));

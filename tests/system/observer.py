@@ -127,35 +127,27 @@ class Gdb:
         self.stub.resume()
 
 
-def watch_svm(machine):
-    """Seen on QEMU, of a guest that waits for its flag."""
-    places, functions = kernel_places()
-    gdb, seen = Gdb(machine), Seen()
-    gdb.write_word(go_flag(machine), 1)
-    gdb.set(functions["trace_set"])
-    gdb.go()
-    vmrun = next(at for at, name in places.items() if name == "vmrun")
-    watched = [at for at, name in places.items() if name in ("vmrun", "wbinvd", "clflush")]
-    back = min(at for at, name in places.items() if name == "vmsave" and at > vmrun)
-    gdb.clear(functions["trace_set"])
-    for at in watched:
-        gdb.set(at)
-    gdb.set(back)
+def read_vmcb(gdb, seen, vmcb):
+    """Takes what an entry is about to find in the VMCB."""
+    page = gdb.read(vmcb, 0x700)
+    (event,) = struct.unpack_from("<Q", page, 0xA8)
+    (seen.current.root,) = struct.unpack_from("<Q", page, 0xB0)
+    (seen.current.pat,) = struct.unpack_from("<Q", page, 0x668)
+    seen.current.invalidations = int(page[0x5C] != 0)
+    seen.current.injected = (event & 0xFF, event >> 8 & 7) if event >> 31 & 1 else None
+
+
+def follow_svm(gdb, seen, places, vmrun, back, end):
+    """Takes what happens from one breakpoint to the next, until END."""
     vmcb, rip = gdb.go()
-    gdb.set(functions["trace_set"])
-    while rip != functions["trace_set"]:
+    gdb.set(end)
+    while rip != end:
         if rip == vmrun:
-            page = gdb.read(vmcb, 0x700)
-            seen.current.root = struct.unpack_from("<Q", page, 0xB0)[0]
-            seen.current.pat = struct.unpack_from("<Q", page, 0x668)[0]
-            seen.current.invalidations = int(page[0x5C] != 0)
-            event = struct.unpack_from("<Q", page, 0xA8)[0]
-            seen.current.injected = (event & 0xFF, event >> 8 & 7) if event >> 31 & 1 else None
+            read_vmcb(gdb, seen, vmcb)
             gdb.clear(vmrun)  # it is set again at the exit
         elif rip == back:
             page = gdb.read(vmcb, 0x700)
-            (rip,) = struct.unpack_from("<Q", page, 0x578)
-            seen.exit(struct.unpack_from("<2Q", page, 0x70), rip)
+            seen.exit(struct.unpack_from("<2Q", page, 0x70), *struct.unpack_from("<Q", page, 0x578))
             gdb.set(vmrun)
             gdb.step(back)
         else:
@@ -163,7 +155,23 @@ def watch_svm(machine):
             gdb.step(rip)
         rax, rip = gdb.go()
         vmcb = rax if rip == vmrun else vmcb
-    for at in [*watched, back, rip]:
+
+
+def watch_svm(machine):
+    """Seen on QEMU, of a guest that waits for its flag."""
+    places, functions = kernel_places()
+    gdb, seen, ends = Gdb(machine), Seen(), functions["trace_set"]
+    gdb.write_word(go_flag(machine), 1)
+    gdb.set(ends)
+    gdb.go()
+    gdb.clear(ends)
+    vmrun = next(at for at, name in places.items() if name == "vmrun")
+    back = min(at for at, name in places.items() if name == "vmsave" and at > vmrun)
+    watched = [at for at, name in places.items() if name in ("vmrun", "wbinvd", "clflush")]
+    for at in [*watched, back]:
+        gdb.set(at)
+    follow_svm(gdb, seen, places, vmrun, back, ends)
+    for at in [*watched, back, ends]:
         gdb.clear(at)
     gdb.close()
     return seen.entries
