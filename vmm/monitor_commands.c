@@ -176,10 +176,13 @@ static void show_mtrrs(struct vcpu *vcpu, const struct words *words)
             (m->variable[i].mask & MTRR_MASK_V) != 0 ? memtype_name(m->variable[i].base & 0xff)
                                                      : "off");
     vcpu_fetch(vcpu, STATE_CR);
-    monitor_print("PAT %016lx", vcpu->state.pat);
+    uint64_t pat = views_own_pat(vcpu);
+    monitor_print("PAT %016lx", pat);
     for (unsigned i = 0; i < 8; i++)
-        monitor_print(" %s", memtype_name(pat_type(vcpu->state.pat, i)));
+        monitor_print(" %s", memtype_name(pat_type(pat, i)));
     monitor_print("\n");
+    if (vcpu->state.pat != pat)
+        monitor_print("PAT %016lx is in force\n", vcpu->state.pat);
 }
 
 static void show_policies(void)

@@ -252,11 +252,10 @@ static int follow_policy(struct vcpu *vcpu)
     return 0;
 }
 
-/* The guest's own PAT is apart from the one in force. */
-static void keep_pat(struct vcpu *vcpu)
+uint64_t views_own_pat(const struct vcpu *vcpu)
 {
-    if (vcpu->vm->caps->switches_pat && (vcpu->controls & CONTROL_PAT) == 0)
-        vcpu->pat = vcpu->state.pat;
+    bool switched = vcpu->vm->caps->switches_pat && (vcpu->controls & CONTROL_PAT) == 0;
+    return switched ? vcpu->state.pat : vcpu->pat;
 }
 
 int views_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent)
@@ -267,7 +266,7 @@ int views_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent)
     if (error != 0)
         return error;
     vcpu_fetch(vcpu, STATE_CR | STATE_MODE); /* by the rules of the old policy */
-    keep_pat(vcpu);
+    vcpu->pat = views_own_pat(vcpu);
     typing->policy = policy;
     typing_mark_policy(typing);
     take_policy(vcpu->vm);

@@ -27,6 +27,9 @@ void views_log(const struct vm *vm);
 /* The guest's PAT, or what the PAT in force depends on, was written. */
 void views_put_pat(struct vcpu *vcpu);
 
+/* The guest's IA32_PAT as it wrote it; STATE_CR has been fetched, whose PAT is the one in force. */
+uint64_t views_own_pat(const struct vcpu *vcpu);
+
 /* The root of the tables that the vCPU runs on. */
 hpa_t views_root(const struct vcpu *vcpu);
 
