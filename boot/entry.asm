@@ -4,7 +4,7 @@
 %include "boot/entry.inc"
 
 extern start, image_end, data_end, image_start
-global multiboot1_start, early_pd_high, entry_tsc
+global multiboot1_start, early_pml4, early_pd_high, entry_tsc
 
 %define OFFSET(symbol) (symbol - IMAGE_VA)              ; from the image's start
 %define LOADED(symbol) (symbol - IMAGE_VA + IMAGE_LOAD) ; where multiboot puts it

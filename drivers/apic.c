@@ -5,13 +5,18 @@
 #include "lib/x86.h"
 #include "vmm/host.h"
 
-enum { BASE_ENABLE = 1 << 11, BASE_X2APIC = 1 << 10 };
+enum { BASE_BOOT_CPU = 1 << 8, BASE_X2APIC = 1 << 10, BASE_ENABLE = 1 << 11 };
 
 /* SDM, "Local APIC Register Address Map". */
-enum { TPR = 0x80, EOI = 0xb0, SVR = 0xf0, ISR = 0x100, LVT_LINT0 = 0x350 };
-enum { SVR_ENABLE = 1 << 8, LVT_EXTINT = 7 << 8 };
+enum { ID = 0x20, TPR = 0x80, EOI = 0xb0, SVR = 0xf0, ISR = 0x100, ICR = 0x300, ICR_HIGH = 0x310 };
+enum { LVT_LINT0 = 0x350 };
+enum { SVR_ENABLE = 1 << 8, LVT_EXTINT = 7 << 8, ICR_PENDING = 1 << 12, ICR_ASSERT = 1 << 14 };
+
+/* Reads of the ICR until what it sends is taken for stuck: each takes 20 ns or more. */
+enum { PATIENCE = 100000 };
 
 static volatile char *registers; /* NULL: none, or by MSRs */
+static uint64_t place;           /* of the registers in physical memory */
 static bool by_msrs;
 
 static uint32_t read_reg(unsigned reg)
@@ -29,28 +34,29 @@ static void write_reg(unsigned reg, uint32_t value)
         *(volatile uint32_t *)(volatile void *)(registers + reg) = value;
 }
 
-static bool is_on(void)
+bool apic_is_on(void)
 {
     return by_msrs || registers != NULL;
 }
 
-/* Every CPU's registers are at the same place. */
-static void find(struct host *host)
+void apic_init(struct host *host)
 {
     uint64_t base;
     if (!rdmsr_safe(MSR_APIC_BASE, &base) || (base & BASE_ENABLE) == 0)
         return;
-    by_msrs = (base & BASE_X2APIC) != 0;
+    place = align_down(base, PAGE_SIZE);
+    by_msrs = (base & BASE_X2APIC) != 0 || cpu_has(1, 2, 21);
     if (!by_msrs)
-        registers = host_map_mmio(host, hpa(align_down(base, PAGE_SIZE)), PAGE_SIZE);
+        registers = host_map_mmio(host, hpa(place), PAGE_SIZE);
+    apic_join();
 }
 
-void apic_init(struct host *host)
+void apic_join(void)
 {
-    if (!is_on())
-        find(host);
-    if (!is_on())
+    if (!apic_is_on())
         return;
+    uint64_t boot_cpu = rdmsr(MSR_APIC_BASE) & BASE_BOOT_CPU;
+    wrmsr(MSR_APIC_BASE, place | boot_cpu | BASE_ENABLE | (by_msrs ? BASE_X2APIC : 0));
     write_reg(SVR, APIC_SPURIOUS); /* masks every entry of the LVT, for good */
     write_reg(TPR, APIC_HOST_VECTORS - 1);
     write_reg(SVR, SVR_ENABLE | APIC_SPURIOUS);
@@ -58,12 +64,46 @@ void apic_init(struct host *host)
 
 void apic_take_pic(void)
 {
-    if (is_on())
+    if (apic_is_on())
         write_reg(LVT_LINT0, LVT_EXTINT);
 }
 
 void apic_end(uint8_t vector)
 {
-    if (is_on() && (read_reg(ISR + vector / 32 * 16u) >> vector % 32 & 1) != 0)
+    if (apic_is_on() && (read_reg(ISR + vector / 32 * 16u) >> vector % 32 & 1) != 0)
         write_reg(EOI, 0);
+}
+
+uint32_t apic_id(void)
+{
+    return by_msrs ? read_reg(ID) : read_reg(ID) >> 24;
+}
+
+uint32_t apic_last_id(void)
+{
+    return by_msrs ? UINT32_MAX - 1 : 0xfe;
+}
+
+/* What was written before is to be seen by who gets the IPI: this WRMSR orders nothing. */
+static void send_by_msr(uint32_t to, uint32_t command)
+{
+    __asm__ volatile("mfence\n\tlfence" : : : "memory");
+    wrmsr(MSR_X2APIC + ICR / 16, (uint64_t)to << 32 | command);
+}
+
+bool apic_send(uint32_t to, uint32_t command)
+{
+    assert(apic_is_on() && to <= apic_last_id());
+    if (by_msrs) {
+        send_by_msr(to, command | ICR_ASSERT);
+        return true;
+    }
+    write_reg(ICR_HIGH, to << 24);
+    write_reg(ICR, command | ICR_ASSERT);
+    for (unsigned i = 0; i < PATIENCE; i++) {
+        if ((read_reg(ICR) & ICR_PENDING) == 0)
+            return true;
+        cpu_relax();
+    }
+    return false;
 }

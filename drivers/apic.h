@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct host;
@@ -10,14 +11,31 @@ struct host;
 enum { APIC_HOST_VECTORS = 0xf0, APIC_SPURIOUS = 0xff };
 
 /*
- * Enables the local APIC, with all of its local interrupts masked, and with a priority that holds
- * back every vector that firmware may have left to a timer, an I/O APIC or a device. Does nothing
- * where the APIC is off: then the 8259's interrupts come without it.
+ * Enables the local APIC of the first CPU, in x2APIC mode where the CPU has that, with all of its
+ * local interrupts masked, and with a priority that holds back every vector that firmware may have
+ * left to a timer, an I/O APIC or a device. Does nothing where the APIC is off: then the 8259's
+ * interrupts come without it.
  */
 void apic_init(struct host *host);
+
+/* The same for any other CPU: its registers come to the same place, or to MSRs. */
+void apic_join(void);
+
+/* False: there is none, or it is off for good. */
+bool apic_is_on(void);
 
 /* The running CPU takes the interrupts of the 8259: LINT0 becomes ExtINT. */
 void apic_take_pic(void);
 
 /* Acknowledges the interrupt of VECTOR, if it is in service in the local APIC. */
 void apic_end(uint8_t vector);
+
+/* The running CPU's APIC ID, and the highest one that an IPI can go to. */
+uint32_t apic_id(void);
+uint32_t apic_last_id(void);
+
+/* SDM, "Interrupt Command Register (ICR)": delivery modes; a vector is added to the last. */
+enum { APIC_NMI = 4 << 8, APIC_INIT = 5 << 8, APIC_STARTUP = 6 << 8, APIC_FIXED = 0 };
+
+/* Sends an IPI to the CPU of the APIC ID TO. False: it has not left this CPU in time. */
+bool apic_send(uint32_t to, uint32_t command);

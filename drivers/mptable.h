@@ -6,7 +6,7 @@
 
 /*
  * Fills CPUS from the configuration table, or from the default configuration that firmware says
- * the machine has (MultiProcessor Specification 1.4). False: there is neither; what is broken on the
- * way is logged.
+ * the machine has (MultiProcessor Specification 1.4). False: there is neither; what is broken on
+ * the way is logged.
  */
 bool mptable_cpus(const struct firmware *firmware, struct firmware_cpus *cpus);

@@ -4,6 +4,7 @@
 
 #include "lib/errno.h"
 #include "lib/log.h"
+#include "lib/string.h"
 #include "lib/x86.h"
 #include "mm/memtype.h"
 
@@ -47,7 +48,25 @@ uint64_t host_types_read(host_msr_reader *read, unsigned phys_bits, struct mtrr_
     return syscfg;
 }
 
-/* --- warnings ----------------------------------------------------------------------------------- */
+void host_types_write(host_msr_writer *write, const struct mtrr_state *state)
+{
+    write(MSR_MTRR_DEF_TYPE, 0);
+    for (unsigned i = 0; i < MTRR_FIXED && (state->def_type & MTRR_DEF_FE) != 0; i++)
+        write(fixed_msrs[i], state->fixed[i]);
+    for (uint32_t i = 0; i < state->count; i++) {
+        write(MSR_MTRR_PHYSBASE0 + 2 * i, state->variable[i].base);
+        write(MSR_MTRR_PHYSBASE0 + 2 * i + 1, state->variable[i].mask);
+    }
+    write(MSR_MTRR_DEF_TYPE, state->def_type);
+}
+
+bool host_types_equal(const struct mtrr_state *a, const struct mtrr_state *b)
+{
+    return a->count == b->count && a->phys_bits == b->phys_bits &&
+           memcmp(a, b, offsetof(struct mtrr_state, count)) == 0;
+}
+
+/* --- warnings --------------------------------------------------------------------------------- */
 
 struct judge {
     const struct mtrr_state *state;
@@ -118,7 +137,7 @@ void host_types_judge_bar(const struct mtrr_state *state, uint64_t at, const cha
                  memtype_name(type));
 }
 
-/* --- what guests may have ----------------------------------------------------------------------- */
+/* --- what guests may have --------------------------------------------------------------------- */
 
 int host_types_keep_wb(const struct mtrr_state *state, struct extents *pool)
 {

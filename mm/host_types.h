@@ -21,6 +21,19 @@ typedef bool host_msr_reader(uint32_t msr, uint64_t *value);
  */
 uint64_t host_types_read(host_msr_reader *read, unsigned phys_bits, struct mtrr_state *state);
 
+/* Writes an MSR that the CPU has. */
+typedef void host_msr_writer(uint32_t msr, uint64_t value);
+
+/*
+ * Gives the running CPU the MTRRs of STATE, as host_types_read() has them of another CPU of the
+ * machine, while nothing is cached and no translation kept: what SDM, "MTRR Considerations in MP
+ * Systems", has around it is the caller's.
+ */
+void host_types_write(host_msr_writer *write, const struct mtrr_state *state);
+
+/* True where both say the same. */
+bool host_types_equal(const struct mtrr_state *a, const struct mtrr_state *b);
+
 /*
  * Logs a warning for each run of RAM in MAP that is not WB, for each range where MTRRs overlap in a
  * way that the manuals leave undefined, and for bits that the firmware should have closed.

@@ -24,7 +24,7 @@ static hpa_t take(struct area *area, uint64_t size)
     return taken;
 }
 
-/* --- its page tables lie in it, too ------------------------------------------------------------- */
+/* --- its page tables lie in it, too ----------------------------------------------------------- */
 
 static bool table_alloc(struct pt *pt, hpa_t *page)
 {
@@ -61,7 +61,7 @@ static void map(struct area *area, uint64_t va, hpa_t at, uint64_t size)
     assert(error == 0); /* it has as many pages as it needs */
 }
 
-/* --- what is in it ------------------------------------------------------------------------------ */
+/* --- what is in it ---------------------------------------------------------------------------- */
 
 static void map_stacks(struct area *area, uint32_t index)
 {

@@ -92,3 +92,8 @@ uint32_t clock_tsc_khz(void)
 {
     return tsc_khz;
 }
+
+uint64_t clock_ticks(uint64_t us)
+{
+    return us * (tsc_khz != 0 ? tsc_khz : FASTEST) / 1000;
+}

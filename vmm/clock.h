@@ -10,6 +10,9 @@ void clock_init(void);
 /* The TSC's rate in kHz; 0: not known. */
 uint32_t clock_tsc_khz(void);
 
+/* TSC ticks of at least US microseconds (at most 2^32): where the rate is not known, far more. */
+uint64_t clock_ticks(uint64_t us);
+
 /* The same by CPUID leaf 15h, whose answer R is; 0: it does not say. */
 uint32_t clock_khz_of_crystal(struct cpuid_regs r);
 

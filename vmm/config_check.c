@@ -5,6 +5,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/config.h"
+#include "vmm/cpu.h"
 
 /* A field whose value may be at most MOST. */
 struct limit {
@@ -19,7 +20,7 @@ struct limit {
 
 /* clang-format off */
 static const struct limit host_limits[] = {
-    {HOST(cpus),   1,            "more than one CPU",       "write cpus = all or 1"},
+    {HOST(cpus),   MAX_CPUS,     "more than 64 CPUs",       "write cpus = all"},
     {HOST(iommu),  IOMMU_OFF,    "iommu = unsafe-identity", "write iommu = on or off"},
     {HOST(on_end), ON_END_RESET, "on_end = poweroff",       "write on_end = halt or reset"},
 };

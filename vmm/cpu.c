@@ -137,7 +137,7 @@ void cpu_set_modes(void)
         const struct mode_bit *m = &optional[i];
         if (cpu_has(m->leaf7 ? 7 : 1, m->reg, m->bit))
             cr4 |= m->cr4;
-        else
+        else if (this_cpu()->index == 0)
             log_line("cpu: no %s", m->name);
     }
     if (cpu_has(1, 2, 26))

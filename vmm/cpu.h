@@ -33,7 +33,6 @@ struct vcpu;
 struct cpu {
     struct cpu *self; /* at GS:0 */
     uint32_t index;
-    uint32_t apic_id;
     uint64_t gdt[5];
     struct tss tss;
     char *windows;                         /* this CPU's, a page each */
@@ -54,6 +53,14 @@ struct cpu_set {
     uint64_t bits;
 };
 static_assert(MAX_CPUS <= 64, "struct cpu_set is one word");
+
+static inline unsigned cpu_count(struct cpu_set set)
+{
+    unsigned count = 0;
+    for (; set.bits != 0; set.bits &= set.bits - 1)
+        count++;
+    return count;
+}
 
 /*
  * Makes GS lead to this CPU's area, whatever it is: an exception between a guest's exit and the

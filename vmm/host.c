@@ -125,8 +125,16 @@ int host_init(struct host *host, const struct boot_info *info, hpa_t image)
         error = map_image(host);
     if (error == 0)
         error = make_boot_area(host);
-    if (error == 0)
-        error = extents_init(&host->guest, &host->map);
+    return error;
+}
+
+int host_make_area(struct host *host, hpa_t at, uint32_t index, hpa_t *root)
+{
+    int error = pt_map(&host->pt, BUILD_VA, at, AREA_SIZE, RW);
+    if (error == 0) {
+        *root = area_make(&host->pt, at, (char *)BUILD_VA, index);
+        error = pt_unmap(&host->pt, BUILD_VA, AREA_SIZE);
+    }
     return error;
 }
 

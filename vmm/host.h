@@ -36,6 +36,12 @@ int host_init(struct host *host, const struct boot_info *info, hpa_t image);
  */
 _Noreturn void host_enter(const struct host *host, void (*next)(void));
 
+/*
+ * Makes the area of CPU INDEX in the AREA_SIZE bytes at AT, and gives the ROOT of its page tables.
+ * Returns 0, or -ENOMEM, logged.
+ */
+int host_make_area(struct host *host, hpa_t at, uint32_t index, hpa_t *root);
+
 /* Where a byte of the image or the pool is. */
 hpa_t host_address(const struct host *host, const void *pointer);
 

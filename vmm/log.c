@@ -36,10 +36,35 @@ static void put(char c)
         serial_put(uart, c);
 }
 
-void log_raw(const char *text, size_t n)
+/* Index + 1 of the CPU that writes; 0: none. */
+static uint32_t writer;
+
+void log_seize(void)
 {
-    for (size_t i = 0; i < n; i++)
-        put(text[i]);
+    __atomic_store_n(&writer, this_cpu()->index + 1, __ATOMIC_RELEASE);
+}
+
+/*
+ * Waits until no other CPU writes. False: this one was at it, as when a fault comes in between, or
+ * has seized the log; then it goes on, and lets go nothing.
+ */
+static bool begin_to_write(void)
+{
+    uint32_t me = this_cpu()->index + 1, none = 0;
+    if (__atomic_load_n(&writer, __ATOMIC_ACQUIRE) == me)
+        return false;
+    while (!__atomic_compare_exchange_n(&writer, &none, me, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED)) {
+        none = 0;
+        cpu_relax();
+    }
+    return true;
+}
+
+static void end_writing(bool begun)
+{
+    if (begun)
+        __atomic_store_n(&writer, 0, __ATOMIC_RELEASE);
 }
 
 bool log_to_port(uint16_t port)
@@ -62,11 +87,14 @@ void log_line(const char *fmt, ...)
     n += format_v(line + n, sizeof(line) - n - 1, fmt, args);
     va_end(args);
     line[n++] = '\n';
+    bool begun = begin_to_write();
     if (before_line != NULL)
         before_line();
-    log_raw(line, n);
+    for (size_t i = 0; i < n; i++)
+        put(line[i]);
     if (after_line != NULL)
         after_line();
+    end_writing(begun);
 }
 
 void log_around(void (*before)(void), void (*after)(void))

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "lib/log.h"
@@ -23,9 +22,6 @@ extern struct log_ring log_ring;
 bool log_to_port(uint16_t port);
 uint16_t log_port(void);
 
-/* Writes raw text with neither time nor newline (guest lines under `serial = log`). */
-void log_raw(const char *text, size_t n);
-
 /*
  * BEFORE and AFTER are called around each line that goes to the UART: a line that is being edited
  * there gives way. They must not log.
@@ -34,6 +30,9 @@ void log_around(void (*before)(void), void (*after)(void));
 
 /* Whether lines go into the ring; the UART gets them in any case. */
 void log_keep(bool keep);
+
+/* From here on the running CPU writes whoever was at it: the others have stopped. */
+void log_seize(void);
 
 /* Waits until what was logged has left the machine. */
 void log_drain(void);

@@ -8,16 +8,23 @@
 #include "vmm/cpu.h"
 #include "vmm/layout.h"
 #include "vmm/log.h"
+#include "vmm/smp.h"
 #include "vmm/symbols.h"
 
-static bool panicking;
+/* Index + 1 of the CPU that reports; 0: none. */
+static uint32_t panicking;
+
+static noreturn void halt(void)
+{
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
 
 noreturn void end_halt(const char *reason)
 {
     log_line("end: %s", reason);
     log_drain();
-    for (;;)
-        __asm__ volatile("cli; hlt");
+    halt();
 }
 
 static bool is_text(uint64_t rip)
@@ -48,13 +55,30 @@ static void backtrace(const uint64_t *frame)
     }
 }
 
-/* A panic in a panic halts at once: its own report is what failed. */
+void panic_stop_if_elsewhere(void)
+{
+    uint32_t who = __atomic_load_n(&panicking, __ATOMIC_ACQUIRE);
+    if (who == 0 || who == this_cpu()->index + 1)
+        return;
+    smp_stopped();
+    halt();
+}
+
+/*
+ * A panic in a panic halts at once: its own report is what failed. Of two CPUs the first one
+ * reports, and stops all others, so that its report is whole and what it tells of stays.
+ */
 static void begin(void)
 {
+    uint32_t who = 0;
     __asm__ volatile("cli");
-    if (panicking)
+    if (!__atomic_compare_exchange_n(&panicking, &who, this_cpu()->index + 1, false,
+                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        panic_stop_if_elsewhere();
         end_halt("panic");
-    panicking = true;
+    }
+    smp_stop_others();
+    log_seize();
 }
 
 noreturn void panic(const char *fmt, ...)

@@ -13,5 +13,8 @@ noreturn void panic(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same for a fault of the hypervisor itself, with its registers. */
 noreturn void panic_trap(const struct trap_frame *frame);
 
+/* Comes back unless another CPU panics: then this one halts for good. */
+void panic_stop_if_elsewhere(void);
+
 /* Ends the machine in order: `end: REASON`, then halts for ever. */
 noreturn void end_halt(const char *reason);

@@ -20,6 +20,7 @@
 #include "vmm/log.h"
 #include "vmm/monitor.h"
 #include "vmm/panic.h"
+#include "vmm/smp.h"
 #include "vmm/topology.h"
 #include "vmm/trace.h"
 #include "version.h"
@@ -149,6 +150,25 @@ static void choose_log(void)
         log_line("log: no UART at port 0x%x", port);
 }
 
+static int check_cpus(void)
+{
+    uint32_t has = firmware_cpus.count == 0 ? 1 : firmware_cpus.count;
+    if (config.host.cpus <= has)
+        return 0;
+    log_line("nosnoop.cfg:%u: host: cpus = %u, of %u that the machine has; write cpus = all",
+             config.host.line, config.host.cpus, has);
+    return -1;
+}
+
+static void log_cpus(void)
+{
+    unsigned count = cpu_count(smp_cpus());
+    if (count == 1)
+        log_line("host: one CPU is used, and no IOMMU");
+    else
+        log_line("host: %u CPUs are used, and no IOMMU", count);
+}
+
 static int make_guest(void)
 {
     static struct virt_caps caps;
@@ -156,6 +176,8 @@ static int make_guest(void)
     vm.caps = &caps;
     if (vm.ops == NULL || vm.ops->cpu_start(this_cpu(), &host, &caps) != 0)
         panic("this CPU cannot run guests: the line above says why");
+    if (extents_init(&host.guest, &host.map) != 0)
+        return -1;
     if (caps.host_types_count && host_types_keep_wb(&host.mtrr, &host.guest) != 0)
         return -1;
     int error = vm_create(&vm, &config.vms[0], &host, this_cpu());
@@ -186,9 +208,12 @@ static void start_on_own_tables(void)
         end_halt("config");
     choose_log();
     monitor_init();
-    topology_read(&host, &boot_info, &firmware_cpus);
-    log_line("host: one CPU is used, and no IOMMU");
     clock_init();
+    topology_read(&host, &boot_info, &firmware_cpus);
+    if (check_cpus() != 0)
+        end_halt("config");
+    smp_start(&host, &firmware_cpus, config.host.cpus);
+    log_cpus();
     (void)trace_init(&host, this_cpu());
     if (make_guest() != 0)
         end_halt("config");

@@ -154,6 +154,7 @@ void trap(struct trap_frame *frame)
 {
     if (frame->vector == VECTOR_NMI) {
         this_cpu()->nmis++;
+        panic_stop_if_elsewhere();
         return;
     }
     if (frame->vector == VECTOR_GP && fixed_up(frame))

@@ -39,7 +39,7 @@ static void mend(unsigned at, unsigned n, unsigned sum)
     memory[sum] = (uint8_t)-all;
 }
 
-/* --- what is expected --------------------------------------------------------------------------- */
+/* --- what is expected ------------------------------------------------------------------------- */
 
 struct expected {
     uint32_t ids[SIZE];
@@ -106,7 +106,7 @@ static void expect_mp(struct expected *e, const uint8_t *body, unsigned size, un
     }
 }
 
-/* --- what comes --------------------------------------------------------------------------------- */
+/* --- what comes ------------------------------------------------------------------------------- */
 
 static void check_sane(const struct firmware_cpus *cpus)
 {

@@ -8,9 +8,9 @@ import socket
 import struct
 import time
 
-from nosnoop import beds, doors, options, paths, payload
+from nosnoop import beds, doors, options, paths
 from nosnoop.emulator import Emulator, Lines
-from nosnoop.run import private_directory
+from nosnoop.run import payload_of, private_directory
 from nosnoop.testing import LIMIT, Tool
 
 
@@ -155,7 +155,7 @@ def bochs_machine(bed, *args, last):
     with private_directory() as private, Emulator() as emulator:
         machine = BochsMachine(emulator)
         serial = [emulator.pipe(Lines(lines.append).feed) for lines in (machine.said, machine.log)]
-        argv = beds.BEDS[bed].hypervisor(payload.for_guest(chosen), chosen, serial, private)
+        argv = beds.BEDS[bed].hypervisor(payload_of(chosen), chosen, serial, private)
         emulator.start(argv, beds.BEDS[bed].environment, machine.on_debugger)
         machine.wait(lambda: last in machine.said)
         machine.stop()

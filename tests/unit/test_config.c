@@ -725,7 +725,7 @@ static void what_is_supported(void **state)
 {
     (void)state;
     supported(GUEST);
-    supported("[host]\nlog=none\ncpus=1\ndangerous=yes\niommu=off\non_end=reset\n" GUEST
+    supported("[host]\nlog=none\ncpus=64\ndangerous=yes\niommu=off\non_end=reset\n" GUEST
               "cmdline=x\nmodule=m\nmemory=3G\ncpus=1\npin=0\nserial=com2\ncontrol=yes\n"
               "on_reset=restart\nunmapped=stop\n");
     supported(GUEST "policy = exact\nmtrr = guest\npat = ignore\ncd = ignore\nmmio = uc\n"
@@ -742,8 +742,8 @@ static void what_is_not(void **state)
         "[host]\niommu = unsafe-identity\n" GUEST,
         "nosnoop.cfg:1: host: iommu = unsafe-identity is not supported yet; write iommu = on "
         "or off\n");
-    unsupported("[host]\ncpus = 2\n" GUEST, "nosnoop.cfg:1: host: more than one CPU is not "
-                                            "supported yet; write cpus = all or 1\n");
+    unsupported("[host]\ncpus = 65\n" GUEST, "nosnoop.cfg:1: host: more than 64 CPUs is not "
+                                             "supported yet; write cpus = all\n");
     unsupported("\n[host]\non_end = poweroff\n" GUEST,
                 "nosnoop.cfg:2: host: on_end = poweroff is not supported yet; write on_end = halt "
                 "or reset\n");

@@ -6,7 +6,7 @@
 #include "tests/unit/firmware_tables.h"
 #include "tests/unit/host.h"
 
-/* --- a machine's memory: the first MiB, and 128 KiB at HIGH ------------------------------------- */
+/* --- a machine's memory: the first MiB, and 128 KiB at HIGH ----------------------------------- */
 
 enum { HIGH_SIZE = 0x20000 };
 static uint8_t low[0x100000], high_bytes[HIGH_SIZE];
@@ -86,7 +86,7 @@ static void expect_logged(const char *words)
         fail_msg("\"%s\" is not in: %s", words, host_log);
 }
 
-/* --- recorded tables ---------------------------------------------------------------------------- */
+/* --- recorded tables -------------------------------------------------------------------------- */
 
 static void put_seabios(void)
 {
@@ -162,7 +162,7 @@ static void mp_tables(void **state)
     assert_string_equal(host_log, "");
 }
 
-/* --- ACPI, broken ------------------------------------------------------------------------------- */
+/* --- ACPI, broken ----------------------------------------------------------------------------- */
 
 static void no_rsdp(void **state)
 {
@@ -261,7 +261,7 @@ static void endless_list(void **state)
     assert_false(take(0xf59e0));
 }
 
-/* --- the MADT's entries ------------------------------------------------------------------------- */
+/* --- the MADT's entries ----------------------------------------------------------------------- */
 
 static uint64_t end;
 
@@ -389,7 +389,7 @@ static void no_entries(void **state)
     }
 }
 
-/* --- MP tables, broken -------------------------------------------------------------------------- */
+/* --- MP tables, broken ------------------------------------------------------------------------ */
 
 static void put_mp(void)
 {

@@ -5,7 +5,7 @@
 #include "mm/host_types.h"
 #include "tests/unit/host.h"
 
-/* --- MSRs --------------------------------------------------------------------------------------- */
+/* --- MSRs ------------------------------------------------------------------------------------- */
 
 static struct {
     uint32_t msr;
@@ -32,6 +32,19 @@ static bool read_msr(uint32_t msr, uint64_t *value)
             return true;
         }
     return false;
+}
+
+static unsigned writes;
+
+/* The first write turns MTRRs off; until the last one they stay so. */
+static void write_msr(uint32_t msr, uint64_t value)
+{
+    uint64_t def_type;
+    assert_true(read_msr(msr, &def_type) && msr != 0xfe);
+    read_msr(0x2ff, &def_type);
+    assert_true((msr == 0x2ff && writes == 0) || (def_type & 0x800) == 0);
+    writes++;
+    set_msr(msr, value);
 }
 
 /* As firmware leaves it: default WB, UC from 3 to 4 GiB, fixed ranges WB but for A0000-BFFFF. */
@@ -200,12 +213,39 @@ static void test_keep_wb(void **unused)
     host_types_judge(&state, 0, &map);
 }
 
+/* What another CPU got is what it reads then; while it is changed nothing is cached. */
+static void test_write(void **unused)
+{
+    struct mtrr_state state, other;
+    (void)unused;
+    usual();
+    host_types_read(read_msr, 40, &state);
+    assert_true(host_types_equal(&state, &state));
+    set_msr(0x2ff, 0);
+    set_msr(0x201, 0);
+    set_msr(0x268, 0);
+    host_types_read(read_msr, 40, &other);
+    assert_false(host_types_equal(&state, &other));
+    writes = 0;
+    host_types_write(write_msr, &state);
+    host_types_read(read_msr, 40, &other);
+    assert_true(host_types_equal(&state, &other));
+    assert_int_equal(writes, 2 + 16 + 11);
+    set_msr(0x206, 0x1000);
+    host_types_read(read_msr, 40, &other);
+    assert_false(host_types_equal(&state, &other));
+    set_msr(0xfe, 0x507); /* one pair less */
+    host_types_read(read_msr, 40, &other);
+    assert_false(host_types_equal(&state, &other));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_usual),    cmocka_unit_test(test_smrr),
         cmocka_unit_test(test_top_mem2), cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_bars),     cmocka_unit_test(test_keep_wb),
+        cmocka_unit_test(test_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

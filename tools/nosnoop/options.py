@@ -48,6 +48,8 @@ def parser():
     add("--door", choices=list(doors.DOORS), help="default: mb1, and grub under Bochs")
     add("--mem", type=memory, default=MEMORY, help="the VM's memory (%(default)s)")
     add("--cpus", type=count, default=1, help="the VM's CPUs (%(default)s)")
+    add("--machine-cpus", type=count, default=1, metavar="N",
+        help="CPUs that the machine has at least (%(default)s)")
     add("--cmdline", default="", metavar="STR", help="the guest's command line")
     add("--module", action="append", default=[], metavar="FILE[=STR]")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of [vm]")

@@ -215,8 +215,11 @@ class Run:
 def payload_of(opts):
     """What the machine is started with."""
     if opts.image:
-        return payload.for_image(opts.image)
-    return payload.for_config(opts.config) if opts.config else payload.for_guest(opts)
+        load = payload.for_image(opts.image)
+    else:
+        load = payload.for_config(opts.config) if opts.config else payload.for_guest(opts)
+    load.cpus = max(load.cpus, opts.machine_cpus)
+    return load
 
 
 def run(argv):

@@ -1,0 +1,39 @@
+/* What CPUs of the host ask of each other: flags, which a kick makes a CPU look at. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "vmm/cpu.h"
+
+enum request_flag { REQUEST_TSC = 1 << 0 /* to answer tsc_compare() */ };
+
+/* What was asked of some CPUs. */
+struct request {
+    struct cpu_set to;
+    uint64_t number[MAX_CPUS]; /* of this request among all of a CPU's */
+};
+
+/* CPU ME asks for WHAT (enum request_flag) of the CPUs TO, and kicks them but for itself. */
+void request_post(struct request *request, uint32_t me, struct cpu_set to, uint32_t what);
+
+/* Waits until all have done it, and does meanwhile what is asked of CPU ME. */
+void request_wait(const struct request *request, uint32_t me);
+
+/* True where something has been asked of CPU ME and is not done. */
+bool request_is_posted(uint32_t me);
+
+/* Does what has been asked of CPU ME, which runs this. */
+void request_serve(uint32_t me);
+
+/* --- what the machine does for it (vmm/smp.c) ------------------------------------------------- */
+
+/* Makes CPU look at its requests. */
+void request_kick(uint32_t cpu);
+
+/* Does all of FLAGS on the running CPU; must not wait for another. */
+void request_do(uint32_t flags);
+
+/*
+ * A turn of waiting for CPU, of which *SINCE is 0 at first. One that has not answered for too long
+ * is the end of the machine.
+ */
+void request_waiting(uint32_t cpu, uint64_t *since);
