@@ -176,7 +176,8 @@ static int make_areas(struct host *host)
         smp_slots[i].root = root.v;
         smp_slots[i].stack = cpu_main_stack(i);
     }
-    log_line("cpus: areas of %lu KiB from 0x%lx on, host CR3 of CPU 1 0x%lx", AREA_SIZE / KIB, at,
+    log_line("cpus: %s, areas of %lu KiB from 0x%lx on, host CR3 of CPU 1 0x%lx",
+             apic_last_id() > UINT8_MAX ? "x2APIC" : "xAPIC", AREA_SIZE / KIB, at,
              smp_slots[1].root);
     return 0;
 }

@@ -14,6 +14,7 @@ from walker import walk
 
 BAD = 122
 AREA_VA, AREA_SIZE = 0xFFFFFFFFC0000000, 15 * 4096
+MODE = {"svm": "xAPIC", "svm-bochs": "xAPIC", "vmx": "x2APIC"}
 OWN_PAGES = 1 + 4 + 3 * 2 + 1  # struct cpu, stacks, the page table with the windows
 
 
@@ -51,6 +52,7 @@ def run(system, bed, total, *args):
 def test_all_come_up(system, bed, total):
     outcome = run(system, bed, total)
     check_up(outcome, total)
+    assert total == 1 or f"cpus: {MODE[bed]}, areas" in outcome.log_text
     assert f"acpi: local APIC at 0xfee00000, CPUs {total}" in outcome.log_text
 
 
@@ -159,12 +161,18 @@ class Debugger(gdb.Stub):
         assert self.command(f"M{address:x},{len(data):x}:{data.hex()}") == "OK"
 
 
-def madt_of(debugger):
-    """The address and the bytes of the MADT, by the RSDP in the BIOS's segment."""
+def rsdp_of(debugger):
+    """The address and the bytes of the RSDP, which lies in the BIOS's segment."""
     bios = debugger.read(0xF0000, 0x10000)
-    (rsdp,) = [at for at in range(0, 0x10000, 16)
-               if bios[at:at + 8] == b"RSD PTR " and sum(bios[at:at + 20]) & 0xFF == 0]
-    rsdt = int.from_bytes(bios[rsdp + 16:rsdp + 20], "little")
+    (at,) = [at for at in range(0, 0x10000, 16)
+             if bios[at:at + 8] == b"RSD PTR " and sum(bios[at:at + 20]) & 0xFF == 0]
+    return 0xF0000 + at, bios[at:at + 20]
+
+
+def madt_of(debugger):
+    """The address and the bytes of the MADT."""
+    _, rsdp = rsdp_of(debugger)
+    rsdt = int.from_bytes(rsdp[16:20], "little")
     size = int.from_bytes(debugger.read(rsdt + 4, 4), "little")
     entries = debugger.read(rsdt + 36, size - 36)
     for i in range(0, len(entries), 4):
@@ -175,26 +183,41 @@ def madt_of(debugger):
     raise AssertionError("no MADT")
 
 
-def run_with_madt(system, place, change):
-    """A run with 4 CPUs whose MADT CHANGE(bytearray) has changed before the kernel sees it."""
+def run_changed(system, place, change):
+    """The log of a run with 4 CPUs in whose memory CHANGE(debugger) acts before the kernel does."""
     socket = place / "gdb"
-    process = system.start("--bed", "svm", "--machine-cpus", "4", "--log", place / "log",
-                           "--cmdline", "value=7", system.guest("value"), "--", "-S", "-gdb",
+    process = system.start("--bed", "svm", "--log", place / "log", "--cmdline", "value=7",
+                           system.guest("value"), "--", "-smp", "4,sockets=4", "-S", "-gdb",
                            f"unix:{socket},server=on,wait=off")
     entry = gdb.header_entry(paths.built("nosnoop.elf"))
     debugger = Debugger(str(socket))
     debugger.run_to(entry)
     debugger.arrived(entry)
-    address, madt = madt_of(debugger)
-    madt = bytearray(madt)
-    change(madt)
-    madt[9] = (madt[9] - sum(madt)) & 0xFF
-    debugger.write(address, madt)
+    change(debugger)
     debugger.resume()
     _, messages = process.communicate(timeout=40)
     log = (place / "log").read_text()
     assert process.returncode == 7, messages + log
     return log
+
+
+def run_with_madt(system, place, change):
+    """The same where CHANGE(bytearray) changes the MADT."""
+    def change_madt(debugger):
+        address, madt = madt_of(debugger)
+        madt = bytearray(madt)
+        change(madt)
+        madt[9] = (madt[9] - sum(madt)) & 0xFF
+        debugger.write(address, madt)
+
+    return run_changed(system, place, change_madt)
+
+
+def test_without_acpi(system, tmp_path):
+    log = run_changed(system, tmp_path, lambda debugger:
+                      debugger.write(rsdp_of(debugger)[0], b"no table"))
+    assert "mp table: local APIC at 0xfee00000, CPUs 4" in log
+    assert parked(log) == [1, 2, 3]
 
 
 def test_a_cpu_that_does_not_start(system, tmp_path):

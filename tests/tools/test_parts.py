@@ -4,10 +4,11 @@ from argparse import Namespace
 
 import pytest
 
-from nosnoop import payload
+from nosnoop import options, payload
 from nosnoop.beds import default_bed
 from nosnoop.judge import Judge
 from nosnoop.ktap import Ktap, Result
+from nosnoop.run import payload_of
 from nosnoop.status import Refusal
 
 DEFAULT_BED = [
@@ -81,12 +82,20 @@ def test_memory_bytes(text, expected):
 def test_machine_of_one_guest(tmp_path):
     guest = tmp_path / "g"
     guest.write_bytes(bytes(3 << 20))
-    options = Namespace(guest=str(guest), mem="64M", cpus=2, cmdline="", module=[], host=[],
-                        set=["memory=128M", "cmdline=x"])
-    made = payload.for_guest(options)
+    chosen = Namespace(guest=str(guest), mem="64M", cpus=2, cmdline="", module=[], host=[],
+                       set=["memory=128M", "cmdline=x"])
+    made = payload.for_guest(chosen)
     assert made.memory >= (128 + 3) << 20 and made.memory % (1 << 20) == 0
     assert made.cpus == 2
     assert made.config.count("memory") == 1 and "cmdline = x\n" in made.config
+
+
+@pytest.mark.parametrize("more, expected", [(1, 2), (4, 4)])
+def test_machine_with_more_cpus(tmp_path, more, expected):
+    guest = tmp_path / "g"
+    guest.write_bytes(b"")
+    made = payload_of(options.parse(["--cpus", "2", "--machine-cpus", str(more), str(guest)]))
+    assert made.cpus == expected and "cpus = 2\n" in made.config
 
 
 def test_machine_of_a_config(tmp_path):
