@@ -3,8 +3,7 @@
 #pragma once
 
 /* SeaBIOS, QEMU's q35, -smp 4,maxcpus=6: at F59E0h, 1FFE2470h and 1FFE2334h. */
-static const char seabios_rsdp[] =
-    "5253442050545220a1424f43485320007024fe1f";
+static const char seabios_rsdp[] = "5253442050545220a1424f43485320007024fe1f";
 
 static const char seabios_rsdt[] =
     "52534454380000000142424f4348532042585043202020200100000042585043010000004022fe1f"
@@ -17,8 +16,7 @@ static const char seabios_madt[] =
     "00000d00020a0009090000000d00020a000a0a0000000d00020a000b0b0000000d000406ff000001";
 
 /* The same machine: at F5BA0h and F5BB0h; a CPU for each package. */
-static const char seabios_mp_pointer[] =
-    "5f4d505fb05b0f000104860000000000";
+static const char seabios_mp_pointer[] = "5f4d505fb05b0f000104860000000000";
 
 static const char seabios_mp_table[] =
     "50434d50c8000402424f434853435055302e3120202020202020202000000000000012000000e0fe"
@@ -47,8 +45,7 @@ static const char ovmf_madt[] =
     "0d000406ff000001";
 
 /* The Bochs BIOS, four CPUs: at FA060h, 200F0000h and 200F0F98h. */
-static const char bochs_rsdp[] =
-    "525344205054522023424f434853200000000f20";
+static const char bochs_rsdp[] = "525344205054522023424f434853200000000f20";
 
 static const char bochs_rsdt[] =
     "52534454340000000178424f43485320425850435253445401000000425850430100000034000f20"
@@ -60,8 +57,7 @@ static const char bochs_madt[] =
     "0000c0fe00000000020a0000020000000000";
 
 /* The same machine: at F9EB0h and F9DA0h. */
-static const char bochs_mp_pointer[] =
-    "5f4d505fa09d0f000104540000000000";
+static const char bochs_mp_pointer[] = "5f4d505fa09d0f000104540000000000";
 
 static const char bochs_mp_table[] =
     "50434d5004010407424f434853435055302e3120202020202020202000000000000015000000e0fe"
