@@ -15,7 +15,7 @@ void pic_unmask(unsigned line);
 void pic_mask(unsigned line);
 
 /*
- * Acknowledges the interrupt of VECTOR, if it is one of an 8259 and in service there: a spurious one
- * (lines 7 and 15) is not.
+ * Acknowledges the interrupt of VECTOR, if it is one of an 8259 and in service there: a spurious
+ * one (lines 7 and 15) is not.
  */
 void pic_end(uint8_t vector);

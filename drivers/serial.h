@@ -18,9 +18,9 @@ void serial_put(uint16_t port, char c);
 void serial_drain(uint16_t port);
 
 /*
- * Takes what comes in at PORT, one of the two above, by its interrupt: for one port, once, where the
- * CPU takes the 8259's interrupts. Returns NULL, or why there is no input: a probe of the whole way
- * found that the interrupt does not come.
+ * Takes what comes in at PORT, one of the two above, by its interrupt: for one port, once, where
+ * the CPU takes the 8259's interrupts. Returns NULL, or why there is no input: a probe of the whole
+ * way found that the interrupt does not come.
  */
 const char *serial_listen(uint16_t port);
 

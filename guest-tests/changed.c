@@ -1,8 +1,8 @@
 /*
- * A MOV to CR0 that is a MOV to CR2 when the hypervisor looks: the entry of its page becomes another
- * while the CPU still has the old translation. A CPU that says what it executed lets the guest go
- * on; else the VM must be stopped, and nothing else. So there is no row: tests/system/test_endings.py
- * runs it.
+ * A MOV to CR0 that is a MOV to CR2 when the hypervisor looks: the entry of its page becomes
+ * another while the CPU still has the old translation. A CPU that says what it executed lets the
+ * guest go on; else the VM must be stopped, and nothing else. So there is no row:
+ * tests/system/test_endings.py runs it.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/ktap.h"

@@ -1,6 +1,6 @@
 /*
- * A guest to be looked at: it leaves a mark in memory, which it maps twice, and in R12, says that it
- * is there, and then exits for ever (`by=exits`), writes lines (`by=lines`), or never exits.
+ * A guest to be looked at: it leaves a mark in memory, which it maps twice, and in R12, says that
+ * it is there, and then exits for ever (`by=exits`), writes lines (`by=lines`), or never exits.
  * Interrupts are off but for a moment in each turn: Bochs 2.7 holds those of the host back after an
  * entry with RFLAGS.IF = 0 until the guest changes it. With `if=0` nothing changes it.
  *

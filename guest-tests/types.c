@@ -16,7 +16,7 @@
 #define SPOT      0x2000000ull
 #define SPOT_SIZE 0x200000ull
 
-/* --- asking ------------------------------------------------------------------------------------- */
+/* --- asking ----------------------------------------------------------------------------------- */
 
 static struct type_answer physical(uint64_t at, unsigned pat)
 {
@@ -34,7 +34,7 @@ static struct type_answer linear(const volatile void *at)
     return answer;
 }
 
-/* --- changing ----------------------------------------------------------------------------------- */
+/* --- changing --------------------------------------------------------------------------------- */
 
 static struct {
     struct mtrrs mtrrs;
@@ -67,7 +67,7 @@ static void set_range(unsigned i, uint64_t base, uint64_t size, unsigned type)
     set_pair(i, base, ~(size - 1), type);
 }
 
-/* --- pages -------------------------------------------------------------------------------------- */
+/* --- pages ------------------------------------------------------------------------------------ */
 
 enum { PWT = 1 << 3, PCD = 1 << 4, PS = 1 << 7, PAT_4K = 1 << 7, PAT_LARGE = 1 << 12 };
 enum { SIZE_4K, SIZE_2M, SIZE_1G, SIZES };
@@ -111,7 +111,7 @@ static bool has_1g(void)
 static const uint8_t slot_types[8] = {MT_WB, MT_WT, MT_UC_MINUS, MT_UC,
                                       MT_WP, MT_WC, MT_UC,       MT_UC_MINUS};
 
-/* --- cases -------------------------------------------------------------------------------------- */
+/* --- cases ------------------------------------------------------------------------------------ */
 
 static unsigned odd; /* cells that differ from bare metal's type */
 

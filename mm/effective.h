@@ -27,7 +27,9 @@ enum effective effective_class(enum effective effective);
 struct type_rules {
     /* On bare metal: of the MTRR's type and the PAT's. */
     enum effective (*native)(enum memtype mtrr, enum memtype pat);
-    /* In a guest: of its leaf in the second-level table, the guest's PAT type and the host's MTRR. */
+    /*
+     * In a guest: of its leaf in the second-level table, the guest's PAT type and the host's MTRR.
+     */
     enum effective (*nested)(struct pt_attr leaf, enum memtype pat, enum memtype host);
     enum effective cd; /* while the CR0.CD that acts is 1, whatever the rest */
 };

@@ -44,6 +44,7 @@ void host_types_judge(const struct mtrr_state *state, uint64_t syscfg, const str
 void host_types_judge_bar(const struct mtrr_state *state, uint64_t at, const char *name);
 
 /*
- * Takes out of POOL what is not WB. Returns 0, or -E2BIG, logged, where that leaves too many pieces.
+ * Takes out of POOL what is not WB. Returns 0, or -E2BIG, logged, where that leaves too many
+ * pieces.
  */
 int host_types_keep_wb(const struct mtrr_state *state, struct extents *pool);

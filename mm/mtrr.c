@@ -151,8 +151,8 @@ struct mtrr_answer mtrr_fixed_type(const struct mtrr_state *state, uint64_t addr
 }
 
 /*
- * The lowest address above A with A's bits of MASK no longer the same; UINT64_MAX: none. MASK is not
- * 0.
+ * The lowest address above A with A's bits of MASK no longer the same; UINT64_MAX: none. MASK is
+ * not 0.
  */
 static uint64_t match_end(uint64_t a, uint64_t mask)
 {

@@ -78,11 +78,6 @@ static uint64_t make_leaf(const struct pt *pt, uint64_t hpa, struct pt_attr attr
     return hpa | pt->format->leaf(attr, level);
 }
 
-static bool same_attr(struct pt_attr a, struct pt_attr b)
-{
-    return a.perm == b.perm && a.type == b.type && a.ipat == b.ipat;
-}
-
 /* The CPU may walk the table at any time: every entry changes by one write, in program order. */
 static void store(uint64_t *entry, uint64_t value)
 {
@@ -157,7 +152,7 @@ static void free_tables(struct pt *pt, uint64_t entry, unsigned level)
 static bool is_wanted(const struct pt *pt, const struct change *c, uint64_t leaf, unsigned level,
                       uint64_t offset)
 {
-    if (c->kind == CHANGE_UNMAP || !same_attr(pt->format->attr(leaf, level), c->attr))
+    if (c->kind == CHANGE_UNMAP || !pt_same_attr(pt->format->attr(leaf, level), c->attr))
         return false;
     return c->kind == CHANGE_RETYPE || leaf_hpa(pt, leaf, level) - offset == c->delta;
 }
@@ -240,7 +235,7 @@ static unsigned leaf_run(const struct pt *pt, const struct change *c, const uint
     struct pt_attr attr = pt->format->attr(table[s.first], level);
     unsigned i = s.first;
     while (i <= s.last && is_leaf(pt, table[i], level) &&
-           same_attr(pt->format->attr(table[i], level), attr) &&
+           pt_same_attr(pt->format->attr(table[i], level), attr) &&
            (c == NULL || decide(pt, c, table[i], level, offset + i * span(level)) == STEP_SET))
         i++;
     return i - s.first;
@@ -345,7 +340,7 @@ static bool is_one_leaf(const struct pt *pt, const uint64_t *table, unsigned lev
     for (unsigned i = 0; i < ENTRIES; i++)
         if (!is_leaf(pt, table[i], below) ||
             leaf_hpa(pt, table[i], below) != first + i * span(below) ||
-            !same_attr(pt->format->attr(table[i], below), attr))
+            !pt_same_attr(pt->format->attr(table[i], below), attr))
             return false;
     return true;
 }
@@ -415,7 +410,7 @@ static int apply(struct pt *pt, struct change c, uint64_t va, uint64_t size)
 static bool is_sayable(const struct pt *pt, struct pt_attr attr)
 {
     uint64_t bits = pt->format->leaf(attr, 1);
-    return is_present(pt, bits) && same_attr(pt->format->attr(bits, 1), attr);
+    return is_present(pt, bits) && pt_same_attr(pt->format->attr(bits, 1), attr);
 }
 
 /* --- the interface ---------------------------------------------------------------------------- */

@@ -15,6 +15,11 @@ struct pt_attr {
     bool ipat;    /* EPT: ignore the guest's PAT; false in formats that lack it */
 };
 
+static inline bool pt_same_attr(struct pt_attr a, struct pt_attr b)
+{
+    return a.perm == b.perm && a.type == b.type && a.ipat == b.ipat;
+}
+
 /*
  * Level 1 entries map 4 KiB, level 2 2 MiB, level 3 1 GiB; a root of LEVELS levels (at most 5) is a
  * table of that level.

@@ -50,7 +50,6 @@ static uint64_t hidden_cr0(const struct vcpu *vcpu)
     return policy_cd_acts(&vcpu->vm->typing.policy, true) ? 0 : CR0_CD | CR0_NW;
 }
 
-/* The real CR4.MCE is always 1, EFER.SVME too: the guest sees its own. */
 /* Of EFER.LMA that is the meaning; Bochs 2.7 has changed it when a MOV to CR0 exits. */
 static uint64_t with_lma(uint64_t efer, uint64_t cr0)
 {
@@ -58,6 +57,7 @@ static uint64_t with_lma(uint64_t efer, uint64_t cr0)
     return active ? efer | EFER_LMA : efer & ~EFER_LMA;
 }
 
+/* The real CR4.MCE is always 1, EFER.SVME too: the guest sees its own. */
 static void fetch_control(const struct vcpu *vcpu, struct guest_state *state,
                           const struct vmcb *vmcb)
 {

@@ -6,8 +6,8 @@
 
 /*
  * Number in RAX, arguments RBX RCX RDX RSI, result in RAX: >= 0, or a negative errno. CPL 0 only.
- * Those of the oracle need `control = yes` (else -1, EPERM), and write a struct type_answer, or what
- * they say, at the linear address in RCX, as a store of the guest would, with its faults.
+ * Those of the oracle need `control = yes` (else -1, EPERM), and write a struct type_answer, or
+ * what they say, at the linear address in RCX, as a store of the guest would, with its faults.
  */
 enum hypercall {
     HYPERCALL_VERSION = 0, /* result: HYPERCALL_ABI */
@@ -35,8 +35,8 @@ enum hypercall {
      * Memory that the guest's page tables reach through types of different cacheability: by its own
      * CR3, and by the other roots that the struct alias_question at linear RBX names (RBX = 0: by
      * none). Result: how many aliases there are; the struct alias_answer of the one with the number
-     * RDX, from 0, is written where RCX points, if there is one. -7 (E2BIG): the tables are too much
-     * to be read; -12 (ENOMEM): no memory for the search.
+     * RDX, from 0, is written where RCX points, if there is one. -7 (E2BIG): the tables are too
+     * much to be read; -12 (ENOMEM): no memory for the search.
      */
     HYPERCALL_ALIAS = 5,
 

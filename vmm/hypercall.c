@@ -59,7 +59,7 @@ static int64_t set_policy(struct vcpu *vcpu, uint64_t number, uint64_t flags)
 {
     if (!vcpu->vm->config->control)
         return -EPERM;
-    if (number == UINT64_MAX || number == UINT32_MAX)
+    if (number == narrowed(vcpu, UINT64_MAX))
         return vcpu->vm->typing.policy.preset->number;
     if (number >= POLICIES || flags > 1)
         return -EINVAL;

@@ -25,8 +25,8 @@ struct line {
 };
 
 /*
- * Takes any byte. Keys: backspace, delete, Ctrl-A, E, U and C, home, end, the arrows (left and right
- * in the line, up and down in the history), enter. All else that is not printable is dropped.
+ * Takes any byte. Keys: backspace, delete, Ctrl-A, E, U and C, home, end, the arrows (left and
+ * right in the line, up and down in the history), enter. All else that is not printable is dropped.
  */
 enum line_event line_key(struct line *line, unsigned char byte);
 

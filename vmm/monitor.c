@@ -101,7 +101,7 @@ static void key(struct vcpu *vcpu, uint8_t byte)
 void monitor_poll(struct vcpu *vcpu)
 {
     uint8_t byte;
-    while (vcpu->cpu == listener && serial_get(&byte)) {
+    while (vcpu->cpu == listener && vcpu->vm->state == VM_RUNNING && serial_get(&byte)) {
         if (byte == ESCAPE_KEY)
             is_open ? close_prompt() : open_prompt();
         else if (is_open)

@@ -79,6 +79,8 @@ static void begin(void)
     }
     smp_stop_others();
     log_seize();
+    log_around(NULL, NULL); /* the monitor may have been at work */
+    log_keep(true);
 }
 
 noreturn void panic(const char *fmt, ...)

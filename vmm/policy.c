@@ -86,6 +86,9 @@ static int check(const struct vm_config *config, const struct policy *p)
     if (p->cd == KNOB_CD_PAT_UC && p->pat == KNOB_PAT_IGNORE && p->means.has_ipat)
         return refuse(config, "cd = pat-uc: leaves ignore the PAT, so that it cannot act",
                       "write pat = guest, or another cd");
+    if (p->pat_by_enable && p->pat == KNOB_PAT_IGNORE && p->means.has_ipat)
+        return refuse(config, "pat = ignore: this policy acts by the PAT alone",
+                      "write pat = guest, or another policy");
     return 0;
 }
 
@@ -222,6 +225,13 @@ uint64_t policy_pat(const struct policy *policy, bool enabled, bool cd, uint64_t
     if ((cd && policy->cd == KNOB_CD_PAT_UC) || (!enabled && policy->pat_by_enable))
         return PAT_ALL_UC;
     return forces_wb(policy) ? PAT_ALL_WB : pat;
+}
+
+bool policy_uncaches(const struct policy *policy)
+{
+    bool by_cd =
+        policy->cd != KNOB_CD_IGNORE && policy->cd != KNOB_CD_WB_IPAT && policy->cd != KNOB_CD_WB;
+    return by_cd || policy->pat == KNOB_PAT_GUEST || policy->mtrr != KNOB_MTRR_IGNORE;
 }
 
 bool policy_forces_pat(const struct policy *policy)

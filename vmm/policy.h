@@ -114,6 +114,9 @@ static inline enum view_kind policy_view(const struct policy *policy, bool enabl
 struct pt_attr policy_leaf(const struct policy *policy, enum view_kind view,
                            const struct policy_page *page);
 
+/* Whether there can be accesses to memory that are not cached; a region's type apart. */
+bool policy_uncaches(const struct policy *policy);
+
 /* The PAT that is in force while the guest's own is PAT, by its MTRRdefType.E and CR0.CD. */
 uint64_t policy_pat(const struct policy *policy, bool enabled, bool cd, uint64_t pat);
 

@@ -168,6 +168,7 @@ void vcpu_run(struct vcpu *vcpu)
     log_line("vm %s: first entry after %lu ticks", vm->config->name, log_ticks());
     do {
         fpu_reset();
+        monitor_poll(vcpu); /* what was typed behind a command that reset the VM */
         run_until_end_or_reset(vcpu);
     } while (vm_restart(vm));
     trace_dump();

@@ -24,8 +24,9 @@ uint64_t traps_idt_base(void);
 const char *trap_name(uint64_t vector);
 
 /*
- * HANDLER is called for each interrupt of VECTOR, 32 or above, with interrupts off; it may be called
- * for none. The interrupt is acknowledged behind it, at the controller where it is in service.
+ * HANDLER is called for each interrupt of VECTOR, 32 or above, with interrupts off; it may be
+ * called for none. The interrupt is acknowledged behind it, at the controller where it is in
+ * service.
  */
 void traps_on_interrupt(uint8_t vector, void (*handler)(void));
 

@@ -161,11 +161,6 @@ static struct pt_attr made_leaf(const struct view *view, uint64_t at, uint64_t *
     return leaf_and_rule(view->typing, view->kind, rules, at, next, &rule);
 }
 
-static bool same_leaf(struct pt_attr a, struct pt_attr b)
-{
-    return a.type == b.type && a.ipat == b.ipat && a.perm == b.perm;
-}
-
 /* --- going through memory by pieces of one leaf ----------------------------------------------- */
 
 /* A run of guest memory whose leaves are to be LEAF. */
@@ -205,7 +200,7 @@ static int map_extent(struct view *view, const struct extent *extent, unsigned *
         next = min_u64(next, end);
         if (++*steps > TYPING_MAX_STEPS)
             return -E2BIG;
-        if (piece.size > 0 && !same_leaf(leaf, piece.leaf)) {
+        if (piece.size > 0 && !pt_same_attr(leaf, piece.leaf)) {
             int error = map_piece(view, extent, &piece);
             if (error != 0)
                 return error;
@@ -224,7 +219,7 @@ static void find_plain(struct view *view)
     view->plain_leaf = made_leaf(view, at, &next);
     view->plain = (struct range){at, next};
     for (unsigned i = 1; i < 4 && view->plain.end != UINT64_MAX; i++) {
-        if (!same_leaf(made_leaf(view, view->plain.end, &next), view->plain_leaf))
+        if (!pt_same_attr(made_leaf(view, view->plain.end, &next), view->plain_leaf))
             return;
         view->plain.end = next;
     }
@@ -276,8 +271,8 @@ static int next_change(struct view *view, struct rules rules, uint64_t *at, uint
         if (rule == MTRR_RULE_UNDEFINED)
             report_undefined(view->typing, *at);
         next = min_u64(min_u64(next, old_next), end);
-        bool changes = !same_leaf(old, leaf);
-        if (piece->size > 0 && (!changes || !same_leaf(leaf, piece->leaf)))
+        bool changes = !pt_same_attr(old, leaf);
+        if (piece->size > 0 && (!changes || !pt_same_attr(leaf, piece->leaf)))
             return 0;
         if (++*steps > TYPING_MAX_STEPS)
             return -E2BIG;

@@ -95,17 +95,12 @@ static void fill_window_types(struct vm *vm, enum view_kind kind, struct pt_attr
                 (uint8_t)policy_window(vm->caps->types, leaf, (enum memtype)pat, false, MT_WB);
 }
 
-static bool same_leaf(struct pt_attr a, struct pt_attr b)
-{
-    return a.perm == b.perm && a.type == b.type && a.ipat == b.ipat;
-}
-
 /* The largest part of one extent that is plain in the view. */
 static void find_plain(struct vm *vm, enum view_kind kind)
 {
     const struct view *view = &vm->typing.views[kind];
     struct plain *plain = &vm->plain[kind];
-    if (!same_leaf(view->plain_leaf, vm->window_leaf[kind]))
+    if (!pt_same_attr(view->plain_leaf, vm->window_leaf[kind]))
         fill_window_types(vm, kind, view->plain_leaf);
     *plain = (struct plain){.types = vm->window_types[kind]};
     for (unsigned i = 0; i < vm->extent_count; i++) {
@@ -172,15 +167,15 @@ static inline void go_to_view(struct vcpu *vcpu)
         vcpu->vm->ops->set_view(vcpu, views_root(vcpu));
 }
 
-/* --- what follows from the policy --------------------------------------------------------------- */
+/* --- what follows from the policy ------------------------------------------------------------- */
 
 /* All of the VM, whatever its guest does. */
 static void take_policy(struct vm *vm)
 {
     const struct policy *policy = &vm->typing.policy;
     bool hides_cd = vm->caps->owns_cr0_cd && !policy_cd_acts(policy, true);
-    vm->native_wbinvd =
-        policy->noncoherent || (!vm->caps->self_snoops && policy->pat == KNOB_PAT_GUEST);
+    bool uncaches = policy_uncaches(policy) || vm->config->region_count > 0;
+    vm->native_wbinvd = policy->noncoherent || (!vm->caps->self_snoops && uncaches);
     vm->controls = (hides_cd ? CONTROL_CR0_WRITES : 0u) |
                    (policy_forces_pat(policy) ? CONTROL_PAT : 0u) |
                    (vm->native_wbinvd ? 0u : CONTROL_WBINVD);
@@ -336,7 +331,7 @@ int views_reset(struct vcpu *vcpu)
     return error;
 }
 
-/* --- CR0.CD where the guest owns it ------------------------------------------------------------- */
+/* --- CR0.CD where the guest owns it ----------------------------------------------------------- */
 
 static bool cd_acts(const struct vcpu *vcpu)
 {

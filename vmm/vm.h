@@ -149,7 +149,8 @@ void vm_begin_reset(struct vm *vm, const char *why);
 
 /*
  * Carries out the reset that a VM asked for: as at its start, but RAM that nothing is loaded to
- * keeps its contents. False: it asked for none, or has been stopped.
+ * keeps its contents, and a policy that was taken at run time stays. False: it asked for none, or
+ * has been stopped.
  */
 bool vm_restart(struct vm *vm);
 

@@ -10,7 +10,9 @@
 #define FEATURE_CONTROL_LOCK        (1ull << 0)
 #define FEATURE_CONTROL_OUTSIDE_SMX (1ull << 2)
 
-/* TAKE: where the CPU has what it hides from the guest it is there too, and elsewhere not missed. */
+/*
+ * TAKE: where the CPU has what it hides from the guest it is there too, and elsewhere not missed.
+ */
 enum need { MUST, WANT, TAKE };
 
 struct feature {

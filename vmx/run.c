@@ -202,6 +202,8 @@ static __attribute__((noinline)) void decode_rest(struct vcpu *vcpu, struct vm_e
 {
     if (exit->kind == EXIT_MEMORY)
         decode_memory(exit);
+    else if (exit->kind == EXIT_INTERRUPT)
+        keep_step_pending(vcpu, vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE));
     else if (exit->kind == EXIT_EXCEPTION)
         decode_exception(vcpu, exit);
 }

@@ -1,6 +1,7 @@
 /*
- * Fuzzes the alias detector: whatever the tables say it ends, stays within its memory and its steps,
- * and each alias is one: both paths lead to it by a walk, through types of different cacheability.
+ * Fuzzes the alias detector: whatever the tables say it ends, stays within its memory and its
+ * steps, and each alias is one: both paths lead to it by a walk, through types of different
+ * cacheability.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/errno.h"

@@ -174,6 +174,16 @@ def test_guest_in_exits(system, tmp_path, bed, options):
         assert monitor.end() == 126
 
 
+def test_what_is_typed_behind_a_reset(system, tmp_path):
+    """It waits for the guest that then runs; a policy taken at the prompt outlasts the reset."""
+    with session(system, tmp_path, "svm", "--set", "policy=exact") as monitor:
+        monitor.child.send("policy kvm-svm\rreset idle\rpolicy\rstop idle\r")
+        monitor.child.expect_exact(GUEST)
+        assert monitor.end() == 126
+        assert "policy kvm-svm, view typed" in monitor.child.before
+        assert "stopped: vm idle by the monitor" in monitor.log.read_text()
+
+
 def test_guest_with_interrupts_off(system, tmp_path):
     """
     Never on, and no exit: an interrupt of the host's comes all the same. QEMU alone: Bochs holds it

@@ -54,6 +54,11 @@ def test_a_map():
         ("CD", "WT", "WP", "WC+", "CD", "UC"))
 
 
+def test_a_map_behind_the_monitors_prompt():
+    prompted = [f"\r\033[Knosnoop> \r\033[K{line}" for line in (BEGIN, LOW, END.format(1))]
+    assert maps_of(*prompted) == maps_of(BEGIN, LOW, END.format(1))
+
+
 def test_maps_of_two_vms_may_alternate():
     other = [line.replace("memmap a", "memmap b") for line in (BEGIN, LOW, END.format(1))]
     found = maps_of(BEGIN, other[0], LOW, other[1], END.format(1), other[2], BEGIN, END.format(0))

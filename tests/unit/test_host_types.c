@@ -1,4 +1,6 @@
-/* The machine's own memory types: reading MTRRs, the firmware's mistakes, and what guests may have. */
+/*
+ * The machine's own memory types: reading MTRRs, the firmware's mistakes, and what guests may have.
+ */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/errno.h"
 #include "lib/x86.h"

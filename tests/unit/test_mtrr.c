@@ -15,7 +15,7 @@ enum { STATES = 1000000, PHYS_BITS_MAX = 52 };
 /* A decoder: the type of one byte. The mutants are decoders too. */
 typedef unsigned decoder(const struct mtrr_state *state, uint64_t address);
 
-/* --- the second decoder: straight from the manuals, a byte at a time ---------------------------- */
+/* --- the second decoder: straight from the manuals, a byte at a time -------------------------- */
 
 /* SDM, "Address Mapping for Fixed-Range MTRRs": first byte, size and register of each run of 8. */
 static const struct {
@@ -88,7 +88,7 @@ static unsigned by_byte(const struct mtrr_state *state, uint64_t address)
     return all != 0 ? precedence(count, all) : default_byte(state, address);
 }
 
-/* --- random states ------------------------------------------------------------------------------ */
+/* --- random states ---------------------------------------------------------------------------- */
 
 static uint64_t seed;
 
@@ -162,7 +162,7 @@ static bool disagree(decoder *one, decoder *other, unsigned n)
     return false;
 }
 
-/* --- the interval decoder ----------------------------------------------------------------------- */
+/* --- the interval decoder --------------------------------------------------------------------- */
 
 /* Inside an answer's interval every byte has its type; what is behind it is asked too. */
 static void check_interval(const struct mtrr_state *state, uint64_t address)
@@ -227,7 +227,7 @@ static void test_agree(void **unused)
     assert_false(disagree(by_interval, by_byte, STATES));
 }
 
-/* --- known mistakes of decoders ----------------------------------------------------------------- */
+/* --- known mistakes of decoders --------------------------------------------------------------- */
 
 static unsigned last_match_wins(const struct mtrr_state *state, uint64_t address)
 {
@@ -298,7 +298,9 @@ static unsigned large_page_by_its_first(const struct mtrr_state *state, uint64_t
     return by_byte(state, align_down(address, 2 * MIB));
 }
 
-/* SDM, "System-Management Range Register Interface": SMRRs look like a pair, but act in SMM alone. */
+/*
+ * SDM, "System-Management Range Register Interface": SMRRs look like a pair, but act in SMM alone.
+ */
 static unsigned smrr_as_a_pair(const struct mtrr_state *state, uint64_t address)
 {
     struct mtrr_state changed = *state;
@@ -323,7 +325,7 @@ static void test_mutants(void **unused)
             fail_msg("mutant %u lives", i);
 }
 
-/* --- the manuals' tables ------------------------------------------------------------------------ */
+/* --- the manuals' tables ---------------------------------------------------------------------- */
 
 static unsigned fixed_index(uint64_t msr)
 {
@@ -400,7 +402,9 @@ static void check_pat_index(const struct golden_row *row)
     }
 }
 
-/* The slot of a leaf that has its PAT bit at bit 7, whatever its size: there a large leaf has PS. */
+/*
+ * The slot of a leaf that has its PAT bit at bit 7, whatever its size: there a large leaf has PS.
+ */
 static unsigned slot_by_bit_7(uint64_t leaf)
 {
     return (unsigned)((leaf >> 3 & 3) | (leaf >> 7 & 1) << 2);

@@ -375,6 +375,34 @@ static void test_cannot(void **unused)
     config.pat = KNOB_PAT_IGNORE;
     expect_refused(&ept, "vm test: cd = pat-uc: leaves ignore the PAT, so that it cannot act; "
                          "write pat = guest, or another cd\n");
+    resolve("jailhouse", &ept, false, &policy);
+    config.pat = KNOB_PAT_IGNORE;
+    expect_refused(&ept, "vm test: pat = ignore: this policy acts by the PAT alone; "
+                         "write pat = guest, or another policy\n");
+    again(&npt, false, &policy);
+}
+
+/* Only where no access can be uncached has a guest's WBINVD nothing to do. */
+static void test_uncaches(void **unused)
+{
+    struct policy policy;
+    (void)unused;
+    resolve("wb", &ept, false, &policy);
+    assert_false(policy_uncaches(&policy));
+    config.cd = KNOB_CD_WB_IPAT;
+    again(&ept, false, &policy);
+    assert_false(policy_uncaches(&policy));
+    config.cd = KNOB_CD_UC_IPAT;
+    again(&ept, false, &policy);
+    assert_true(policy_uncaches(&policy));
+    resolve("kvm-2008", &ept, false, &policy);
+    assert_true(policy_uncaches(&policy));
+    resolve("kvm-6.11", &ept, true, &policy);
+    assert_true(policy_uncaches(&policy));
+    resolve("kvm-6.7", &ept, false, &policy);
+    assert_false(policy_uncaches(&policy));
+    resolve("wb", &npt, false, &policy);
+    assert_true(policy_uncaches(&policy));
 }
 
 /* --- what needs leave ------------------------------------------------------------------------- */
@@ -436,11 +464,11 @@ static void test_dangerous(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),     cmocka_unit_test(test_cells),
-        cmocka_unit_test(test_merge),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_take),      cmocka_unit_test(test_knobs),
-        cmocka_unit_test(test_cd),        cmocka_unit_test(test_cannot),
-        cmocka_unit_test(test_dangerous),
+        cmocka_unit_test(test_table),    cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_merge),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_take),     cmocka_unit_test(test_knobs),
+        cmocka_unit_test(test_cd),       cmocka_unit_test(test_cannot),
+        cmocka_unit_test(test_uncaches), cmocka_unit_test(test_dangerous),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

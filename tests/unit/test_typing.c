@@ -18,7 +18,7 @@
 enum { POOL_PAGES = 2048, TLB_ENTRIES = 4096, CACHE_PAGES = 4096 };
 #define POOL_BASE 0x7000000000ull
 
-/* --- a machine: table pages, a TLB, a cache ------------------------------------------------------ */
+/* --- a machine: table pages, a TLB, a cache --------------------------------------------------- */
 
 struct tlb_entry {
     hpa_t root;
@@ -178,7 +178,7 @@ static bool cache_is_true(const struct typing *typing)
     return true;
 }
 
-/* --- VMs ---------------------------------------------------------------------------------------- */
+/* --- VMs -------------------------------------------------------------------------------------- */
 
 static struct vm_config config;
 
@@ -247,7 +247,7 @@ static void begin_vm(struct typing *typing, struct mtrr_state *mtrr, const struc
     prepare(typing, mtrr, false);
 }
 
-/* --- random writes, against a rebuild ------------------------------------------------------------ */
+/* --- random writes, against a rebuild --------------------------------------------------------- */
 
 static uint64_t seed;
 
@@ -451,7 +451,7 @@ static void test_forgotten(void **unused)
     }
 }
 
-/* --- figures ------------------------------------------------------------------------------------ */
+/* --- figures ---------------------------------------------------------------------------------- */
 
 static uint64_t before[POOL_PAGES][512];
 
@@ -606,7 +606,7 @@ static void test_too_fine(void **unused)
     typing_destroy(&typing);
 }
 
-/* --- policies ----------------------------------------------------------------------------------- */
+/* --- policies --------------------------------------------------------------------------------- */
 
 struct leaf_row {
     const struct backend *backend;
@@ -620,7 +620,9 @@ struct leaf_row {
 
 static void test_leaves(void **unused)
 {
-    /* design: exact is the guest's type with its PAT; wb is WB, and without the PAT where it can. */
+    /*
+     * design: exact is the guest's type with its PAT; wb is WB, and without the PAT where it can.
+     */
     static const struct leaf_row rows[] = {
         {&ept, "exact", VIEW_TYPED, MT_WP, false, false, MT_WP, false},
         {&ept, "exact", VIEW_DISABLED, MT_UC, false, false, MT_UC, false},
@@ -718,7 +720,7 @@ static void test_regions(void **unused)
     typing_destroy(&typing);
 }
 
-/* --- windows ------------------------------------------------------------------------------------ */
+/* --- windows ---------------------------------------------------------------------------------- */
 
 /* What the hypervisor's own access by a PAT TYPE is: the host's MTRRs say WB, CR0.CD is 0. */
 static enum effective window_acts_as(const struct type_rules *rules, enum memtype type)
@@ -765,7 +767,7 @@ static void test_windows(void **unused)
     }
 }
 
-/* --- what is stale, and what is reported -------------------------------------------------------- */
+/* --- what is stale, and what is reported ------------------------------------------------------ */
 
 /* Nothing is rewritten while another view is in use, and all of it by the first that needs it. */
 static void test_stale(void **unused)

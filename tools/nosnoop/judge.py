@@ -4,6 +4,7 @@ import re
 
 from nosnoop import status
 from nosnoop.ktap import Ktap
+from nosnoop.prompt import behind_prompt
 
 # A log line is "[TICKS CPU] text"; a guest's line in the log "[TICKS CPU] [NAME] text".
 # The UEFI loader's lines have no head.
@@ -14,7 +15,6 @@ EVENTS = {
     "panic": re.compile(f"(?:{HEAD}panic: ?|panic: (?=loader: ))(.*)"),
     "end": re.compile(HEAD + r"end: ?(.*)"),
 }
-WIPE = "\r\033[K"
 SAID = re.compile(r"# exit: value (\d+)")  # a test guest's line before it ends
 GUEST_LINE = re.compile(HEAD + r"\[[\w.-]+\] (.*)")
 
@@ -32,7 +32,7 @@ class Judge:
 
     def log_line(self, line):
         """Takes one line of the log, behind the monitor's prompt if it has made way for it."""
-        line = line.rpartition(WIPE)[2]
+        line = behind_prompt(line)
         for kind, pattern in EVENTS.items():
             if match := pattern.match(line):
                 getattr(self, "on_" + kind)(*match.groups())

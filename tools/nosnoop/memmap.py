@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nosnoop import paths
+from nosnoop.prompt import behind_prompt
 from nosnoop.status import USAGE, Refusal
 from nosnoop.svg import Svg
 
@@ -100,7 +101,7 @@ class Reader:
     def line(self, text):
         """Takes one line."""
         self.number += 1
-        if not (head := HEAD.fullmatch(text)):
+        if not (head := HEAD.fullmatch(behind_prompt(text))):
             return
         vm, rest = head.groups()
         for pattern, take in ((RANGE, self.range), (BEGIN, self.begin), (MORE, self.more),
