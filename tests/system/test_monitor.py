@@ -175,10 +175,10 @@ def test_guest_in_exits(system, tmp_path, bed, options):
 
 
 def test_what_is_typed_behind_a_reset(system, tmp_path):
-    """It waits for the guest that then runs; a policy taken at the prompt outlasts the reset."""
+    """It waits for the guest that then begins; a policy taken at the prompt outlasts the reset."""
     with session(system, tmp_path, "svm", "--set", "policy=exact") as monitor:
         monitor.child.send("policy kvm-svm\rreset idle\rpolicy\rstop idle\r")
-        monitor.child.expect_exact(GUEST)
+        monitor.child.expect_exact("reset by the monitor: restart 1")
         assert monitor.end() == 126
         assert "policy kvm-svm, view typed" in monitor.child.before
         assert "stopped: vm idle by the monitor" in monitor.log.read_text()
