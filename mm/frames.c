@@ -47,17 +47,26 @@ static unsigned find_run(const struct frames *f, unsigned n)
     return f->count;
 }
 
+/* The first of N pages in a row that were free, or count. */
+static unsigned take(struct frames *f, unsigned n)
+{
+    if (n > f->free)
+        return f->count;
+    unsigned first = n == 1 ? find_one(f) : find_run(f, n);
+    if (first == f->count)
+        return first;
+    flip(f, first, n);
+    f->free -= n;
+    return first;
+}
+
 void *frames_alloc(struct frames *f, unsigned n)
 {
     assert(n >= 1);
-    if (n > f->free)
-        return NULL;
-    unsigned first = n == 1 ? find_one(f) : find_run(f, n);
-    if (first == f->count)
-        return NULL;
-    flip(f, first, n);
-    f->free -= n;
-    return memset(f->va + first * PAGE_SIZE, 0, n * PAGE_SIZE);
+    lock_take(&f->lock);
+    unsigned first = take(f, n);
+    lock_release(&f->lock);
+    return first == f->count ? NULL : memset(f->va + first * PAGE_SIZE, 0, n * PAGE_SIZE);
 }
 
 void frames_free(struct frames *f, void *p, unsigned n)
@@ -65,10 +74,12 @@ void frames_free(struct frames *f, void *p, unsigned n)
     uint64_t offset = frames_hpa(f, p).v - f->base.v;
     unsigned first = (unsigned)(offset / PAGE_SIZE);
     assert(is_aligned(offset, PAGE_SIZE) && n >= 1 && n <= f->count - first);
+    lock_take(&f->lock);
     for (unsigned page = first; page < first + n; page++)
         assert(is_used(f, page));
     flip(f, first, n);
     f->free += n;
+    lock_release(&f->lock);
 }
 
 hpa_t frames_hpa(const struct frames *f, const void *p)

@@ -2,12 +2,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
+#include "lib/lock.h"
 #include "mm/types.h"
 
 enum { FRAMES_MAX = 4096 };
 
-/* A pool of at most 16 MiB. Its users agree on who calls: there is no lock. */
+/* A pool of at most 16 MiB, for all CPUs. */
 struct frames {
+    struct lock lock;
     uint8_t *va;                    /* where it is mapped */
     hpa_t base;                     /* where it lies */
     unsigned count;                 /* pages in all */

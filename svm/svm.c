@@ -65,6 +65,27 @@ static void log_features(const struct svm_cpu *c, const struct virt_caps *caps)
              caps->max_leaf == 3 ? "yes" : "no");
 }
 
+/* What is the same on every CPU that may run guests. */
+static void take_features(const struct svm_cpu *c, struct virt_caps *caps)
+{
+    *caps = (struct virt_caps){
+        .format = &npt_format,
+        .types = &svm_type_rules,
+        .max_leaf = cpu_has(0x80000001, 3, 26) ? 3 : 2,
+        .has_nrips = (c->features & SVM_FEATURE_NRIPS) != 0,
+        .reserves_bit8 = true,
+        .owns_cr0_cd = true,
+        .has_syscfg = true,
+        .host_types_count = true,
+        .self_snoops = true,
+        .hypercall = INSN_VMMCALL,
+    };
+    if ((c->features & SVM_FEATURE_FLUSH_BY_ASID) != 0)
+        flush_command = TLB_FLUSH_ASID;
+    fill_maps(caps);
+    log_features(c, caps);
+}
+
 static int svm_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *caps)
 {
     struct svm_cpu c = read_cpu();
@@ -74,26 +95,12 @@ static int svm_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *c
     struct vmcb *pages = frames_alloc(&host->frames, 2); /* the host's VMCB, the save area */
     if (pages == NULL)
         return -ENOMEM;
-    *caps = (struct virt_caps){
-        .format = &npt_format,
-        .types = &svm_type_rules,
-        .max_leaf = cpu_has(0x80000001, 3, 26) ? 3 : 2,
-        .has_nrips = (c.features & SVM_FEATURE_NRIPS) != 0,
-        .reserves_bit8 = true,
-        .owns_cr0_cd = true,
-        .has_syscfg = true,
-        .host_types_count = true,
-        .self_snoops = true,
-        .hypercall = INSN_VMMCALL,
-    };
-    if ((c.features & SVM_FEATURE_FLUSH_BY_ASID) != 0)
-        flush_command = TLB_FLUSH_ASID;
-    fill_maps(caps);
+    if (caps->format == NULL)
+        take_features(&c, caps);
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_VM_HSAVE_PA, host_address(host, &pages[1]).v);
     cpu->backend = pages;
     __asm__ volatile("vmsave %0" : : "a"(host_address(host, pages).v) : "memory");
-    log_features(&c, caps);
     return 0;
 }
 
@@ -169,7 +176,7 @@ static void svm_invalidate(struct vm *vm, hpa_t root, struct cpu_set cpus)
 {
     (void)root;
     assert(cpus.bits == 1ull << this_cpu()->index);
-    svm_flush(svm_of(&vm->vcpu));
+    svm_flush(svm_of(vm->vcpus));
 }
 
 static void svm_set_view(struct vcpu *vcpu, hpa_t root)

@@ -26,9 +26,8 @@ static const struct limit host_limits[] = {
 };
 
 static const struct limit vm_limits[] = {
-    {VM(cpus),         1,                    "a VM of more than one CPU", "write cpus = 1"},
-    {VM(pin[0]),       0,                    "pin to another CPU than 0", "write pin = 0"},
-    {VM(device_count), 0,                    "device",                    "remove the line"},
+    {VM(cpus),         1, "a VM of more than one CPU", "write cpus = 1"},
+    {VM(device_count), 0, "device",                    "remove the line"},
 };
 /* clang-format on */
 
@@ -56,11 +55,6 @@ int config_check_supported(const struct config *config)
     for (const struct vm_config *vm = config->vms; vm < config->vms + config->vm_count; vm++) {
         if (check(vm_limits, ARRAY_SIZE(vm_limits), vm, vm->line, vm->name) != 0)
             result = -EINVAL;
-    }
-    if (config->vm_count > 1) {
-        log_line("nosnoop.cfg:%u: %s: a second VM is not supported yet; leave one [vm] section",
-                 config->vms[1].line, config->vms[1].name);
-        result = -EINVAL;
     }
     return result;
 }

@@ -38,8 +38,6 @@ static hpa_t guest_part(const struct vm *vm, gpa_t at, uint64_t n, uint64_t *par
     return where;
 }
 
-enum { COPY_SIZE = 4096 };
-
 /* Copies from physical memory (SOURCE), from a buffer (DATA), or zeroes. */
 static void put(struct vm *vm, gpa_t to, const hpa_t *source, const void *data, uint64_t n)
 {
@@ -68,7 +66,6 @@ static void load_segments(struct vm *vm, const struct image_plan *plan,
 static int load_modules_and_info(struct vm *vm, const struct boot_info *info,
                                  const struct image_plan *plan, gpa_t *at)
 {
-    static uint8_t bytes[COPY_SIZE];
     const struct vm_config *config = vm->config;
     const struct boot_file *files[CONFIG_MAX_MODULES];
     struct image_module modules[CONFIG_MAX_MODULES];
@@ -83,14 +80,14 @@ static int load_modules_and_info(struct vm *vm, const struct boot_info *info,
         modules[i] =
             (struct image_module){files[i]->size, m->string[0] != '\0' ? m->string : m->file, {0}};
     }
-    int error = image_boot_info(plan, &boot, bytes, sizeof(bytes), &used);
+    int error = image_boot_info(plan, &boot, vm->information, sizeof(vm->information), &used);
     if (error != 0)
         return error;
     for (unsigned i = 0; i < config->module_count; i++) {
         hpa_t source = hpa(files[i]->hpa);
         put(vm, modules[i].gpa, &source, NULL, modules[i].size);
     }
-    put(vm, boot.info, NULL, bytes, used);
+    put(vm, boot.info, NULL, vm->information, used);
     *at = boot.info;
     return 0;
 }
@@ -115,9 +112,9 @@ int guest_load(struct vm *vm, const struct boot_info *info)
     if (error != 0)
         return error;
     wbinvd();
-    vm->vcpu.state.rip = plan.entry;
-    vm->vcpu.state.gpr[RAX] = MULTIBOOT_MAGIC;
-    vm->vcpu.state.gpr[RBX] = at.v;
+    vm->vcpus->state.rip = plan.entry;
+    vm->vcpus->state.gpr[RAX] = MULTIBOOT_MAGIC;
+    vm->vcpus->state.gpr[RBX] = at.v;
     if (vm->restarts == 0)
         log_line("vm %s: %s enters at 0x%x, information at 0x%lx", vm->config->name, kernel->name,
                  plan.entry, at.v);

@@ -12,8 +12,8 @@ struct log_ring log_ring;
 
 extern const uint64_t entry_tsc; /* boot/entry.asm */
 
-static uint16_t uart; /* its first port; 0: none */
-static bool keeps = true;
+static uint16_t uart;   /* its first port; 0: none */
+static uint32_t unkept; /* index + 1 of the CPU whose lines do not go into the ring; 0: none */
 static void (*before_line)(void), (*after_line)(void);
 
 uint64_t log_ticks(void)
@@ -26,9 +26,9 @@ uint16_t log_port(void)
     return uart;
 }
 
-static void put(char c)
+static void put(char c, bool keep)
 {
-    if (keeps) {
+    if (keep) {
         log_ring.bytes[log_ring.next] = c;
         log_ring.next = (log_ring.next + 1) % LOG_RING_SIZE;
     }
@@ -45,10 +45,10 @@ void log_seize(void)
 }
 
 /*
- * Waits until no other CPU writes. False: this one was at it, as when a fault comes in between, or
- * has seized the log; then it goes on, and lets go nothing.
+ * False: this one was at it, as when a fault comes in between, or has seized the log; then it goes
+ * on, and lets go nothing.
  */
-static bool begin_to_write(void)
+bool log_hold(void)
 {
     uint32_t me = this_cpu()->index + 1, none = 0;
     if (__atomic_load_n(&writer, __ATOMIC_ACQUIRE) == me)
@@ -61,9 +61,9 @@ static bool begin_to_write(void)
     return true;
 }
 
-static void end_writing(bool begun)
+void log_release(bool held)
 {
-    if (begun)
+    if (held)
         __atomic_store_n(&writer, 0, __ATOMIC_RELEASE);
 }
 
@@ -82,19 +82,20 @@ void log_line(const char *fmt, ...)
 {
     char line[256];
     va_list args;
+    bool held = log_hold(); /* first, so that the times in the log rise */
     size_t n = format(line, sizeof(line), "[%10lu %u] ", log_ticks(), this_cpu()->index);
     va_start(args, fmt);
     n += format_v(line + n, sizeof(line) - n - 1, fmt, args);
     va_end(args);
     line[n++] = '\n';
-    bool begun = begin_to_write();
+    bool keep = unkept != this_cpu()->index + 1;
     if (before_line != NULL)
         before_line();
     for (size_t i = 0; i < n; i++)
-        put(line[i]);
+        put(line[i], keep);
     if (after_line != NULL)
         after_line();
-    end_writing(begun);
+    log_release(held);
 }
 
 void log_around(void (*before)(void), void (*after)(void))
@@ -105,7 +106,9 @@ void log_around(void (*before)(void), void (*after)(void))
 
 void log_keep(bool keep)
 {
-    keeps = keep;
+    bool held = log_hold();
+    unkept = keep ? 0 : this_cpu()->index + 1;
+    log_release(held);
 }
 
 void log_drain(void)

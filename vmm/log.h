@@ -28,8 +28,15 @@ uint16_t log_port(void);
  */
 void log_around(void (*before)(void), void (*after)(void));
 
-/* Whether lines go into the ring; the UART gets them in any case. */
+/* Whether lines of the running CPU go into the ring; the UART gets them in any case. */
 void log_keep(bool keep);
+
+/*
+ * Waits until no other CPU writes, and keeps them from it until log_release() has the answer: for
+ * what must stay together, on the log's port too. Not while waiting for another CPU.
+ */
+bool log_hold(void);
+void log_release(bool held);
 
 /* From here on the running CPU writes whoever was at it: the others have stopped. */
 void log_seize(void);

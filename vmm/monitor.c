@@ -6,6 +6,8 @@
 #include "lib/format.h"
 #include "vmm/line.h"
 #include "vmm/log.h"
+#include "vmm/request.h"
+#include "vmm/vms.h"
 
 enum { ESCAPE_KEY = ']' & 0x1f };
 
@@ -13,8 +15,9 @@ enum { ESCAPE_KEY = ']' & 0x1f };
 #define WIPE_LINE "\r\033[K" /* ECMA-48, "Erase in line" */
 
 static const struct cpu *listener; /* the CPU that the port's interrupts come to */
-static struct line line;
+static struct line line;           /* under log_hold(), as lines of the log draw it again */
 static bool is_open;
+static uint32_t worker; /* index + 1 of the CPU that carries out what was entered; 0: none */
 
 static void put(const char *text)
 {
@@ -32,7 +35,9 @@ void monitor_print(const char *fmt, ...)
     va_start(args, fmt);
     format_v(text, sizeof(text), fmt, args);
     va_end(args);
+    bool held = log_hold();
     put(text);
+    log_release(held);
 }
 
 static void wipe(void)
@@ -63,21 +68,36 @@ static void close_prompt(void)
     monitor_print("\n");
 }
 
-/* What the command logs is not in the way of anything. A VM that ends takes the prompt with it. */
-static void entered(struct vcpu *vcpu)
+/* What is logged meanwhile is not in the way of anything. Further keys wait. */
+static void entered(void)
 {
     monitor_print("\n");
     log_around(NULL, NULL);
-    bool goes_on = monitor_command(vcpu, line_entered(&line));
-    if (!goes_on || vcpu->vm->state == VM_STOPPED) {
-        close_prompt();
-        return;
-    }
-    log_around(wipe, draw);
-    draw();
+    const struct vm *vm = monitor_subject(line_entered(&line));
+    uint32_t cpu = vm == NULL ? this_cpu()->index : vm->vcpus->cpu_index;
+    __atomic_store_n(&worker, cpu + 1, __ATOMIC_RELEASE);
+    if (cpu != this_cpu()->index)
+        request_kick(cpu);
 }
 
-static void key(struct vcpu *vcpu, uint8_t byte)
+/* The last VM that ends takes the prompt with it. VCPU: what runs on this CPU, or NULL. */
+static void carry_out(struct vcpu *vcpu)
+{
+    bool goes_on = monitor_command(vcpu, line_entered(&line));
+    bool held = log_hold();
+    if (!goes_on || !vms_any_is_running()) {
+        close_prompt();
+    } else {
+        log_around(wipe, draw);
+        draw();
+    }
+    log_release(held);
+    __atomic_store_n(&worker, 0, __ATOMIC_RELEASE);
+    if (this_cpu() != listener)
+        request_kick(0);
+}
+
+static void key(uint8_t byte)
 {
     switch (line_key(&line, byte)) {
     case LINE_SAME:
@@ -93,19 +113,32 @@ static void key(struct vcpu *vcpu, uint8_t byte)
         draw();
         break;
     case LINE_ENTERED:
-        entered(vcpu);
+        entered();
         break;
     }
+}
+
+static void take(uint8_t byte)
+{
+    bool held = log_hold();
+    if (byte == ESCAPE_KEY)
+        is_open ? close_prompt() : open_prompt();
+    else if (is_open)
+        key(byte);
+    log_release(held);
 }
 
 void monitor_poll(struct vcpu *vcpu)
 {
     uint8_t byte;
-    while (vcpu->cpu == listener && vcpu->vm->state == VM_RUNNING && serial_get(&byte)) {
-        if (byte == ESCAPE_KEY)
-            is_open ? close_prompt() : open_prompt();
-        else if (is_open)
-            key(vcpu, byte);
+    while (vcpu == NULL || vcpu->vm->state == VM_RUNNING) {
+        uint32_t who = __atomic_load_n(&worker, __ATOMIC_ACQUIRE);
+        if (who == this_cpu()->index + 1)
+            carry_out(vcpu);
+        else if (who == 0 && this_cpu() == listener && serial_get(&byte))
+            take(byte);
+        else
+            return;
     }
 }
 

@@ -14,6 +14,7 @@
 #include "vmm/oracle.h"
 #include "vmm/trace.h"
 #include "vmm/views.h"
+#include "vmm/vms.h"
 
 enum { WORDS = 4, DEFAULT_LINES = 20, DEFAULT_BYTES = 64, MOST_BYTES = 4096 };
 
@@ -49,20 +50,36 @@ static bool take_number(const char *text, uint64_t otherwise, uint64_t most, uin
     return false;
 }
 
-static bool is_vm(const struct vm *vm, const char *name)
+static struct vm *chosen; /* by the command vm; NULL: none yet */
+
+/* The VM that commands are about, unless they name one. NULL: there is none yet. */
+static struct vm *subject(void)
 {
-    if (name == NULL || strcmp(name, vm->config->name) == 0)
-        return true;
-    monitor_print("%s: no such VM; vms lists them\n", name);
-    return false;
+    return chosen != NULL ? chosen : vms_get(0);
+}
+
+static void show_vm(const struct vm *vm)
+{
+    monitor_print("%s: %s on CPU %u, %lu KiB, policy %s, %lu restarts\n", vm->config->name,
+                  vms_is_running(vm) ? "running" : "ended", vm->vcpus->cpu_index,
+                  vm->config->memory / KIB, vm->typing.policy.preset->name, vm->restarts);
 }
 
 static void list_vms(struct vcpu *vcpu, const struct words *words)
 {
-    const struct vm *vm = vcpu->vm;
-    (void)words;
-    monitor_print("%s: running, %lu KiB, policy %s, %lu restarts\n", vm->config->name,
-                  vm->config->memory / KIB, vm->typing.policy.preset->name, vm->restarts);
+    const struct vm *vm;
+    (void)vcpu, (void)words;
+    for (unsigned i = 0; (vm = vms_get(i)) != NULL; i++)
+        show_vm(vm);
+}
+
+static void choose_vm(struct vcpu *vcpu, const struct words *words)
+{
+    (void)vcpu;
+    if (words->at[1] != NULL)
+        chosen = vms_named(words->at[1]);
+    if (subject() != NULL)
+        show_vm(subject());
 }
 
 static void show_segment(const char *name, const struct seg *seg)
@@ -77,8 +94,7 @@ static void show_vcpu(struct vcpu *vcpu, const struct words *words)
                                        "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
     static const char segs[SEGS][5] = {"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"};
     const struct guest_state *s = &vcpu->state;
-    if (!is_vm(vcpu->vm, words->at[1]))
-        return;
+    (void)words;
     vcpu_fetch(vcpu, STATE_CR | STATE_MODE | STATE_CODE | STATE_SEG);
     monitor_print("rip %016lx rflags %08lx cpl %u on CPU %u\n", s->rip, s->rflags, s->cpl,
                   vcpu->cpu->index);
@@ -286,39 +302,46 @@ static void show_memory(struct vcpu *vcpu, const struct words *words)
 
 static void stop_vm(struct vcpu *vcpu, const struct words *words)
 {
-    if (is_vm(vcpu->vm, words->at[1]))
-        vm_stop(vcpu->vm, "by the monitor");
+    (void)words;
+    vm_stop(vcpu->vm, "by the monitor");
 }
 
 static void reset_vm(struct vcpu *vcpu, const struct words *words)
 {
-    if (is_vm(vcpu->vm, words->at[1]))
-        vm_begin_reset(vcpu->vm, "the monitor");
+    (void)words;
+    vm_begin_reset(vcpu->vm, "the monitor");
 }
 
 static void help(struct vcpu *vcpu, const struct words *words);
 
+/* What a command needs: nothing, the VM that was chosen, or the one that its first word names. */
+enum need { ANYWHERE, CHOSEN, NAMED, NAMED_ANYWHERE };
+
 static const struct command {
     const char *name, *arguments;
     uint8_t least, most; /* of the arguments */
+    uint8_t need;        /* enum need */
     void (*run)(struct vcpu *vcpu, const struct words *words);
     const char *help;
 } commands[] = {
-    {"help", "", 0, 0, help, "this list"},
-    {"vms", "", 0, 0, list_vms, "the VMs: name, state, memory, policy"},
-    {"vcpu", "[VM]", 0, 1, show_vcpu, "the registers of its vCPU"},
-    {"exits", "", 0, 0, show_exits, "how often the guest has exited, by kind"},
-    {"memtype", "GPA | -l LINEAR", 1, 2, ask_memtype, "the memory type there, and why"},
-    {"memmap", "", 0, 0, show_map, "the memory map with all types"},
-    {"alias", "[CR3]...", 0, WORDS - 1, list_aliases, "memory mapped with and without caching"},
-    {"mtrr", "", 0, 0, show_mtrrs, "the guest's MTRRs and PAT"},
-    {"policy", "[NAME [noncoherent]]", 0, 2, set_policy, "whose rules are in force, or are to be"},
-    {"trace", "on | off | dump", 1, 1, set_trace, "records of this CPU; dump: into the log"},
-    {"log", "[N]", 0, 1, show_log, "the log's last N lines (20)"},
-    {"mem", "GPA [N]", 1, 2, show_memory, "N bytes (64) of guest-physical memory"},
-    {"stop", "VM", 1, 1, stop_vm, "ends the VM"},
-    {"reset", "VM", 1, 1, reset_vm, "starts the VM again"},
-    {"quit", "", 0, 0, NULL, "closes the prompt, as Ctrl-] does"},
+    {"help", "", 0, 0, ANYWHERE, help, "this list"},
+    {"vms", "", 0, 0, ANYWHERE, list_vms, "the VMs: name, state, CPU, memory, policy"},
+    {"vm", "[VM]", 0, 1, NAMED_ANYWHERE, choose_vm, "which VM the other commands are about"},
+    {"vcpu", "[VM]", 0, 1, NAMED, show_vcpu, "the registers of its vCPU"},
+    {"exits", "", 0, 0, CHOSEN, show_exits, "how often the guest has exited, by kind"},
+    {"memtype", "GPA | -l LINEAR", 1, 2, CHOSEN, ask_memtype, "the memory type there, and why"},
+    {"memmap", "", 0, 0, CHOSEN, show_map, "the memory map with all types"},
+    {"alias", "[CR3]...", 0, WORDS - 1, CHOSEN, list_aliases,
+     "memory mapped with and without caching"},
+    {"mtrr", "", 0, 0, CHOSEN, show_mtrrs, "the guest's MTRRs and PAT"},
+    {"policy", "[NAME [noncoherent]]", 0, 2, CHOSEN, set_policy,
+     "whose rules are in force, or are to be"},
+    {"trace", "on | off | dump", 1, 1, CHOSEN, set_trace, "records of its CPU; dump: into the log"},
+    {"log", "[N]", 0, 1, ANYWHERE, show_log, "the log's last N lines (20)"},
+    {"mem", "GPA [N]", 1, 2, CHOSEN, show_memory, "N bytes (64) of guest-physical memory"},
+    {"stop", "VM", 1, 1, NAMED, stop_vm, "ends the VM"},
+    {"reset", "VM", 1, 1, NAMED, reset_vm, "starts the VM again"},
+    {"quit", "", 0, 0, ANYWHERE, NULL, "closes the prompt, as Ctrl-] does"},
 };
 
 static void help(struct vcpu *vcpu, const struct words *words)
@@ -345,27 +368,56 @@ static bool split(char *text, struct words *words)
     return true;
 }
 
+static const struct command *command_of(const struct words *words)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(commands) && words->count > 0; i++)
+        if (strcmp(words->at[0], commands[i].name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+const struct vm *monitor_subject(const char *text)
+{
+    char copy[LINE_SIZE];
+    struct words words;
+    memcpy(copy, text, LINE_SIZE);
+    (void)split(copy, &words);
+    const struct command *c = command_of(&words);
+    if (c == NULL || c->need == ANYWHERE || c->need == NAMED_ANYWHERE)
+        return NULL;
+    return c->need == NAMED && words.count > 1 ? vms_named(words.at[1]) : subject();
+}
+
+/* A complaint has been printed where VCPU, or the VM that is named, is not there. */
+static bool has_its_vm(const struct command *c, const struct vcpu *vcpu, const struct words *words)
+{
+    bool names = (c->need == NAMED || c->need == NAMED_ANYWHERE) && words->count > 1;
+    if (names && vms_named(words->at[1]) == NULL)
+        monitor_print("%s: no such VM; vms lists them\n", words->at[1]);
+    else if (vcpu == NULL && (c->need == CHOSEN || c->need == NAMED))
+        monitor_print("the VM has ended, or does not run yet; vm NAME chooses another\n");
+    else
+        return true;
+    return false;
+}
+
 bool monitor_command(struct vcpu *vcpu, const char *text)
 {
-    static char copy[LINE_SIZE];
+    char copy[LINE_SIZE];
     struct words words;
     memcpy(copy, text, LINE_SIZE);
     bool fits = split(copy, &words);
-    if (words.count == 0)
-        return true;
-    for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {
-        const struct command *c = &commands[i];
-        unsigned arguments = words.count - 1;
-        if (strcmp(words.at[0], c->name) != 0)
-            continue;
-        if (!fits || arguments < c->least || arguments > c->most)
-            monitor_print("%s takes: %s\n", c->name, c->most == 0 ? "nothing" : c->arguments);
-        else if (c->run == NULL)
-            return false;
-        else
-            c->run(vcpu, &words);
+    const struct command *c = command_of(&words);
+    if (c == NULL) {
+        if (words.count > 0)
+            monitor_print("%s: no such command; help lists them\n", words.at[0]);
         return true;
     }
-    monitor_print("%s: no such command; help lists them\n", words.at[0]);
+    if (!fits || words.count - 1 < c->least || words.count - 1 > c->most)
+        monitor_print("%s takes: %s\n", c->name, c->most == 0 ? "nothing" : c->arguments);
+    else if (c->run == NULL)
+        return false;
+    else if (has_its_vm(c, vcpu, &words))
+        c->run(vcpu, &words);
     return true;
 }

@@ -11,7 +11,8 @@
 #include "vmm/host.h"
 #include "vmm/oracle.h"
 
-/* Pages that a scan takes, if there are so many in a row; and lines of a list. */
+/* Pages that a scan takes, of those left to the VM, if there are so many in a row; lines of a list.
+ */
 enum { MOST_PAGES = 128, MOST_LINES = 24 };
 
 static int read_table(void *context, gpa_t gpa, unsigned size, enum memtype type, uint64_t *table)
@@ -58,14 +59,16 @@ static int scan(struct vcpu *vcpu, struct report *report, found_fn *found, unsig
     const struct alias_memory memory = {read_table, find_type, vcpu};
     struct walk_state state = *vcpu_walk_state(vcpu);
     struct frames *frames = &vcpu->vm->host->frames;
-    unsigned pages = MOST_PAGES;
-    void *room;
+    unsigned pages = (unsigned)min_u64(MOST_PAGES, vcpu->vm->most_tables - vcpu->vm->tables);
+    void *room = NULL;
     *count = 0;
     if ((state.cr0 & CR0_PG) == 0) /* then each byte has one address */
         return 0;
-    while ((room = frames_alloc(frames, pages)) == NULL)
-        if ((pages /= 2) < ALIAS_LEAST / PAGE_SIZE)
-            return -ENOMEM;
+    for (; pages >= ALIAS_LEAST / PAGE_SIZE; pages /= 2)
+        if ((room = frames_alloc(frames, pages)) != NULL)
+            break;
+    if (room == NULL)
+        return -ENOMEM;
     struct alias_scan *scan = alias_begin(room, pages * PAGE_SIZE, &memory);
     int error = 0;
     report->root[0] = state.cr3;

@@ -6,6 +6,7 @@
 #include "vmm/fpu.h"
 #include "vmm/log.h"
 #include "vmm/monitor.h"
+#include "vmm/request.h"
 #include "vmm/trace.h"
 #include "vmm/traps.h"
 #include "vmm/views.h"
@@ -98,6 +99,7 @@ static void exit_interrupt(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     (void)exit;
     traps_take_interrupts();
+    request_serve(vcpu->cpu_index);
     monitor_poll(vcpu);
 }
 

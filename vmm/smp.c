@@ -1,4 +1,4 @@
-/* Starts the machine's other CPUs (SDM, "MP Initialization"), and parks them. */
+/* Starts the machine's other CPUs (SDM, "MP Initialization"), parks them, and gives them work. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/smp.h"
 
@@ -11,6 +11,7 @@
 #include "vmm/area.h"
 #include "vmm/clock.h"
 #include "vmm/log.h"
+#include "vmm/monitor.h"
 #include "vmm/panic.h"
 #include "vmm/request.h"
 #include "vmm/traps.h"
@@ -34,6 +35,8 @@ struct smp_slot {
     uint32_t state; /* enum slot_state */
     bool mended;    /* its MTRRs were not those of the first one */
     bool stopped;
+    void (*what)(void *context); /* what it is to do; NULL: nothing, or that is done */
+    void *context;
 };
 static_assert(sizeof(struct smp_slot) == 64 && offsetof(struct smp_slot, apic_id) == 16 &&
                   offsetof(struct smp_slot, state) == 20 && SLOT_CALLED == 1 && SLOT_COMING == 2,
@@ -76,13 +79,30 @@ static noreturn void halt(void)
         __asm__ volatile("cli; hlt");
 }
 
-/* Between the look and HLT no kick is lost: interrupts stay off until HLT has begun. */
-static noreturn void park(uint32_t me)
+/* Between the looks and HLT no kick is lost: interrupts stay off until HLT has begun. */
+void smp_wait(bool (*is_over)(void))
 {
     for (;;) {
-        request_serve(me);
-        if (!request_is_posted(me))
+        request_serve(this_cpu()->index);
+        monitor_poll(NULL);
+        if (is_over())
+            return;
+        if (!request_is_posted(this_cpu()->index))
             __asm__ volatile("sti; hlt; cli" : : : "memory");
+    }
+}
+
+static bool has_work(void)
+{
+    return __atomic_load_n(&smp_slots[this_cpu()->index].what, __ATOMIC_ACQUIRE) != NULL;
+}
+
+static noreturn void park(struct smp_slot *slot)
+{
+    for (;;) {
+        smp_wait(has_work);
+        slot->what(slot->context);
+        __atomic_store_n(&slot->what, NULL, __ATOMIC_RELEASE);
     }
 }
 
@@ -98,7 +118,7 @@ noreturn void smp_enter(struct smp_slot *slot)
         apic_join();
     if (!move(slot, SLOT_COMING, likeness == UNLIKE ? SLOT_REFUSED : SLOT_UP) || likeness == UNLIKE)
         halt();
-    park(me);
+    park(slot);
 }
 
 /* --- on the first CPU ------------------------------------------------------------------------- */
@@ -296,6 +316,28 @@ void smp_start(struct host *host, const struct firmware_cpus *found, uint32_t li
         log_line("cpus: the local APIC is off: going on with one");
     if (smp_slot_count > 1)
         start_all(host);
+}
+
+/* --- work ------------------------------------------------------------------------------------- */
+
+void smp_begin(uint32_t cpu, void (*what)(void *context), void *context)
+{
+    struct smp_slot *slot = &smp_slots[cpu];
+    assert(cpu != this_cpu()->index && is_in(slot, SLOT_UP) && slot->what == NULL);
+    slot->context = context;
+    __atomic_store_n(&slot->what, what, __ATOMIC_RELEASE);
+    request_kick(cpu);
+}
+
+void smp_call(uint32_t cpu, void (*what)(void *context), void *context)
+{
+    if (cpu == this_cpu()->index) {
+        what(context);
+        return;
+    }
+    smp_begin(cpu, what, context);
+    while (__atomic_load_n(&smp_slots[cpu].what, __ATOMIC_ACQUIRE) != NULL)
+        cpu_relax();
 }
 
 /* --- requests --------------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-/* The machine's other CPUs: how they are started, and where they wait for work. */
+/* The machine's other CPUs: how they are started, and how they get work. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
@@ -14,6 +14,20 @@ void smp_start(struct host *host, const struct firmware_cpus *found, uint32_t li
 
 /* The CPUs that are up. */
 struct cpu_set smp_cpus(void);
+
+/*
+ * Has CPU, which is parked or the running one, do WHAT; the first returns when it is done, the
+ * second at once, for another CPU than the running one. CONTEXT is not on a stack: CPUs do not map
+ * those of others.
+ */
+void smp_call(uint32_t cpu, void (*what)(void *context), void *context);
+void smp_begin(uint32_t cpu, void (*what)(void *context), void *context);
+
+/*
+ * The running CPU waits for IS_OVER, which is asked after each interrupt or kick, and does what
+ * others ask of it meanwhile.
+ */
+void smp_wait(bool (*is_over)(void));
 
 /* Makes all other CPUs halt for good, wherever they are; comes back after a while even so. */
 void smp_stop_others(void);

@@ -14,7 +14,6 @@
 #include "mm/memtype.h"
 #include "vmm/area.h"
 #include "vmm/clock.h"
-#include "vmm/guest.h"
 #include "vmm/host.h"
 #include "vmm/layout.h"
 #include "vmm/log.h"
@@ -22,7 +21,7 @@
 #include "vmm/panic.h"
 #include "vmm/smp.h"
 #include "vmm/topology.h"
-#include "vmm/trace.h"
+#include "vmm/vms.h"
 #include "version.h"
 
 enum { CONFIG_TEXT_SIZE = 16384 };
@@ -32,7 +31,6 @@ static struct boot_info boot_info;
 static struct host host;
 static struct config config;
 static struct firmware_cpus firmware_cpus;
-static struct vm vm;
 
 noreturn void start(uint32_t door, uint64_t info, uint64_t image);
 
@@ -169,25 +167,9 @@ static void log_cpus(void)
         log_line("host: %u CPUs are used, and no IOMMU", count);
 }
 
-static int make_guest(void)
-{
-    static struct virt_caps caps;
-    vm.ops = backend_pick();
-    vm.caps = &caps;
-    if (vm.ops == NULL || vm.ops->cpu_start(this_cpu(), &host, &caps) != 0)
-        panic("this CPU cannot run guests: the line above says why");
-    if (extents_init(&host.guest, &host.map) != 0)
-        return -1;
-    if (caps.host_types_count && host_types_keep_wb(&host.mtrr, &host.guest) != 0)
-        return -1;
-    int error = vm_create(&vm, &config.vms[0], &host, this_cpu());
-    return error != 0 ? error : guest_load(&vm, &boot_info);
-}
-
 static noreturn void end_machine(void)
 {
     const char *reason = "all VMs ended";
-    vm.ops->cpu_stop(this_cpu());
     if (config.host.on_end != ON_END_RESET)
         end_halt(reason);
     log_line("end: %s", reason);
@@ -214,10 +196,9 @@ static void start_on_own_tables(void)
         end_halt("config");
     smp_start(&host, &firmware_cpus, config.host.cpus);
     log_cpus();
-    (void)trace_init(&host, this_cpu());
-    if (make_guest() != 0)
+    if (vms_make(&config, &host, &boot_info) != 0)
         end_halt("config");
-    vcpu_run(&vm.vcpu);
+    vms_run();
     end_machine();
 }
 

@@ -14,7 +14,7 @@
 enum { PER_LINE = 3 }; /* as many as a line of the log holds */
 enum { RING_PAGES = (sizeof(struct trace_ring) + PAGE_SIZE - 1) / PAGE_SIZE };
 
-bool trace_on;
+struct cpu_set trace_cpus;
 
 int trace_init(struct host *host, struct cpu *cpu)
 {
@@ -41,8 +41,15 @@ static struct trace_record *next_record(struct trace_ring *ring)
     return &ring->records[ring->next++ % TRACE_RECORDS];
 }
 
+static bool is_on(const struct cpu *cpu)
+{
+    return (trace_cpus.bits >> cpu->index & 1) != 0;
+}
+
 void trace_put(enum trace_kind kind, unsigned what, uint32_t info, uint64_t a, uint64_t b)
 {
+    if (!is_on(this_cpu()))
+        return;
     *next_record(this_cpu()->trace) =
         (struct trace_record){rdtsc(), (uint16_t)kind, (uint16_t)what, info, a, b};
 }
@@ -79,8 +86,9 @@ static void run_traced(struct vcpu *vcpu)
 void trace_follow(struct vcpu *vcpu)
 {
     static_assert(sizeof(vcpu->cpu->trace->vm) == CONFIG_NAME_SIZE, "TRACE_VERSION");
-    vcpu->run = trace_on ? run_traced : vcpu->enter;
-    if (trace_on)
+    bool on = is_on(vcpu->cpu);
+    vcpu->run = on ? run_traced : vcpu->enter;
+    if (on)
         memcpy(vcpu->cpu->trace->vm, vcpu->vm->config->name, sizeof(vcpu->cpu->trace->vm));
 }
 
@@ -96,7 +104,10 @@ int trace_set(bool on)
         log_line("trace: CPU %u: the last %u records are kept at 0x%lx", cpu->index, ring->count,
                  cpu->trace_hpa.v);
     }
-    trace_on = on;
+    if (on)
+        (void)__atomic_fetch_or(&trace_cpus.bits, 1ull << cpu->index, __ATOMIC_RELAXED);
+    else
+        (void)__atomic_fetch_and(&trace_cpus.bits, ~(1ull << cpu->index), __ATOMIC_RELAXED);
     if (cpu->vcpu != NULL)
         trace_follow(cpu->vcpu);
     return 0;

@@ -9,9 +9,8 @@
 #include <stddef.h>
 
 #include "lib/assert.h"
-#include "mm/types.h"
+#include "vmm/cpu.h"
 
-struct cpu;
 struct host;
 struct vcpu;
 
@@ -85,7 +84,7 @@ static_assert(offsetof(struct trace_ring, records) == 96, "TRACE_VERSION");
 /* Takes the ring of CPU from the pool. Returns 0 or -ENOMEM, logged; then there is no trace. */
 int trace_init(struct host *host, struct cpu *cpu);
 
-/* Turns the trace on, with empty rings, or off. Returns 0, or -ENOMEM: there is no ring. */
+/* Turns the trace of the running CPU on, with an empty ring, or off. 0, or -ENOMEM: it has none. */
 int trace_set(bool on);
 
 /* Writes this CPU's ring to the log: two kinds of lines, which tools/trace reads. */
@@ -94,14 +93,15 @@ void trace_dump(void);
 /* Has VCPU entered by VCPU->enter, with a trace around it while that is on. */
 void trace_follow(struct vcpu *vcpu);
 
-extern bool trace_on; /* is only read through the next */
+extern struct cpu_set trace_cpus; /* whose trace is on; is only read through the next */
 
+/* On any CPU. */
 static inline bool trace_is_on(void)
 {
-    return __builtin_expect(trace_on, false);
+    return __builtin_expect(trace_cpus.bits != 0, false);
 }
 
-/* Makes a record; while the trace is on. */
+/* Makes a record, if the trace of this CPU is on. */
 void trace_put(enum trace_kind kind, unsigned what, uint32_t info, uint64_t a, uint64_t b);
 
 static inline void trace(enum trace_kind kind, unsigned what, uint32_t info, uint64_t a, uint64_t b)

@@ -19,18 +19,22 @@ static struct vm *vm_of(const struct typing *typing)
 
 static bool table_alloc(struct typing *typing, hpa_t *page)
 {
-    struct frames *frames = &vm_of(typing)->host->frames;
-    void *p = frames_alloc(frames, 1);
+    struct vm *vm = vm_of(typing);
+    struct frames *frames = &vm->host->frames;
+    void *p = vm->tables < vm->most_tables ? frames_alloc(frames, 1) : NULL;
     if (p == NULL)
         return false;
+    vm->tables++;
     *page = frames_hpa(frames, p);
     return true;
 }
 
 static void table_free(struct typing *typing, hpa_t page)
 {
-    struct frames *frames = &vm_of(typing)->host->frames;
+    struct vm *vm = vm_of(typing);
+    struct frames *frames = &vm->host->frames;
     frames_free(frames, frames_at(frames, page), 1);
+    vm->tables--;
 }
 
 static uint64_t *table_at(const struct typing *typing, hpa_t page)
@@ -41,7 +45,7 @@ static uint64_t *table_at(const struct typing *typing, hpa_t page)
 static void invalidate(struct typing *typing, hpa_t root)
 {
     struct vm *vm = vm_of(typing);
-    vm->ops->invalidate(vm, root, (struct cpu_set){1ull << vm->vcpu.cpu->index});
+    vm->ops->invalidate(vm, root, (struct cpu_set){1ull << vm->vcpus->cpu_index});
 }
 
 /* SDM, "CLFLUSH": CPUID says how long a line is, and whether there is the instruction. */
@@ -274,7 +278,7 @@ int views_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent)
 void views_log(const struct vm *vm)
 {
     const struct policy *policy = &vm->typing.policy;
-    const struct pt *pt = &vm->typing.views[vm->vcpu.view].pt;
+    const struct pt *pt = &vm->typing.views[vm->vcpus->view].pt;
     log_line("vm %s: policy %s, %u table pages, format %s, root 0x%lx", vm->config->name,
              policy->preset->name, pt->pages, pt->format->name, pt->root.v);
 }

@@ -186,12 +186,16 @@ enum control {
 struct virt_ops {
     const char *name;
 
-    /* Checks the running CPU and turns virtualization on; caps are valid after it. 0 or -ENODEV. */
+    /*
+     * Checks the running CPU and turns virtualization on: before any guest runs, and not on two
+     * CPUs at once. On the first CPU it fills CAPS, which have no format before; others must be as
+     * that is. 0, -ENODEV or -ENOMEM, logged.
+     */
     int (*cpu_start)(struct cpu *cpu, struct host *host, struct virt_caps *caps);
     /* Turns it off on the running CPU. */
     void (*cpu_stop)(struct cpu *cpu);
 
-    /* Takes the memory of the backend's part of VCPU. 0 or -ENOMEM. */
+    /* On VCPU's CPU, as all below: takes the memory of the backend's part. 0 or -ENOMEM. */
     int (*vcpu_create)(struct vcpu *vcpu);
     /*
      * Puts the backend's part of VCPU, but for what commit() moves, in its state before any entry:

@@ -3,6 +3,7 @@
 #include "vmm/vm.h"
 
 #include "drivers/serial.h"
+#include "lib/errno.h"
 #include "lib/format.h"
 #include "lib/string.h"
 #include "lib/x86.h"
@@ -101,19 +102,31 @@ static enum config_port serial_of(const struct vm_config *config)
     return shared ? PORT_LOG : port;
 }
 
-int vm_create(struct vm *vm, const struct vm_config *config, struct host *host, struct cpu *cpu)
+static int create_vcpus(struct vm *vm)
+{
+    static_assert(sizeof(*vm->vcpus) <= PAGE_SIZE, "one page");
+    vm->vcpus = frames_alloc(&vm->host->frames, 1);
+    if (vm->vcpus == NULL)
+        return -ENOMEM;
+    vm->vcpu_count = 1;
+    vm->vcpus->vm = vm;
+    vm->vcpus->cpu = this_cpu();
+    vm->vcpus->cpu_index = this_cpu()->index;
+    return vm->ops->vcpu_create(vm->vcpus);
+}
+
+int vm_create(struct vm *vm, const struct vm_config *config, struct host *host)
 {
     vm->config = config;
     vm->host = host;
+    vm->most_tables = UINT32_MAX;
     vm->cr4_allowed = cr4_allowed();
     lay_out(vm);
     int error = back_with_memory(vm);
     if (error != 0)
         return error;
     uart_init(&vm->uart, serial_of(config), config->name);
-    vm->vcpu.vm = vm;
-    vm->vcpu.cpu = cpu;
-    error = vm->ops->vcpu_create(&vm->vcpu);
+    error = create_vcpus(vm);
     if (error != 0) {
         log_line("vm %s: no memory for its vCPU", config->name);
         return error;
@@ -121,7 +134,7 @@ int vm_create(struct vm *vm, const struct vm_config *config, struct host *host, 
     cpuid_init(vm);
     error = views_init(vm);
     if (error == 0)
-        error = reset_vcpu(&vm->vcpu);
+        error = reset_vcpu(vm->vcpus);
     if (error == 0)
         views_log(vm);
     return error;
@@ -166,7 +179,7 @@ void vm_stop(struct vm *vm, const char *fmt, ...)
     va_end(args);
     uart_flush(&vm->uart);
     log_line("stopped: vm %s %s", vm->config->name, reason);
-    log_state(&vm->vcpu);
+    log_state(vm->vcpus);
     vm->state = VM_STOPPED;
 }
 
@@ -196,7 +209,7 @@ bool vm_restart(struct vm *vm)
         return false;
     vm->state = VM_RUNNING;
     uart_reset(&vm->uart);
-    if (reset_vcpu(&vm->vcpu) != 0 || guest_load(vm, vm->boot) != 0)
+    if (reset_vcpu(vm->vcpus) != 0 || guest_load(vm, vm->boot) != 0)
         vm_stop(vm, "it cannot be started again");
     return vm->state == VM_RUNNING;
 }

@@ -66,7 +66,8 @@ struct vcpu {
     struct vm *vm;
     void (*run)(struct vcpu *vcpu);   /* what the run loop calls: ENTER, or the trace around it */
     void (*enter)(struct vcpu *vcpu); /* of the backend: its run() or run_uncached() */
-    struct cpu *cpu;
+    struct cpu *cpu;                  /* which no other CPU may look at */
+    uint32_t cpu_index;               /* its number */
     void *backend;
     uint64_t exits[EXIT_KINDS];
 };
@@ -89,7 +90,8 @@ struct vm {
     uint32_t controls;    /* those of its vCPUs' controls that the policy alone decides */
     uint64_t cr4_allowed; /* CR4 bits that the guest may set */
     struct cpuid_table cpuid;
-    struct vcpu vcpu;
+    struct vcpu *vcpus; /* of the host pool */
+    unsigned vcpu_count;
     struct uart uart;
     enum vm_state state;
     unsigned value; /* VM_EXITED: what the guest wrote to the exit port */
@@ -98,6 +100,8 @@ struct vm {
     uint64_t port_reads, port_writes;    /* accesses to unassigned ports */
     uint32_t logged_msr[VM_LOGGED_MSRS]; /* unknown MSRs that the log has named already */
     unsigned logged_msrs;
+    unsigned tables, most_tables;   /* pages of the host pool for second-level tables */
+    uint8_t information[PAGE_SIZE]; /* what its guest finds as multiboot information */
 };
 
 /* Brings groups of guest state up to date before they are read. */
@@ -125,9 +129,9 @@ static inline void vcpu_change(struct vcpu *vcpu, unsigned groups)
 
 /*
  * Makes the VM that CONFIG describes on the backend of VM->ops and VM->caps: memory from HOST,
- * second-level tables, one vCPU on CPU. Returns 0 or a negative errno, logged.
+ * second-level tables, one vCPU on the running CPU. Returns 0 or a negative errno, logged.
  */
-int vm_create(struct vm *vm, const struct vm_config *config, struct host *host, struct cpu *cpu);
+int vm_create(struct vm *vm, const struct vm_config *config, struct host *host);
 
 /* The MTRRs that a vCPU begins with. */
 void vm_reset_mtrrs(const struct vm *vm, struct mtrr_state *mtrr);

@@ -26,27 +26,28 @@ static void allow_msr(uint8_t *bitmap, const struct msr_direct *direct)
         bitmap[2048 + high * 1024 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
 }
 
-static void set_bitmaps(const struct vm *vm)
+void vmx_fill_bitmaps(const struct virt_caps *caps)
 {
     struct msr_direct direct;
     memset(msr_bitmaps, 0xff, sizeof(msr_bitmaps));
     memset(io_bitmaps, 0xff, sizeof(io_bitmaps));
-    for (unsigned i = 0; msr_direct(vm->caps, i, &direct); i++)
+    for (unsigned i = 0; msr_direct(caps, i, &direct); i++)
         for (unsigned forced = 0; forced < ARRAY_SIZE(msr_bitmaps); forced++)
             if (forced == 0 || direct.msr != MSR_PAT)
                 allow_msr(msr_bitmaps[forced], &direct);
-    vmwrite(VMCS_ADDRESS_OF_IO_BITMAP_A, host_address(vm->host, io_bitmaps[0]).v);
-    vmwrite(VMCS_ADDRESS_OF_IO_BITMAP_B, host_address(vm->host, io_bitmaps[1]).v);
 }
 
 static void set_execution(const struct vcpu *vcpu)
 {
+    const struct host *host = vcpu->vm->host;
     const struct vmx_vcpu *vmx = vmx_of(vcpu);
     const uint32_t *control = vmx->caps->control;
     vmwrite(VMCS_PIN_BASED_CONTROLS, control[VMX_PIN]);
     vmwrite(VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, control[VMX_PROC]);
     vmwrite(VMCS_PRIMARY_VM_EXIT_CONTROLS, control[VMX_EXIT]);
     vmwrite(VMCS_VM_ENTRY_CONTROLS, control[VMX_ENTRY]);
+    vmwrite(VMCS_ADDRESS_OF_IO_BITMAP_A, host_address(host, io_bitmaps[0]).v);
+    vmwrite(VMCS_ADDRESS_OF_IO_BITMAP_B, host_address(host, io_bitmaps[1]).v);
     vmwrite(VMCS_EXCEPTION_BITMAP, 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC);
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, VMX_CR0_HOST);
     vmwrite(VMCS_CR4_GUEST_HOST_MASK, vmx->cr4_host);
@@ -119,7 +120,6 @@ void vmx_control(struct vcpu *vcpu)
 void vmx_set_controls(struct vcpu *vcpu)
 {
     clear_the_rest();
-    set_bitmaps(vcpu->vm);
     set_execution(vcpu);
     set_host(this_cpu());
 }

@@ -3,6 +3,7 @@
 #include "vmx/vmx.h"
 
 #include "lib/errno.h"
+#include "lib/string.h"
 #include "lib/x86.h"
 #include "vmm/decode.h"
 #include "vmm/host.h"
@@ -28,7 +29,16 @@ static bool make_region(struct host *host, hpa_t *region)
     return true;
 }
 
-static int read_caps(void)
+/* What firmware decides is judged for each CPU. */
+static bool is_as_first(const struct cpu *cpu, const struct vmx_msrs *msrs)
+{
+    if (memcmp(msrs, &vmx_caps.msrs, offsetof(struct vmx_msrs, feature_control)) == 0)
+        return true;
+    log_line("VMX: the capabilities of CPU %u are not those of the first", cpu->index);
+    return false;
+}
+
+static int read_caps(const struct cpu *cpu, bool first)
 {
     struct vmx_msrs msrs;
     uint64_t set;
@@ -37,6 +47,8 @@ static int read_caps(void)
         wrmsr(MSR_FEATURE_CONTROL, set);
         msrs.feature_control = rdmsr(MSR_FEATURE_CONTROL);
     }
+    if (!first && !is_as_first(cpu, &msrs))
+        return -ENODEV;
     return vmx_caps_init(&vmx_caps, &msrs);
 }
 
@@ -49,21 +61,8 @@ static void forget_all(void)
     assert(done);
 }
 
-static int vmx_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *caps)
+static void take_features(struct virt_caps *caps)
 {
-    hpa_t region;
-    int error = read_caps();
-    if (error != 0)
-        return error;
-    if (!make_region(host, &region))
-        return -ENOMEM;
-    write_cr0((read_cr0() | vmx_caps.msrs.cr0_fixed0) & vmx_caps.msrs.cr0_fixed1);
-    write_cr4((read_cr4() | vmx_caps.msrs.cr4_fixed0) & vmx_caps.msrs.cr4_fixed1);
-    if (!vmxon(region)) {
-        log_line("VMX: VMXON failed on CPU %u", cpu->index);
-        return -ENODEV;
-    }
-    forget_all();
     *caps = (struct virt_caps){
         .format = &ept_format,
         .types = &vmx_type_rules,
@@ -84,6 +83,27 @@ static int vmx_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *c
              (unsigned)vmx_caps.msrs.basic & 0x7fffffff,
              (vmx_caps.control[VMX_PROC2] & PROC2_ENABLE_VPID) != 0 ? "yes" : "no", caps->max_leaf,
              (vmx_caps.ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0 ? "yes" : "no");
+    vmx_fill_bitmaps(caps);
+}
+
+static int vmx_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *caps)
+{
+    hpa_t region;
+    bool first = caps->format == NULL;
+    int error = read_caps(cpu, first);
+    if (error != 0)
+        return error;
+    if (!make_region(host, &region))
+        return -ENOMEM;
+    write_cr0((read_cr0() | vmx_caps.msrs.cr0_fixed0) & vmx_caps.msrs.cr0_fixed1);
+    write_cr4((read_cr4() | vmx_caps.msrs.cr4_fixed0) & vmx_caps.msrs.cr4_fixed1);
+    if (!vmxon(region)) {
+        log_line("VMX: VMXON failed on CPU %u", cpu->index);
+        return -ENODEV;
+    }
+    forget_all();
+    if (first)
+        take_features(caps);
     return 0;
 }
 

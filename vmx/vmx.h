@@ -64,7 +64,10 @@ enum { VMX_GUEST_VPID = 1 };
 /* CR0 bits that belong to the host: the guest reads its own from the shadow. */
 #define VMX_CR0_HOST (CR0_NE | CR0_NW | CR0_CD)
 
-/* vmx/setup.c: fills the current VMCS but for the guest's state and what vmx_control() sets. */
+/* vmx/setup.c: which MSRs and ports guests reach without exits. */
+void vmx_fill_bitmaps(const struct virt_caps *caps);
+
+/* The same file: fills the current VMCS but for the guest's state and what vmx_control() sets. */
 void vmx_set_controls(struct vcpu *vcpu);
 
 /* vmx/report.c: logs each broken rule of VM entry, and the VM-instruction ERROR if it is not 0. */

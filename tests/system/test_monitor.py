@@ -20,12 +20,12 @@ BEDS = ("svm", "vmx", "svm-bochs")
 
 
 class Session:
-    """A terminal with the log's port, the prompt open."""
+    """A terminal with the log's port, the prompt open; RUNS: a guest's or a config's options."""
 
-    def __init__(self, system, place, bed, *args):
+    def __init__(self, system, place, bed, *runs):
         self.log = place / "log"
         command = system.command("--bed", bed, "--monitor", "--timeout", "60", "--log", self.log,
-                                 "--set", "serial=log", *args, system.guest("idle"))
+                                 *runs)
         self.child = pexpect.spawn(command[0], command[1:], cwd=paths.ROOT, timeout=ANSWER,
                                    env=system.environment, dimensions=(50, 200), encoding="latin-1")
         self.child.expect_exact(GUEST, timeout=40)
@@ -39,6 +39,14 @@ class Session:
         self.child.expect_exact("\033[K" + PROMPT)
         return self.child.before.replace("\r", "").strip().split("\n")
 
+    def wait_for_end_of(self, name):
+        """Until the log has all that it says when a VM has ended, and the prompt is drawn again."""
+        deadline = time.monotonic() + ANSWER
+        while f"vm {name}: hole" not in self.log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.child.send("\x03")
+        self.child.expect(r"\^C\r+\n\r\033\[K" + PROMPT)
+
     def end(self):
         """The exit status of a run that comes to its end."""
         self.child.expect(pexpect.EOF, timeout=ANSWER)
@@ -49,7 +57,21 @@ class Session:
 @contextlib.contextmanager
 def session(system, place, bed, *args):
     """A session that ends in any case."""
-    one = Session(system, place, bed, *args)
+    one = Session(system, place, bed, "--set", "serial=log", *args, system.guest("idle"))
+    yield one
+    one.child.close(force=True)
+
+
+@contextlib.contextmanager
+def session_of_three(system, place, bed):
+    """The same with three VMs, of which two are idle on the CPUs 0 and 2, and one ends at once."""
+    for name in ("idle", "value"):
+        (place / f"{name}.elf").symlink_to(system.guest(name))
+    (place / "three.cfg").write_text(
+        "[vm idle]\nkernel = idle.elf\nmemory = 48M\nserial = log\npolicy = exact\n"
+        "[vm short]\nkernel = value.elf\nserial = none\ncmdline = value=3\n"
+        "[vm other]\nkernel = idle.elf\nmemory = 48M\nserial = none\n")
+    one = Session(system, place, bed, "--config", place / "three.cfg")
     yield one
     one.child.close(force=True)
 
@@ -63,7 +85,7 @@ def test_guest_without_exits(system, tmp_path, bed):
         assert {"help", "vms", "vcpu", "exits", "memtype", "memmap", "alias", "mtrr", "policy",
                 "trace", "log", "mem", "stop", "reset", "quit"} <= set(names)
         assert all(len(line.split()) > 2 for line in ask("help"))
-        assert ask("vms") == ["idle: running, 49152 KiB, policy exact, 0 restarts"]
+        assert ask("vms") == ["idle: running on CPU 0, 49152 KiB, policy exact, 0 restarts"]
         registers = "\n".join(ask("vcpu"))
         assert ask("vcpu idle")[0].startswith("rip 00000000001")
         assert "r12 1122334455667788" in registers and "cs   0008 base 0000" in registers
@@ -184,6 +206,33 @@ def test_what_is_typed_behind_a_reset(system, tmp_path):
         assert "stopped: vm idle by the monitor" in monitor.log.read_text()
 
 
+@pytest.mark.parametrize("bed", BEDS)
+def test_three_vms(system, tmp_path, bed):
+    """Commands are carried out on the CPU of the VM that they are about, wherever that is."""
+    with session_of_three(system, tmp_path, bed) as monitor:
+        ask = monitor.ask
+        monitor.wait_for_end_of("short")
+        assert ask("vms")[1] == "short: ended on CPU 1, 65536 KiB, policy wb, 0 restarts"
+        assert ask("vms")[2] == "other: running on CPU 2, 49152 KiB, policy wb, 0 restarts"
+        assert ask("vcpu")[0].endswith(" on CPU 0") and ask("vcpu other")[0].endswith(" on CPU 2")
+        ended = ["the VM has ended, or does not run yet; vm NAME chooses another"]
+        assert ask("vcpu short") == ended and ask("stop short") == ended
+        assert ask("policy") == ["policy exact, view typed"]
+        assert ask("vm other")[0].startswith("other: running")
+        assert ask("policy exact noncoherent") == ["policy exact noncoherent, view typed"]
+        assert ask("memmap")[-1].endswith("memmap other end 5")
+        assert ask("mem 0x2000000 16")[0].endswith("seen by monitor.")
+        assert " 2] trace: CPU 2: the last 2048 records" in " ".join(ask("trace on"))
+        ask("trace off")
+        ask("reset other")
+        ask("stop idle")
+        monitor.wait_for_end_of("idle")
+        assert ask("vms")[0].startswith("idle: ended on CPU 0")
+        assert ask("vms")[2] == "other: running on CPU 2, 49152 KiB, policy exact, 1 restarts"
+        monitor.child.send("stop other\r")
+        assert monitor.end() == 126
+
+
 def test_guest_with_interrupts_off(system, tmp_path):
     """
     Never on, and no exit: an interrupt of the host's comes all the same. QEMU alone: Bochs holds it
@@ -197,7 +246,9 @@ def test_complaints(system, tmp_path):
     """Each names the thing and the cure."""
     with session(system, tmp_path, "svm") as monitor:
         for command, answer in {
-                "vm": "vm: no such command; help lists them",
+                "vmx": "vmx: no such command; help lists them",
+                "vm idl": "idl: no such VM; vms lists them",
+                "vm 1 2": "vm takes: [VM]",
                 "vms all": "vms takes: nothing",
                 "mem": "mem takes: GPA [N]",
                 "mem 1 2 3 4 5 6": "mem takes: GPA [N]",
@@ -223,7 +274,7 @@ def test_complaints(system, tmp_path):
 def test_editing(system, tmp_path):
     """Keys of the line, the history, and Ctrl-C."""
     with session(system, tmp_path, "svm") as monitor:
-        one_vm = ["idle: running, 65536 KiB, policy wb, 0 restarts"]
+        one_vm = ["idle: running on CPU 0, 65536 KiB, policy wb, 0 restarts"]
         assert monitor.ask("vms") == one_vm
         for keys in ("vmx\bs\r", "ms" + LEFT * 2 + "v\r", "nothing\x15vms\r", UP + "\r",
                      "vcp\x03vms\r", UP * 20 + "\r"):

@@ -312,4 +312,5 @@ def test_a_panic_stops_all(tmp_path):
 def test_parked(tmp_path):
     where, _ = halted_at(tmp_path)
     assert len(where) == 4
-    assert is_in(where[0], ["end_halt"]) and all(is_in(at, ["smp_enter"]) for at in where[1:])
+    assert is_in(where[0], ["end_halt"])
+    assert all(is_in(at, ["smp_enter", "smp_wait"]) for at in where[1:])

@@ -109,6 +109,12 @@ def test_machine_of_a_config(tmp_path):
     assert made.memory >= (1024 + 64 + 64) << 20
 
 
+def test_machine_of_a_config_with_pins(tmp_path):
+    config = tmp_path / "c"
+    config.write_text("[vm a]\nkernel = k\npin = 5\n[vm b]\ncpus = 2\npin = 1, 2\n[vm c]\npin =\n")
+    assert payload.for_config(str(config)).cpus == 6
+
+
 def test_two_files_of_one_name(tmp_path):
     for place in ("x", "y"):
         (tmp_path / place).mkdir()
@@ -117,6 +123,20 @@ def test_two_files_of_one_name(tmp_path):
     config.write_text("[vm a]\nkernel = x/k\n[vm b]\nkernel = y/k\n")
     with pytest.raises(Refusal, match="same name"):
         payload.for_config(str(config))
+
+
+@pytest.mark.parametrize("b, expected", [("ok 1 x", 0), ("not ok 1 x", 1), ("", 1)])
+def test_each_vm_has_a_plan_of_its_own(b, expected):
+    judge = Judge()
+    for line in ("1..1", "ok 1 x"):
+        judge.guest_line(line)
+        judge.log_line("[1 1] [a] " + line)
+    for line in ("1..1", b):
+        judge.log_line("[1 1] [b] " + line)
+    for name in "ab":
+        judge.log_line(f"[1 1] exit: vm {name} value 0")
+    judge.log_line("[1 0] end: all VMs ended")
+    assert judge.status() == expected
 
 
 def test_log_line_behind_a_prompt():

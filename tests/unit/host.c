@@ -33,7 +33,7 @@ void log_line(const char *fmt, ...)
     host_log[host_log_used] = '\0';
 }
 
-bool trace_on;
+struct cpu_set trace_cpus;
 
 /* A test that turns the trace on has its own. */
 __attribute__((weak)) void trace_put(enum trace_kind kind, unsigned what, uint32_t info, uint64_t a,

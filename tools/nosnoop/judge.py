@@ -16,7 +16,7 @@ EVENTS = {
     "end": re.compile(HEAD + r"end: ?(.*)"),
 }
 SAID = re.compile(r"# exit: value (\d+)")  # a test guest's line before it ends
-GUEST_LINE = re.compile(HEAD + r"\[[\w.-]+\] (.*)")
+GUEST_LINE = re.compile(HEAD + r"\[([\w.-]+)\] (.*)")
 
 
 class Judge:
@@ -28,7 +28,7 @@ class Judge:
         self.panic = None
         self.end = None    # the reason in the hypervisor's last line
         self.said = None   # the value that the guest named on its serial port
-        self.ktap = Ktap()
+        self.ktap = {None: Ktap()}  # by the VM whose lines the log has; None: the serial port's
 
     def log_line(self, line):
         """Takes one line of the log, behind the monitor's prompt if it has made way for it."""
@@ -38,13 +38,13 @@ class Judge:
                 getattr(self, "on_" + kind)(*match.groups())
                 return
         if match := GUEST_LINE.match(line):
-            self.ktap.line(match[1])
+            self.ktap.setdefault(match[1], Ktap()).line(match[2])
 
     def guest_line(self, line):
         """Takes one line of the guest's serial port."""
         if match := SAID.fullmatch(line):
             self.said = int(match[1])
-        self.ktap.line(line)
+        self.ktap[None].line(line)
 
     def on_exit(self, name, value):
         """A VM ended with a value."""
@@ -81,8 +81,8 @@ class Judge:
         if value > status.LARGEST_VALUE:
             say(f"the guest's value {value} becomes {status.LARGEST_VALUE}")
             return status.LARGEST_VALUE
-        problem = self.ktap.problem() if value == 0 else None
-        if problem:
+        problems = [ktap.problem() for ktap in self.ktap.values() if value == 0]
+        for problem in filter(None, problems):
             say(f"the guest's value is 0, but {problem}")
             return 1
         return value

@@ -70,12 +70,16 @@ def key_value(text):
     return key.strip(), value.strip()
 
 
-def machine(memories, cpus, files):
-    """Memory and CPUs of a machine for VMs with these: what cannot be read counts as nothing."""
+def machine(memories, cpus, files, pins=()):
+    """
+    Memory and CPUs of a machine for VMs with these, and with pins as they stand in the config: what
+    cannot be read counts as nothing.
+    """
     total = MACHINE_EXTRA + sum(memory or 0 for memory in memories)
     total += sum(os.path.getsize(path) for path in files.values())
     numbers = [int(n) for n in cpus if n.isdigit() and 0 < int(n) <= 255]
-    return (total + (1 << 20) - 1) >> 20 << 20, min(sum(numbers) or 1, 255)
+    pinned = [int(n) + 1 for n in re.findall(r"\d{1,3}", ",".join(pins))]
+    return (total + (1 << 20) - 1) >> 20 << 20, min(max([sum(numbers), 1, *pinned]), 255)
 
 
 def for_guest(options):
@@ -97,7 +101,8 @@ def for_guest(options):
     lines = ["[host]"] + ["{} = {}".format(*key_value(pair)) for pair in options.host]
     lines += [f"[vm {vm_name(options.guest)}]"]
     lines += [f"{key} = {value}" for key, value in [*keys.items(), *many]]
-    memory, cpus = machine([memory_bytes(keys["memory"])], [keys["cpus"]], files)
+    memory, cpus = machine([memory_bytes(keys["memory"])], [keys["cpus"]], files,
+                           [keys.get("pin", "")])
     return Payload("\n".join(lines) + "\n", memory, cpus, files)
 
 
@@ -127,7 +132,8 @@ def for_config(path):
             add_named(files, Path(path).parent / value.split()[0])
     memory = [memory_bytes(dict(keys).get("memory", MEMORY)) for keys in vms]
     cpus = [dict(keys).get("cpus", "1") for keys in vms]
-    return Payload(text, *machine(memory, cpus, files), files)
+    pins = [dict(keys).get("pin", "") for keys in vms]
+    return Payload(text, *machine(memory, cpus, files, pins), files)
 
 
 def for_image(path):
