@@ -40,7 +40,8 @@ all: $(BUILD)/nosnoop.elf $(BUILD)/BOOTX64.EFI guests
 
 # Files that run at every exit are compiled for speed, those with most to gain for most of it, and
 # the rest for size. Nothing is padded to be aligned.
-HOT := mm/mtrr vmm/access vmm/cr vmm/decode vmm/run vmm/io vmm/views vmx/run vmx/state
+HOT := mm/mtrr vmm/access vmm/cr vmm/decode vmm/interrupts vmm/io vmm/lapic vmm/run \
+	vmm/views vmx/run vmx/state
 UNPADDED := -falign-functions=1 -falign-loops=1 -falign-jumps=1 -falign-labels=1 \
 	-Wno-ignored-optimization-argument # clang: of the last two
 HOTTEST := vmm/advance vmm/walk vmm/cpuid vmm/msr svm/run svm/state
@@ -100,7 +101,8 @@ include tests/kernel/kernel.mk
 HOST_SRC := $(wildcard mm/*.c lib/format.c boot/*.c boot/efi/elf.c \
 	drivers/acpi.c drivers/firmware.c drivers/mptable.c \
 	vmm/clock.c vmm/config.c vmm/config_check.c vmm/cpuid_table.c vmm/decode.c vmm/event.c \
-	vmm/line.c vmm/walk.c vmm/alias.c vmm/image.c vmm/policy.c vmm/presets.c vmm/typing.c \
+	vmm/lapic.c vmm/line.c vmm/walk.c vmm/alias.c vmm/image.c vmm/policy.c vmm/presets.c \
+	vmm/typing.c \
 	svm/npt.c svm/caps.c \
 	vmx/ept.c vmx/check.c vmx/caps.c vmx/fields.c vmx/types.c svm/types.c)
 HOST_OBJ := $(HOST_SRC:%.c=$(BUILD)/host/%.o) $(BUILD)/host/tests/unit/host.o

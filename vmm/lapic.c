@@ -1,0 +1,543 @@
+/* A local APIC: its registers, priorities, IPIs and timer, as the manuals describe them. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/lapic.h"
+
+#include "lib/assert.h"
+#include "lib/rare.h"
+
+enum { MODES = LAPIC_BASE_ENABLE | LAPIC_BASE_X2APIC, LOWEST_VECTOR = 16, CLASS = 0xf0 };
+
+/* ICR: what a write keeps. Delivery status, bit 12, always reads as 0: an IPI is sent at once. */
+#define ICR_KEPT          0x000ccfffull
+#define ICR_LEVEL         (1u << 14)
+#define ICR_TRIGGER_LEVEL (1u << 15)
+
+enum { R = 1, W = 2, RW = R | W };
+
+struct rule {
+    uint8_t xapic, x2apic; /* whether it can be read and written; 0: it is not there */
+    uint32_t writable;
+    uint32_t read_only; /* all other bits are reserved: #GP in x2APIC mode */
+};
+
+/* SDM, "Local APIC Register Address Map" and "Local APIC Register Address Map Supported by x2APIC".
+ */
+/* clang-format off */
+static const struct rule rules[LAPIC_REGS] = {
+    [LAPIC_ID]          = {R, R, 0, 0},
+    [LAPIC_VERSION]     = {R, R, 0, 0},
+    [LAPIC_TPR]         = {RW, RW, 0xff, 0},
+    [LAPIC_APR]         = {R, 0, 0, 0},
+    [LAPIC_PPR]         = {R, R, 0, 0},
+    [LAPIC_EOI]         = {W, W, 0, 0},
+    [LAPIC_RRD]         = {R, 0, 0, 0},
+    [LAPIC_LDR]         = {RW, R, 0xff000000, 0},
+    [LAPIC_DFR]         = {RW, 0, 0xf0000000, 0},
+    [LAPIC_SVR]         = {RW, RW, 0x3ff, 0},
+    [LAPIC_ESR]         = {RW, RW, 0, 0},
+    [LAPIC_ICR]         = {RW, RW, ICR_KEPT, 0},
+    [LAPIC_ICR_HIGH]    = {RW, 0, 0xff000000, 0},
+    [LAPIC_LVT_TIMER]   = {RW, RW, 0x000700ff, 0x1000},
+    [LAPIC_LVT_THERMAL] = {RW, RW, 0x000107ff, 0x1000},
+    [LAPIC_LVT_PMC]     = {RW, RW, 0x000107ff, 0x1000},
+    [LAPIC_LVT_LINT0]   = {RW, RW, 0x0001a7ff, 0x5000},
+    [LAPIC_LVT_LINT1]   = {RW, RW, 0x0001a7ff, 0x5000},
+    [LAPIC_LVT_ERROR]   = {RW, RW, 0x000100ff, 0x1000},
+    [LAPIC_INITIAL]     = {RW, RW, 0xffffffff, 0},
+    [LAPIC_CURRENT]     = {R, R, 0, 0},
+    [LAPIC_DIVIDE]      = {RW, RW, 0xb, 0},
+    [LAPIC_SELF_IPI]    = {0, W, 0xff, 0},
+};
+/* clang-format on */
+
+/* Version 14h, with six LVT entries; EOIs are not broadcast, nor is it suppressed. */
+enum { VERSION = 0x14 | (LAPIC_LVT_ERROR - LAPIC_LVT_TIMER) << 16 };
+
+/* R and W; 0: there is no such register in this mode. */
+static unsigned access_of(const struct lapic *l, unsigned reg)
+{
+    if (reg >= LAPIC_ISR && reg < LAPIC_ESR)
+        return R; /* of ISR, TMR and IRR eight each */
+    if (reg >= LAPIC_REGS)
+        return 0;
+    return lapic_x2apic(l) ? rules[reg].x2apic : rules[reg].xapic;
+}
+
+static unsigned timer_mode(const struct lapic *l)
+{
+    return l->reg[LAPIC_LVT_TIMER] >> 17 & 3;
+}
+
+void lapic_init(struct lapic *l)
+{
+    *l = (struct lapic){.base = l->base, .id = l->id};
+    l->reg[LAPIC_VERSION] = VERSION;
+    l->reg[LAPIC_DFR] = UINT32_MAX;
+    l->reg[LAPIC_SVR] = 0xff;
+    for (unsigned i = LAPIC_LVT_TIMER; i <= LAPIC_LVT_ERROR; i++)
+        l->reg[i] = LAPIC_LVT_MASK;
+}
+
+RARE void lapic_reset(struct lapic *l, uint32_t id, bool bsp)
+{
+    l->base = LAPIC_ADDRESS | LAPIC_BASE_ENABLE | (bsp ? LAPIC_BASE_BSP : 0);
+    l->id = id;
+    lapic_init(l);
+}
+
+/* By EXTD and EN together: off, in xAPIC and in x2APIC mode; EXTD without EN is none. */
+enum { OFF, XAPIC = 2, X2APIC = 3 };
+
+RARE bool lapic_set_base(struct lapic *l, uint64_t value)
+{
+    static const uint8_t legal[] = {
+        [OFF] = 1 << OFF | 1 << XAPIC,
+        [XAPIC] = 1 << OFF | 1 << XAPIC | 1 << X2APIC,
+        [X2APIC] = 1 << OFF | 1 << X2APIC,
+    };
+    unsigned old = l->base >> 10 & 3, next = value >> 10 & 3;
+    if ((legal[old] >> next & 1) == 0 ||
+        (value & ~(uint64_t)(MODES | LAPIC_BASE_BSP)) != LAPIC_ADDRESS)
+        return false;
+    l->base = value;
+    if (next == OFF &&
+        old != OFF) /* nothing is kept (SDM, "Enabling or Disabling the Local APIC") */
+        lapic_init(l);
+    return true;
+}
+
+/* --- vectors and priorities ------------------------------------------------------------------ */
+
+static int highest(const uint64_t *bits)
+{
+    for (int i = 3; i >= 0; i--)
+        if (bits[i] != 0)
+            return 64 * i + 63 - __builtin_clzll(bits[i]);
+    return -1;
+}
+
+uint8_t lapic_ppr(const struct lapic *l)
+{
+    int top = highest(l->isr);
+    unsigned served = top < 0 ? 0 : (unsigned)top & CLASS;
+    return (uint8_t)((l->reg[LAPIC_TPR] & CLASS) >= served ? l->reg[LAPIC_TPR] : served);
+}
+
+int lapic_pending(const struct lapic *l)
+{
+    int top = highest(l->irr);
+    return top >= 0 && (top & CLASS) > (lapic_ppr(l) & CLASS) ? top : -1;
+}
+
+void lapic_take(struct lapic *l, unsigned vector)
+{
+    uint64_t bit = 1ull << vector % 64;
+    assert((l->irr[vector / 64] & bit) != 0);
+    l->irr[vector / 64] &= ~bit;
+    l->isr[vector / 64] |= bit;
+}
+
+static enum lapic_effect if_requested(const struct lapic *l)
+{
+    return lapic_requests(l) ? LAPIC_EVENTS : LAPIC_DONE;
+}
+
+static enum lapic_effect end_of_interrupt(struct lapic *l)
+{
+    int top = highest(l->isr);
+    if (top >= 0)
+        l->isr[top / 64] &= ~(1ull << top % 64);
+    return if_requested(l);
+}
+
+/* The first error since the last write of ESR raises the interrupt (SDM, "Error Handling"). */
+static void note_error(struct lapic *l, uint8_t error)
+{
+    bool first = l->errors == 0;
+    uint32_t lvt = l->reg[LAPIC_LVT_ERROR];
+    l->errors |= error;
+    if (first && (lvt & LAPIC_LVT_MASK) == 0)
+        lapic_post(l, lvt & 0xff);
+}
+
+void lapic_post(struct lapic *l, unsigned vector)
+{
+    if (vector < LOWEST_VECTOR)
+        note_error(l, LAPIC_RECEIVE_ILLEGAL);
+    else
+        l->irr[vector / 64] |= 1ull << vector % 64;
+}
+
+/* --- IPIs ------------------------------------------------------------------------------------ */
+
+/* SDM, "Interrupt Command Register (ICR)", with its tables of valid combinations. */
+static RARE enum lapic_effect command(struct lapic *l, struct ipi *ipi)
+{
+    uint32_t low = l->reg[LAPIC_ICR], high = l->reg[LAPIC_ICR_HIGH];
+    *ipi = (struct ipi){
+        .dest = lapic_x2apic(l)     ? high
+                : high >> 24 == 255 ? IPI_BROADCAST
+                                    : high >> 24,
+        .mode = low >> 8 & 7,
+        .vector = low & 0xff,
+        .shorthand = low >> 18 & 3,
+        .logical = (low >> 11 & 1) != 0,
+    };
+    switch (ipi->mode) {
+    case IPI_FIXED:
+    case IPI_LOWEST:
+        if (ipi->vector < LOWEST_VECTOR) {
+            note_error(l, LAPIC_SEND_ILLEGAL);
+            return if_requested(l);
+        }
+        break;
+    case IPI_INIT:
+        if ((low & (ICR_LEVEL | ICR_TRIGGER_LEVEL)) == ICR_TRIGGER_LEVEL)
+            return LAPIC_DONE;
+        break;
+    case IPI_NMI:
+    case IPI_STARTUP:
+        break;
+    default: /* SMIs go nowhere, the others are reserved */
+        return LAPIC_DONE;
+    }
+    bool to_self = ipi->shorthand == IPI_TO_SELF || ipi->shorthand == IPI_TO_ALL;
+    return to_self && ipi->mode != IPI_FIXED ? LAPIC_DONE : LAPIC_SEND;
+}
+
+static RARE enum lapic_effect self_ipi(struct lapic *l, unsigned vector)
+{
+    if (vector < LOWEST_VECTOR)
+        note_error(l, LAPIC_SEND_ILLEGAL);
+    else
+        lapic_receive(l, vector);
+    return if_requested(l);
+}
+
+void lapic_receive(struct lapic *l, unsigned vector)
+{
+    if ((l->reg[LAPIC_SVR] & LAPIC_SVR_ENABLE) != 0)
+        lapic_post(l, vector);
+}
+
+/* SDM, "Logical x2APIC ID". */
+static RARE uint32_t logical_id(const struct lapic *l)
+{
+    return lapic_x2apic(l) ? (l->id >> 4) << 16 | 1u << (l->id & 0xf) : l->reg[LAPIC_LDR];
+}
+
+/* SDM, "Determining IPI Destination", "Extended Message Addressing". */
+static RARE bool is_addressed(const struct lapic *l, const struct ipi *ipi)
+{
+    uint32_t dest = ipi->dest, logical = logical_id(l);
+    if (!lapic_enabled(l))
+        return false;
+    if (dest == IPI_BROADCAST)
+        return true;
+    if (!ipi->logical)
+        return dest == (lapic_x2apic(l) ? l->id : l->id & 0xff);
+    if (lapic_x2apic(l))
+        return logical >> 16 == dest >> 16 && (logical & dest & 0xffff) != 0;
+    logical >>= 24;
+    if (dest > 0xff)
+        return false;
+    if (l->reg[LAPIC_DFR] >> 28 == 0) /* clusters */
+        return logical >> 4 == dest >> 4 && (logical & dest & 0xf) != 0;
+    return (logical & dest) != 0;
+}
+
+static RARE bool is_target(struct lapic *const *set, unsigned i, unsigned self,
+                           const struct ipi *ipi)
+{
+    switch ((enum ipi_shorthand)ipi->shorthand) {
+    case IPI_TO_SELF:
+        return i == self;
+    case IPI_TO_ALL:
+        return lapic_enabled(set[i]);
+    case IPI_TO_OTHERS:
+        return i != self && lapic_enabled(set[i]);
+    case IPI_TO_DEST:
+        break;
+    }
+    return is_addressed(set[i], ipi);
+}
+
+RARE uint64_t lapic_targets(struct lapic *const *set, unsigned count, unsigned self,
+                            const struct ipi *ipi)
+{
+    uint64_t targets = 0, lowest = 0;
+    unsigned least = UINT32_MAX;
+    assert(count <= 64 && self < count);
+    for (unsigned i = 0; i < count; i++) {
+        if (!is_target(set, i, self, ipi))
+            continue;
+        targets |= 1ull << i;
+        if ((set[i]->reg[LAPIC_SVR] & LAPIC_SVR_ENABLE) != 0 && lapic_ppr(set[i]) < least) {
+            least = lapic_ppr(set[i]);
+            lowest = 1ull << i;
+        }
+    }
+    return ipi->mode == IPI_LOWEST ? lowest : targets;
+}
+
+/* --- the timer ------------------------------------------------------------------------------- */
+
+/* Of a tick of the divided bus, in TSC ticks: a power of two (SDM, "APIC Timer"). */
+static unsigned tick_shift(const struct lapic *l)
+{
+    unsigned code = (l->reg[LAPIC_DIVIDE] & 3) | (l->reg[LAPIC_DIVIDE] >> 1 & 4);
+    return LAPIC_BUS_SHIFT + ((code + 1) & 7);
+}
+
+static uint64_t period(const struct lapic *l)
+{
+    return (uint64_t)l->reg[LAPIC_INITIAL] << tick_shift(l);
+}
+
+static void fire(struct lapic *l)
+{
+    if ((l->reg[LAPIC_LVT_TIMER] & LAPIC_LVT_MASK) == 0)
+        lapic_post(l, l->reg[LAPIC_LVT_TIMER] & 0xff);
+}
+
+static void tick_count(struct lapic *l, uint64_t now)
+{
+    uint64_t elapsed = now - l->start;
+    if (elapsed < period(l))
+        return;
+    l->counting = timer_mode(l) == LAPIC_PERIODIC;
+    l->start += elapsed / period(l) * period(l);
+    fire(l);
+}
+
+void lapic_tick(struct lapic *l, struct lapic_now now)
+{
+    if (l->counting) {
+        tick_count(l, now.host);
+    } else if (l->deadline != 0 && now.guest >= l->deadline) {
+        l->deadline = 0;
+        fire(l);
+    }
+}
+
+uint64_t lapic_timer_left(const struct lapic *l, struct lapic_now now)
+{
+    unsigned vector = l->reg[LAPIC_LVT_TIMER] & 0xff;
+    bool requested = (l->irr[vector / 64] >> vector % 64 & 1) != 0;
+    if (requested || vector < LOWEST_VECTOR || (l->reg[LAPIC_LVT_TIMER] & LAPIC_LVT_MASK) != 0)
+        return UINT64_MAX;
+    if (l->counting) {
+        uint64_t elapsed = now.host - l->start;
+        return period(l) > elapsed ? period(l) - elapsed : 0;
+    }
+    if (l->deadline == 0)
+        return UINT64_MAX;
+    return l->deadline > now.guest ? l->deadline - now.guest : 0;
+}
+
+static uint32_t current_count(struct lapic *l, struct lapic_now now)
+{
+    lapic_tick(l, now);
+    return l->counting ? l->reg[LAPIC_INITIAL] - (uint32_t)((now.host - l->start) >> tick_shift(l))
+                       : 0;
+}
+
+static RARE void set_initial(struct lapic *l, uint32_t value, struct lapic_now now)
+{
+    if (timer_mode(l) == LAPIC_DEADLINE)
+        return;
+    lapic_tick(l, now);
+    l->reg[LAPIC_INITIAL] = value;
+    l->start = now.host;
+    l->counting = value != 0;
+}
+
+/* The count goes on from where it is, at the new rate. */
+static RARE void set_divide(struct lapic *l, uint32_t value, struct lapic_now now)
+{
+    uint64_t counted = l->reg[LAPIC_INITIAL] - current_count(l, now);
+    l->reg[LAPIC_DIVIDE] = value;
+    l->start = now.host - (counted << tick_shift(l));
+}
+
+/*
+ * To and from the deadline mode the timer is disarmed (SDM, "TSC-Deadline Mode"); between the
+ * others it counts on, as CPUs do that have no more.
+ */
+static void set_timer(struct lapic *l, uint32_t value)
+{
+    bool was_deadline = timer_mode(l) == LAPIC_DEADLINE;
+    l->reg[LAPIC_LVT_TIMER] = value;
+    if (was_deadline == (timer_mode(l) == LAPIC_DEADLINE))
+        return;
+    l->counting = false;
+    l->reg[LAPIC_INITIAL] = 0;
+    l->deadline = 0;
+}
+
+void lapic_set_deadline(struct lapic *l, uint64_t value, struct lapic_now now)
+{
+    lapic_tick(l, now);
+    if (timer_mode(l) == LAPIC_DEADLINE)
+        l->deadline = value;
+}
+
+uint64_t lapic_deadline(struct lapic *l, struct lapic_now now)
+{
+    lapic_tick(l, now);
+    return l->deadline;
+}
+
+/* --- registers ------------------------------------------------------------------------------- */
+
+static uint32_t vectors(const uint64_t *bits, unsigned index)
+{
+    return (uint32_t)(bits[index / 2] >> 32 * (index % 2));
+}
+
+static RARE uint64_t read_register(struct lapic *l, unsigned reg, struct lapic_now now)
+{
+    if (reg >= LAPIC_ISR && reg < LAPIC_TMR)
+        return vectors(l->isr, reg - LAPIC_ISR);
+    if (reg >= LAPIC_IRR && reg < LAPIC_ESR) {
+        lapic_tick(l, now);
+        return vectors(l->irr, reg - LAPIC_IRR);
+    }
+    switch (reg) {
+    case LAPIC_ID:
+        return lapic_x2apic(l) ? l->id : l->id << 24;
+    case LAPIC_PPR:
+        return lapic_ppr(l);
+    case LAPIC_LDR:
+        return logical_id(l);
+    case LAPIC_ICR:
+        return l->reg[reg] | (lapic_x2apic(l) ? (uint64_t)l->reg[LAPIC_ICR_HIGH] << 32 : 0);
+    case LAPIC_CURRENT:
+        return current_count(l, now);
+    default: /* APR, RRD, TMR and EOI are never written here */
+        return l->reg[reg];
+    }
+}
+
+static RARE enum lapic_effect write_svr(struct lapic *l, uint32_t value, struct lapic_now now)
+{
+    lapic_tick(l, now);
+    l->reg[LAPIC_SVR] = value;
+    for (unsigned i = LAPIC_LVT_TIMER; i <= LAPIC_LVT_ERROR; i++)
+        if ((value & LAPIC_SVR_ENABLE) == 0)
+            l->reg[i] |= LAPIC_LVT_MASK;
+    return LAPIC_EVENTS;
+}
+
+/* While software-disabled an entry stays masked (SDM, "Local APIC State After It Has Been Software
+ * Disabled"). */
+static RARE enum lapic_effect write_lvt(struct lapic *l, unsigned reg, uint32_t value,
+                                        struct lapic_now now)
+{
+    lapic_tick(l, now);
+    if ((l->reg[LAPIC_SVR] & LAPIC_SVR_ENABLE) == 0)
+        value |= LAPIC_LVT_MASK;
+    if (reg == LAPIC_LVT_TIMER)
+        set_timer(l, value);
+    else
+        l->reg[reg] = value;
+    return LAPIC_EVENTS;
+}
+
+static enum lapic_effect write_icr(struct lapic *l, uint64_t value, struct ipi *ipi)
+{
+    l->reg[LAPIC_ICR] = (uint32_t)value;
+    if (lapic_x2apic(l))
+        l->reg[LAPIC_ICR_HIGH] = (uint32_t)(value >> 32);
+    return command(l, ipi);
+}
+
+/* VALUE has the bits that may be written. */
+static enum lapic_effect write_register(struct lapic *l, unsigned reg, uint64_t value,
+                                        struct lapic_now now, struct ipi *ipi)
+{
+    switch (reg) {
+    case LAPIC_TPR:
+        l->reg[LAPIC_TPR] = (uint32_t)value;
+        return if_requested(l);
+    case LAPIC_EOI:
+        return end_of_interrupt(l);
+    case LAPIC_DFR:
+        l->reg[LAPIC_DFR] = (uint32_t)value | 0x0fffffff;
+        return LAPIC_DONE;
+    case LAPIC_SVR:
+        return write_svr(l, (uint32_t)value, now);
+    case LAPIC_ESR:
+        lapic_tick(l, now);
+        l->reg[LAPIC_ESR] = l->errors;
+        l->errors = 0;
+        return LAPIC_DONE;
+    case LAPIC_ICR:
+        return write_icr(l, value, ipi);
+    case LAPIC_LVT_TIMER:
+    case LAPIC_LVT_THERMAL:
+    case LAPIC_LVT_PMC:
+    case LAPIC_LVT_LINT0:
+    case LAPIC_LVT_LINT1:
+    case LAPIC_LVT_ERROR:
+        return write_lvt(l, reg, (uint32_t)value, now);
+    case LAPIC_INITIAL:
+        set_initial(l, (uint32_t)value, now);
+        return LAPIC_EVENTS;
+    case LAPIC_DIVIDE:
+        set_divide(l, (uint32_t)value, now);
+        return LAPIC_EVENTS;
+    case LAPIC_SELF_IPI:
+        return self_ipi(l, (unsigned)value);
+    default: /* LDR, the high half of ICR */
+        l->reg[reg] = (uint32_t)value;
+        return LAPIC_DONE;
+    }
+}
+
+RARE bool lapic_read_msr(struct lapic *l, uint32_t msr, struct lapic_now now, uint64_t *value)
+{
+    unsigned reg = msr - LAPIC_MSRS;
+    if (!lapic_x2apic(l) || (access_of(l, reg) & R) == 0)
+        return false;
+    *value = read_register(l, reg, now);
+    return true;
+}
+
+enum lapic_effect lapic_write_msr(struct lapic *l, uint32_t msr, uint64_t value,
+                                  struct lapic_now now, struct ipi *ipi)
+{
+    unsigned reg = msr - LAPIC_MSRS;
+    if (!lapic_x2apic(l) || reg >= LAPIC_REGS || (rules[reg].x2apic & W) == 0)
+        return LAPIC_REFUSED;
+    uint64_t writable = rules[reg].writable;
+    if (reg == LAPIC_ICR)
+        writable |= (uint64_t)UINT32_MAX << 32;
+    if ((value & ~writable & ~(uint64_t)rules[reg].read_only) != 0)
+        return LAPIC_REFUSED;
+    return write_register(l, reg, value & writable, now, ipi);
+}
+
+RARE uint64_t lapic_read_mmio(struct lapic *l, unsigned offset, unsigned width,
+                              struct lapic_now now)
+{
+    unsigned reg = offset / LAPIC_STRIDE, byte = offset % LAPIC_STRIDE;
+    if (access_of(l, reg) == 0)
+        note_error(l, LAPIC_ILLEGAL_REGISTER);
+    else if (byte + width <= 4)
+        return read_register(l, reg, now) >> 8 * byte;
+    return 0;
+}
+
+enum lapic_effect lapic_write_mmio(struct lapic *l, unsigned offset, unsigned width, uint32_t value,
+                                   struct lapic_now now, struct ipi *ipi)
+{
+    unsigned reg = offset / LAPIC_STRIDE;
+    if (reg < LAPIC_REGS && (rules[reg].xapic & W) != 0) {
+        if (offset % LAPIC_STRIDE == 0 && width == 4)
+            return write_register(l, reg, value & rules[reg].writable, now, ipi);
+    } else if (access_of(l, reg) == 0) {
+        note_error(l, LAPIC_ILLEGAL_REGISTER);
+    }
+    return if_requested(l);
+}

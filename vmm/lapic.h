@@ -1,0 +1,175 @@
+/*
+ * A local APIC as the manuals describe it (SDM, "Advanced Programmable Interrupt Controller
+ * (APIC)"; APM, "Advanced Programmable Interrupt Controller (APIC)"): registers in both modes,
+ * priorities, interprocessor interrupts and the timer. Pure: time is an argument.
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "mm/types.h"
+
+/* IA32_APIC_BASE. */
+#define LAPIC_BASE_BSP    (1ull << 8)
+#define LAPIC_BASE_X2APIC (1ull << 10)
+#define LAPIC_BASE_ENABLE (1ull << 11)
+#define LAPIC_ADDRESS     0xfee00000ull
+
+/* MSRs of x2APIC mode; of the page in xAPIC mode each has 16 bytes. */
+enum { LAPIC_MSRS = 0x800, LAPIC_STRIDE = 16 };
+
+/* Registers, as they are numbered in both modes. */
+enum lapic_reg {
+    LAPIC_ID = 0x02,
+    LAPIC_VERSION = 0x03,
+    LAPIC_TPR = 0x08,
+    LAPIC_APR = 0x09, /* reads as 0, as do RRD and TMR: no interrupt is level-triggered */
+    LAPIC_PPR = 0x0a,
+    LAPIC_EOI = 0x0b,
+    LAPIC_RRD = 0x0c,
+    LAPIC_LDR = 0x0d,
+    LAPIC_DFR = 0x0e,
+    LAPIC_SVR = 0x0f,
+    LAPIC_ISR = 0x10, /* eight of each */
+    LAPIC_TMR = 0x18,
+    LAPIC_IRR = 0x20,
+    LAPIC_ESR = 0x28,
+    LAPIC_ICR = 0x30,
+    LAPIC_ICR_HIGH = 0x31,
+    LAPIC_LVT_TIMER = 0x32,
+    LAPIC_LVT_THERMAL = 0x33,
+    LAPIC_LVT_PMC = 0x34,
+    LAPIC_LVT_LINT0 = 0x35,
+    LAPIC_LVT_LINT1 = 0x36,
+    LAPIC_LVT_ERROR = 0x37,
+    LAPIC_INITIAL = 0x38,
+    LAPIC_CURRENT = 0x39,
+    LAPIC_DIVIDE = 0x3e,
+    LAPIC_SELF_IPI = 0x3f,
+    LAPIC_REGS = 0x40,
+};
+
+#define LAPIC_SVR_ENABLE (1u << 8)
+#define LAPIC_LVT_MASK   (1u << 16)
+
+/* Modes of the timer, in bits 18:17 of its LVT entry. */
+enum { LAPIC_ONE_SHOT, LAPIC_PERIODIC, LAPIC_DEADLINE };
+
+/* What ESR says. */
+enum {
+    LAPIC_SEND_ILLEGAL = 1 << 5,
+    LAPIC_RECEIVE_ILLEGAL = 1 << 6,
+    LAPIC_ILLEGAL_REGISTER = 1 << 7,
+};
+
+/* The bus that the timer counts by, undivided, has a tick for each 2^LAPIC_BUS_SHIFT of the TSC. */
+enum { LAPIC_BUS_SHIFT = 4 };
+
+struct lapic {
+    uint64_t base;            /* IA32_APIC_BASE */
+    uint64_t irr[4], isr[4];  /* a bit a vector */
+    uint64_t start;           /* host TSC at which the count was INITIAL */
+    uint64_t deadline;        /* guest TSC; 0: none */
+    uint32_t id;              /* in xAPIC mode its low 8 bits */
+    uint32_t reg[LAPIC_REGS]; /* those that are what was last written, as they read in xAPIC mode */
+    uint8_t errors;           /* since the last write of ESR */
+    bool counting;
+};
+
+/* The TSC as the host and as the guest reads it. */
+struct lapic_now {
+    uint64_t host, guest;
+};
+
+enum ipi_mode { IPI_FIXED, IPI_LOWEST, IPI_SMI, IPI_NMI = 4, IPI_INIT, IPI_STARTUP };
+enum ipi_shorthand { IPI_TO_DEST, IPI_TO_SELF, IPI_TO_ALL, IPI_TO_OTHERS };
+
+#define IPI_BROADCAST UINT32_MAX
+
+struct ipi {
+    uint32_t dest; /* IPI_BROADCAST in either mode */
+    uint8_t mode;  /* enum ipi_mode */
+    uint8_t vector;
+    uint8_t shorthand; /* enum ipi_shorthand */
+    bool logical;
+};
+
+/* What a write has come to. */
+enum lapic_effect {
+    LAPIC_REFUSED, /* #GP */
+    LAPIC_DONE,
+    LAPIC_EVENTS, /* an interrupt may be deliverable now, or the timer has changed */
+    LAPIC_SEND,   /* an IPI is to be sent */
+};
+
+/* As a reset leaves it: enabled, in xAPIC mode; and as an INIT does, which keeps the mode. */
+void lapic_reset(struct lapic *lapic, uint32_t id, bool bsp);
+void lapic_init(struct lapic *lapic);
+
+static inline bool lapic_enabled(const struct lapic *lapic)
+{
+    return (lapic->base & LAPIC_BASE_ENABLE) != 0;
+}
+
+static inline bool lapic_x2apic(const struct lapic *lapic)
+{
+    return (lapic->base & LAPIC_BASE_X2APIC) != 0;
+}
+
+/*
+ * Writes IA32_APIC_BASE; false: #GP (SDM, "x2APIC State Transitions"). No address but
+ * LAPIC_ADDRESS is taken.
+ */
+bool lapic_set_base(struct lapic *lapic, uint64_t value);
+
+/* RDMSR and WRMSR of an MSR from LAPIC_MSRS on: #GP outside x2APIC mode. */
+bool lapic_read_msr(struct lapic *lapic, uint32_t msr, struct lapic_now now, uint64_t *value);
+enum lapic_effect lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value,
+                                  struct lapic_now now, struct ipi *ipi);
+
+/*
+ * Accesses of WIDTH bytes at OFFSET of the page, in xAPIC mode. What is no part of a register's
+ * first 4 bytes reads as 0; a write that is not all of them is dropped (SDM, "Local APIC": both
+ * are undefined).
+ */
+uint64_t lapic_read_mmio(struct lapic *lapic, unsigned offset, unsigned width,
+                         struct lapic_now now);
+enum lapic_effect lapic_write_mmio(struct lapic *lapic, unsigned offset, unsigned width,
+                                   uint32_t value, struct lapic_now now, struct ipi *ipi);
+
+/* The processor's priority (SDM, "Task and Processor Priorities"). */
+uint8_t lapic_ppr(const struct lapic *lapic);
+
+/* The vector that the CPU would be given now, or -1: none, or none whose class is high enough. */
+int lapic_pending(const struct lapic *lapic);
+
+/* Whether any interrupt is requested. */
+static inline bool lapic_requests(const struct lapic *lapic)
+{
+    return (lapic->irr[0] | lapic->irr[1] | lapic->irr[2] | lapic->irr[3]) != 0;
+}
+
+/* The CPU takes VECTOR, which lapic_pending() has named. */
+void lapic_take(struct lapic *lapic, unsigned vector);
+
+/* Requests VECTOR of the APIC's CPU; one below 16 is an error. */
+void lapic_post(struct lapic *lapic, unsigned vector);
+
+/*
+ * Which of COUNT APICs an IPI of SET[SELF] goes to, as bits; of lowest priority to one at most. The
+ * set is of a VM's vCPUs, by index.
+ */
+uint64_t lapic_targets(struct lapic *const *set, unsigned count, unsigned self,
+                       const struct ipi *ipi);
+
+/* A fixed IPI arrives; one that is software-disabled does not take it. */
+void lapic_receive(struct lapic *lapic, unsigned vector);
+
+/* Has the timer fire if it is time. */
+void lapic_tick(struct lapic *lapic, struct lapic_now now);
+
+/* Host TSC ticks until the timer next requests an interrupt; UINT64_MAX: it will not. */
+uint64_t lapic_timer_left(const struct lapic *lapic, struct lapic_now now);
+
+/* IA32_TSC_DEADLINE: in other modes of the timer it reads as 0, and a write is ignored. */
+void lapic_set_deadline(struct lapic *lapic, uint64_t value, struct lapic_now now);
+uint64_t lapic_deadline(struct lapic *lapic, struct lapic_now now);
