@@ -9,7 +9,8 @@ enum { BASE_BOOT_CPU = 1 << 8, BASE_X2APIC = 1 << 10, BASE_ENABLE = 1 << 11 };
 
 /* SDM, "Local APIC Register Address Map". */
 enum { ID = 0x20, TPR = 0x80, EOI = 0xb0, SVR = 0xf0, ISR = 0x100, ICR = 0x300, ICR_HIGH = 0x310 };
-enum { LVT_LINT0 = 0x350 };
+enum { LVT_TIMER = 0x320, LVT_LINT0 = 0x350, INITIAL_COUNT = 0x380, CURRENT_COUNT = 0x390 };
+enum { DIVIDE = 0x3e0, DIVIDE_BY_1 = 0xb };
 enum { SVR_ENABLE = 1 << 8, LVT_EXTINT = 7 << 8, ICR_PENDING = 1 << 12, ICR_ASSERT = 1 << 14 };
 
 /* Reads of the ICR until what it sends is taken for stuck: each takes 20 ns or more. */
@@ -106,4 +107,23 @@ bool apic_send(uint32_t to, uint32_t command)
         cpu_relax();
     }
     return false;
+}
+
+bool apic_timer_init(uint8_t vector)
+{
+    if (!apic_is_on())
+        return false;
+    write_reg(DIVIDE, DIVIDE_BY_1);
+    write_reg(LVT_TIMER, vector);
+    return true;
+}
+
+void apic_timer_start(uint32_t count)
+{
+    write_reg(INITIAL_COUNT, count);
+}
+
+uint32_t apic_timer_count(void)
+{
+    return read_reg(CURRENT_COUNT);
 }

@@ -39,3 +39,11 @@ enum { APIC_NMI = 4 << 8, APIC_INIT = 5 << 8, APIC_STARTUP = 6 << 8, APIC_FIXED 
 
 /* Sends an IPI to the CPU of the APIC ID TO. False: it has not left this CPU in time. */
 bool apic_send(uint32_t to, uint32_t command);
+
+/* The timer counts down once, by the undivided bus, and then raises VECTOR; false: it is not there.
+ */
+bool apic_timer_init(uint8_t vector);
+
+/* Starts it from COUNT, 0: stops it; and where it is. */
+void apic_timer_start(uint32_t count);
+uint32_t apic_timer_count(void);

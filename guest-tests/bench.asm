@@ -19,10 +19,28 @@ CR0_NW equ 1 << 29
 CR0_CD equ 1 << 30
 CPUID_HYPERVISOR equ 0x40000000 ; as in vmm/abi.h
 
+APIC_TPR equ 0xfee00080
+APIC_BASE_OFF equ 0xfee00100
+APIC_BASE_X equ 0xfee00900
+APIC_BASE_X2 equ 0xfee00d00
+APIC_SVR_ON equ 0x1ff
+LVT_DEADLINE equ 2 << 17
+MSR_APIC_BASE equ 0x1b
+MSR_TSC_DEADLINE equ 0x6e0
+MSR_X2APIC_EOI equ 0x80b
+MSR_X2APIC_SVR equ 0x80f
+MSR_X2APIC_LVT_TIMER equ 0x832
+WAKES equ 0x71                  ; a vector
+ENOUGH equ 8000                 ; ticks of the TSC: more than arming the timer and HLT take
+SEL_CODE32 equ 0x18
+SEL_CODE64 equ 0x08
+GATE equ 0x8e00
+
 ; When an operation exists: values of bench_hypercall.
 ALWAYS equ 0
 BY_VMCALL equ 1
 BY_VMMCALL equ 2
+NOSNOOP equ 3                   ; any but ALWAYS
 
 ; Offsets in a struct measurement of bench.c.
 FULL equ 0
@@ -130,6 +148,96 @@ EMPTY equ 4
 %endif
 %endmacro
 
+%macro write_bx 1
+%if __?BITS?__ == 64
+    mov dword [rbx], %1
+%else
+    mov dword [ebx], %1
+%endif
+%endmacro
+
+%macro write_msr 2
+    mov ecx, %1
+    mov eax, %2
+    xor edx, edx
+    wrmsr
+%endmacro
+
+; With what WRMSR needs for an EOI.
+%macro to_x2apic 0
+    write_msr MSR_APIC_BASE, APIC_BASE_X2
+    write_msr MSR_X2APIC_SVR, APIC_SVR_ON
+    write_msr MSR_X2APIC_LVT_TIMER, LVT_DEADLINE | WAKES
+    mov ecx, MSR_X2APIC_EOI
+    xor eax, eax
+%endmacro
+
+%macro from_x2apic 0
+    write_msr MSR_APIC_BASE, APIC_BASE_OFF
+    write_msr MSR_APIC_BASE, APIC_BASE_X
+%endmacro
+
+%macro far_deadline 0
+    to_x2apic
+    mov ecx, MSR_TSC_DEADLINE
+    rdtsc
+    add edx, 0x100000
+%endmacro
+
+%macro to_hlt 0
+    to_x2apic
+    sidt [bench_idtr_before]
+%if __?BITS?__ == 64
+    mov eax, wakes_64
+    mov [bench_idt_64 + WAKES * 16], ax
+    shr eax, 16
+    mov [bench_idt_64 + WAKES * 16 + 6], ax
+    lidt [bench_idtr_64]
+%else
+    mov eax, wakes_32
+    mov [bench_idt_32 + WAKES * 8], ax
+    shr eax, 16
+    mov [bench_idt_32 + WAKES * 8 + 6], ax
+    lidt [bench_idtr_32]
+%endif
+%endmacro
+
+%macro from_hlt 0
+    lidt [bench_idtr_before]
+    from_x2apic
+%endmacro
+
+; EBP:EBX: when the wait is over. The EOI of the last interrupt and the arming are part of it: what
+; it takes beyond is the way from the timer to here.
+%macro until 0
+    rdtsc
+    add eax, ENOUGH
+    adc edx, 0
+    mov ebx, eax
+    mov ebp, edx
+%endmacro
+
+%macro hlt_until 0
+    until
+    write_msr MSR_X2APIC_EOI, 0
+    mov ecx, MSR_TSC_DEADLINE
+    mov eax, ebx
+    mov edx, ebp
+    wrmsr
+    sti
+    hlt
+    cli
+%endmacro
+
+%macro spin_until 0
+    until
+%%again:
+    rdtsc
+    sub eax, ebx
+    sbb edx, ebp
+    jc %%again
+%endmacro
+
 %macro touch 0-1
     %1
     add ebx, PAGE
@@ -140,7 +248,10 @@ EMPTY equ 4
 ; operation NAME, WHEN, INIT, OPERATION, EMPTY, UNDO: INIT runs once, then OPERATION and, for what
 ; the loop itself costs, EMPTY run REPEAT times each, then UNDO. ESI and EDI are not theirs.
 %macro operation 5-6
-%if %2 != ALWAYS
+%if %2 == NOSNOOP
+    cmp byte [bench_hypercall], ALWAYS
+    je %%next
+%elif %2 != ALWAYS
     cmp byte [bench_hypercall], %2
     jne %%next
 %endif
@@ -162,6 +273,7 @@ EMPTY equ 4
     mov edi, eax
     %2
     mov esi, REPEAT
+    align 32                    ; no instruction is near the end of a page
 %%again:
     %3
     dec esi
@@ -215,7 +327,13 @@ find_hypercall:
 .none:
     ret
 
+wakes_32:
+    iret
+
     bits 64
+wakes_64:
+    iretq
+
     global bench_long_mode
 bench_long_mode:
     push rbx
@@ -236,3 +354,18 @@ bench_results: times bench_count * 2 dq 0
 bench_hypercall: db ALWAYS
     align 4
 bench_untouched: dd UNTOUCHED
+    align 8
+bench_idt_32:
+    times WAKES dq 0
+    dw 0, SEL_CODE32, GATE, 0
+bench_idtr_32:
+    dw bench_idtr_32 - bench_idt_32 - 1
+    dd bench_idt_32
+    align 8
+bench_idt_64:
+    times WAKES dq 0, 0
+    dw 0, SEL_CODE64, GATE, 0, 0, 0, 0, 0
+bench_idtr_64:
+    dw bench_idtr_64 - bench_idt_64 - 1
+    dq bench_idt_64
+bench_idtr_before: times 10 db 0

@@ -130,13 +130,16 @@ static uint32_t reg_of(struct cpuid_regs r, unsigned reg)
 static void nothing_else(void)
 {
     static const struct bits hidden[] = {
-        {1, 2, 1u << 2 | 1u << 4 | 1u << 21, "DTES64, DS-CPL, x2APIC"},
+        {1, 2, 1u << 2 | 1u << 4, "DTES64, DS-CPL"},
         {1, 2, 1u << 3, "MONITOR"},
         {1, 2, 1u << 6 | 1u << 7 | 1u << 8 | 1u << 10 | 1u << 11, "SMX, EIST, TM2, CNXT-ID, SDBG"},
-        {1, 2, 1u << 14 | 1u << 15 | 1u << 18 | 1u << 24, "xTPR, PDCM, DCA, TSC-deadline"},
+        {1, 2, 1u << 14 | 1u << 15 | 1u << 18, "xTPR, PDCM, DCA"},
         {1, 2, 1u << 17, "PCID"},
-        {1, 3, 1u << 9 | 1u << 18 | 1u << 21 | 1u << 22, "APIC, PSN, DS, ACPI"},
+        {1, 3, 1u << 18 | 1u << 21 | 1u << 22, "PSN, DS, ACPI"},
         {1, 3, 1u << 28 | 1u << 29 | 1u << 31, "HTT, TM, PBE"},
+        {6, 0, ~(1u << 2), "power and thermal"},
+        {6, 1, 0xffffffff, "thermal thresholds"},
+        {6, 2, 0xffffffff, "APERF, MPERF"},
         {7, 0, 0xffffffff, "subleaves of leaf 7"},
         {7, 1, 1u << 2 | 1u << 4 | 1u << 11 | 1u << 12, "SGX, HLE, RTM, PQM"},
         {7, 1, 1u << 10 | 1u << 14 | 1u << 15 | 1u << 25, "INVPCID, MPX, PQE, PT"},
@@ -173,7 +176,6 @@ static void empty_leaves(void)
     static const uint32_t empty[] = {
         3,
         5,
-        6,
         8,
         9,
         0xa,
@@ -341,13 +343,14 @@ static void stable(void)
     sweep(EXTENDED, EXTENDED + 0x40);
 }
 
-/* The TSC's rate, and no APIC's; what lies between the hypervisor's leaves is empty. */
+/* The TSC's rate and that of the APIC's bus; what lies between the hypervisor's leaves is empty. */
 static void timing(void)
 {
     struct cpuid_regs r = cpuid(CPUID_HYPERVISOR_TIMING, 0);
     expect(cpuid(CPUID_HYPERVISOR, 0).eax == CPUID_HYPERVISOR_TIMING, "highest leaf");
     expect(r.eax >= 1000 && r.eax <= 20000000, "%u kHz", r.eax);
-    expect(r.ebx == 0 && r.ecx == 0 && r.edx == 0, "%x %x %x", r.ebx, r.ecx, r.edx);
+    expect(r.ebx == r.eax / 16, "the bus has %u kHz, the TSC %u", r.ebx, r.eax);
+    expect(r.ecx == 0 && r.edx == 0, "%x %x", r.ecx, r.edx);
     for (uint32_t leaf = CPUID_HYPERVISOR + 1; leaf < CPUID_HYPERVISOR_TIMING; leaf++)
         expect(all_zero(cpuid(leaf, 0)), "leaf %x", leaf);
     check_beyond(CPUID_HYPERVISOR_TIMING + 1);

@@ -7,6 +7,10 @@ HOLE equ 0xd0000000
 
 ; hole MODE, REGISTER, KEEP, SET, RDI_STEP, INSTRUCTION: a struct hole_form. What a load leaves in
 ; REGISTER is what it was, masked by KEEP, with SET; -1: none changes. RDI_STEP: bytes, for STOS.
+; FLAGS is defined before: -1 where none changes, else what CF, PF, ZF, SF and OF become, and AF
+; where it is defined.
+%define FLAGS -1
+AF_DEFINED equ 1 << 16
 %macro hole 6+
     %defstr %%text %6
     [section .text]
@@ -19,7 +23,7 @@ HOLE equ 0xd0000000
 %%name: db %%text, 0
     [section .hole_forms]
     dq %%name, %%code, %3, %4
-    dd %1, %2, %5, 0
+    dd %1, %2, %5, FLAGS
     __?SECT?__
 %endmacro
 
@@ -135,6 +139,42 @@ stos -16, rep stosb
 stos -4, stosd
 stos 64, a32 rep stosd
 
+load 2, ALL32, xchg [rbx], edx
+load 10, ALL64, xchg r10, [rbx]
+load 2, HIGH8, xchg [rbx], dh
+load 1, LOW16, xchg cx, [rbx + 0x40]
+
+; The hole's ones with an operand; EAX is 01010101h.
+%define FLAGS 0x84                      ; PF, SF
+store or [rbx], eax
+store or byte [rbx + 0x40], 0
+load 0, ALL32, or eax, [rbx]
+load 10, ALL64, or r10, [rbx]
+store test dword [rbx], 0x80000000
+%define FLAGS 0x44                      ; PF, ZF
+store and dword [rbx + 0x40], 0
+store and qword [rbx], 0
+store cmp word [rbx], -1
+store cmp qword [rbx], -1
+%define FLAGS 0
+load 0, 0xffffffff, 0, and eax, [rbx]
+%define FLAGS 0x11 | AF_DEFINED         ; CF, AF
+store cmp eax, [rbx]
+store cmp ah, [rbx]
+%define FLAGS 0x84 | AF_DEFINED
+store cmp dword [rbx], 5
+%define FLAGS 0x80 | AF_DEFINED
+store cmp word [rbx], 0x1234
+store cmp [rbx], rax
+%define FLAGS 0 | AF_DEFINED
+store cmp byte [rbx], 0x80
+store cmp qword [rbx], -2
+%define FLAGS 0
+store test byte [rbx], 1
+store test [rbx], rax
+store test [rbx + 0x40], al
+%define FLAGS -1
+
 %macro load32 4+
     hole 32, %1, %2, %3, 0, %4
 %endmacro
@@ -148,6 +188,11 @@ load32 0, ALL32, mov eax, [ebp + 4]
 load32 0, ALL32, mov eax, [esp + ecx]
 load32 6, ZERO8, movzx esi, byte [ebx]
 load32 6, ALL32, movsx esi, word [ebx]
+load32 2, ALL32, xchg edx, [ebx]
+%define FLAGS 0x84
+hole 32, -1, 0, 0, 0, or dword [HOLE], 0x100
+hole 32, -1, 0, 0, 0, test dword [ebx], 0x80001000
+%define FLAGS -1
 hole 32, -1, 0, 0, 0, mov [HOLE + 4], eax
 hole 32, -1, 0, 0, 0, mov dword [ebx], 0x12345678
 hole 32, -1, 0, 0, 4, stosd

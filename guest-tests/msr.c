@@ -407,10 +407,9 @@ static void check_fixed(const struct fixed_msr *list, unsigned count)
 static void fixed_values(void)
 {
     static const struct fixed_msr both[] = {
-        {0x0, 0, 0},                                /* P5_MC_ADDR */
-        {0x1, 0, 0},                                /* P5_MC_TYPE */
-        {MSR_APIC_BASE, APIC_DEFAULT | 1u << 8, 0}, /* BSP, disabled: CPUID hides it */
-        {MSR_MCG_STATUS, 0, 7},                     /* RIPV, EIPV, MCIP */
+        {0x0, 0, 0},            /* P5_MC_ADDR */
+        {0x1, 0, 0},            /* P5_MC_TYPE */
+        {MSR_MCG_STATUS, 0, 7}, /* RIPV, EIPV, MCIP */
         {MSR_DEBUGCTL, 0, 0},
     };
     /* Fast strings, BTS unavailable, PEBS unavailable. */
@@ -453,8 +452,8 @@ static void absent(void)
         0x19c, /* power */
         0x1a2,      0x1b0,      0x606,      0x770,           0xc0010062, 0xc00000e7,
         0x17b,      0x180,      0x280,      0x400,           0x401,      0x47f, /* banks */
-        0xc0000408, 0xc0002000, 0x6e0,      0x800,           0x802,      0x80b,
-        0x830,      0x83f,      0x8ff, /* APIC */
+        0xc0000408, 0xc0002000, 0x800,      0x802,           0x80b,      0x830,
+        0x83f,      0x8ff, /* of x2APIC mode */
         0x6a0,      0xc80,      0xc8f,      0xd90,           MSR_XSS,    0xc0000104,
         MSR_VM_CR,  0xc0010115, 0xc0010116, MSR_VM_HSAVE_PA, 0xc0010118, /* SVM */
         0xc0010000, 0xc0010004, 0xc0010200,                              /* PMU */
@@ -517,6 +516,7 @@ static bool is_known(uint32_t msr)
         {0x258, 0x259, BOTH},
         {0x268, 0x26f, BOTH},
         {MSR_PAT, MSR_PAT, BOTH},
+        {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, BOTH},
         {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, BOTH},
         {MSR_EFER, MSR_SFMASK, BOTH},
         {MSR_FS_BASE, MSR_KERNEL_GS_BASE, BOTH},

@@ -44,6 +44,7 @@ enum group {
     TYPES,
     TSC,
     TASK_PRIORITY,
+    APIC,
     UART,
     IMAGE,
     BOOT_INFO,
@@ -67,6 +68,7 @@ struct record {
 };
 
 static struct record *const record = (struct record *)KEPT_RAM;
+static volatile uint32_t *const apic = (volatile uint32_t *)0xfee00000;
 static uint64_t data = MAGIC, bss;
 
 static void check(enum group group, const char *what, uint64_t got, uint64_t expected)
@@ -216,6 +218,11 @@ static void check_msrs(void)
     check(TSC, "TSC, above 2^50", rdtsc() / FAR_TSC, 0);
     __asm__ volatile("mov %%cr8, %0" : "=r"(value));
     check(TASK_PRIORITY, "CR8", value, 0);
+    try_rdmsr(MSR_APIC_BASE, &value);
+    check(APIC, "IA32_APIC_BASE", value, 0xfee00900);
+    check(APIC, "SVR", apic[0xf0 / 4], 0xff);
+    check(APIC, "the timer's entry", apic[0x320 / 4], 0x10000);
+    check(APIC, "the timer's count", apic[0x380 / 4], 0);
 }
 
 static void check_module(uint64_t start, uint64_t end)
@@ -283,6 +290,10 @@ static void dirty_msrs(void)
     try_wrmsr(MSR_TSC, FAR_TSC);
     try_wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SCE | EFER_NXE);
     __asm__ volatile("mov %0, %%cr8" : : "r"(5ull));
+    apic[0xf0 / 4] = 0x1fe;
+    apic[0x320 / 4] = 0x20040; /* periodic; interrupts are off */
+    apic[0x380 / 4] = 100000;
+    try_wrmsr(MSR_APIC_BASE, 0xfee00d00);
 }
 
 static void dirty_memory(void)
@@ -340,6 +351,7 @@ static const char *const names[GROUPS] = {
     [TYPES] = "PAT and MTRRs",
     [TSC] = "TSC",
     [TASK_PRIORITY] = "CR8",
+    [APIC] = "the local APIC",
     [UART] = "the UART",
     [IMAGE] = "the image's data",
     [BOOT_INFO] = "the boot information",

@@ -39,9 +39,14 @@
 
 #define RFLAGS_CF    (1ull << 0)
 #define RFLAGS_FIXED (1ull << 1)
+#define RFLAGS_PF    (1ull << 2)
+#define RFLAGS_AF    (1ull << 4)
+#define RFLAGS_ZF    (1ull << 6)
+#define RFLAGS_SF    (1ull << 7)
 #define RFLAGS_TF    (1ull << 8)
 #define RFLAGS_IF    (1ull << 9)
 #define RFLAGS_DF    (1ull << 10)
+#define RFLAGS_OF    (1ull << 11)
 #define RFLAGS_RF    (1ull << 16)
 #define RFLAGS_VM    (1ull << 17)
 #define RFLAGS_AC    (1ull << 18)
@@ -105,6 +110,7 @@ enum vector {
 #define MSR_PAT             0x00000277u
 #define MSR_MTRR_DEF_TYPE   0x000002ffu
 #define MSR_MC0_STATUS      0x00000401u
+#define MSR_TSC_DEADLINE    0x000006e0u
 #define MSR_X2APIC          0x00000800u
 #define MSR_XSS             0x00000da0u
 #define MSR_EFER            0xc0000080u

@@ -14,10 +14,12 @@ static const uint8_t kinds[] = {
     [SVM_EXIT_WBINVD] = EXIT_WBINVD,
     [SVM_EXIT_INVD] = EXIT_INVD,
     [SVM_EXIT_XSETBV] = EXIT_XSETBV,
-    [SVM_EXIT_FERR_FREEZE] = EXIT_HLT, /* CR0.NE=0: waits for an interrupt that none sends */
+    [SVM_EXIT_FERR_FREEZE] = EXIT_FREEZE, /* CR0.NE=0: it waits for an interrupt */
     [SVM_EXIT_SHUTDOWN] = EXIT_TRIPLE_FAULT,
     [SVM_EXIT_INIT] = EXIT_INIT,
     [SVM_EXIT_INTR] = EXIT_INTERRUPT,
+    [SVM_EXIT_VINTR] = EXIT_WINDOW,
+    [SVM_EXIT_IRET] = EXIT_WINDOW, /* of the handler of an NMI */
     [SVM_EXIT_RDPMC] = EXIT_PRIVILEGED,
     [SVM_EXIT_RSM] = EXIT_UNDEFINED,
     [SVM_EXIT_INVLPGA] = EXIT_UNDEFINED,

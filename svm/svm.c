@@ -166,6 +166,7 @@ static void svm_vcpu_reset(struct vcpu *vcpu)
     vmcb->msrpm_base = host_address(host, msrpm).v;
     vmcb->asid = 1;
     svm_flush(svm_of(vcpu));
+    svm_of(vcpu)->nmi = NMI_OPEN;
 }
 
 /*
@@ -203,6 +204,59 @@ static void svm_control(struct vcpu *vcpu)
                         ((on & CONTROL_WBINVD) != 0 ? INTERCEPT_WBINVD : 0);
 }
 
+static uint64_t svm_cr8(const struct vcpu *vcpu)
+{
+    return svm_of(vcpu)->vmcb->v_intr & V_TPR;
+}
+
+static void svm_set_cr8(struct vcpu *vcpu, uint64_t value)
+{
+    struct vmcb *vmcb = svm_of(vcpu)->vmcb;
+    vmcb->v_intr = (vmcb->v_intr & ~V_TPR) | value;
+}
+
+static bool nmis_are_blocked(struct svm_vcpu *svm, const struct guest_state *state)
+{
+    if (svm->nmi == NMI_BLOCKED && svm->vmcb->exitcode == SVM_EXIT_IRET) {
+        svm->nmi = NMI_RETURNING;
+        svm->iret_rip = state->rip;
+        svm->iret_rsp = state->gpr[RSP];
+        svm->vmcb->intercept_1 &= ~INTERCEPT_IRET;
+    } else if (svm->nmi == NMI_RETURNING &&
+               (state->rip != svm->iret_rip || state->gpr[RSP] != svm->iret_rsp)) {
+        svm->nmi = NMI_OPEN;
+    }
+    return svm->nmi != NMI_OPEN;
+}
+
+static unsigned svm_blocked(struct vcpu *vcpu)
+{
+    struct svm_vcpu *svm = svm_of(vcpu);
+    bool shadow = (svm->vmcb->int_state & INT_SHADOW) != 0;
+    return (shadow ? BLOCKED_BY_SHADOW : 0) |
+           (nmis_are_blocked(svm, &vcpu->state) ? BLOCKED_NMI : 0);
+}
+
+/* A virtual interrupt, of any priority, that is intercepted (APM, "Virtual Interrupt Intercept").
+ */
+static void svm_await(struct vcpu *vcpu, unsigned what)
+{
+    struct vmcb *vmcb = svm_of(vcpu)->vmcb;
+    bool interrupt = (what & AWAIT_INTERRUPT) != 0, cr8 = (what & AWAIT_CR8) != 0;
+    if (vcpu->event.valid && vcpu->event.type == DELIVER_NMI) {
+        svm_of(vcpu)->nmi = NMI_BLOCKED;
+        vmcb->intercept_1 |= INTERCEPT_IRET;
+    }
+    vmcb->v_intr &= ~(V_IRQ | V_IGN_TPR);
+    vmcb->intercept_1 &= ~INTERCEPT_VINTR;
+    if (interrupt) {
+        vmcb->v_intr |= V_IRQ | V_IGN_TPR;
+        vmcb->intercept_1 |= INTERCEPT_VINTR;
+    }
+    vmcb->intercept_cr_write =
+        (uint16_t)((vmcb->intercept_cr_write & ~(1u << 8)) | (cr8 ? 1u << 8 : 0));
+}
+
 const struct virt_ops svm_ops = {
     .name = "SVM",
     .cpu_start = svm_cpu_start,
@@ -216,5 +270,9 @@ const struct virt_ops svm_ops = {
     .root = svm_root,
     .invalidate = svm_invalidate,
     .control = svm_control,
+    .cr8 = svm_cr8,
+    .set_cr8 = svm_set_cr8,
+    .blocked = svm_blocked,
+    .await = svm_await,
     .dump = svm_dump,
 };

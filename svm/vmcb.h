@@ -80,9 +80,11 @@ static_assert(sizeof(struct vmcb) == 4096, "APM, VMCB Layout");
 #define INTERCEPT_INTR        (1u << 0)
 #define INTERCEPT_NMI         (1u << 1)
 #define INTERCEPT_INIT        (1u << 3)
+#define INTERCEPT_VINTR       (1u << 4)
 #define INTERCEPT_RDPMC       (1u << 15)
 #define INTERCEPT_CPUID       (1u << 18)
 #define INTERCEPT_RSM         (1u << 19)
+#define INTERCEPT_IRET        (1u << 20)
 #define INTERCEPT_INVD        (1u << 22)
 #define INTERCEPT_HLT         (1u << 24)
 #define INTERCEPT_INVLPGA     (1u << 26)
@@ -113,6 +115,9 @@ static_assert(sizeof(struct vmcb) == 4096, "APM, VMCB Layout");
 #define INTERCEPT_TLBSYNC (1u << 4)
 
 /* v_intr */
+#define V_TPR          0xffull
+#define V_IRQ          (1ull << 8)
+#define V_IGN_TPR      (1ull << 20)
 #define V_INTR_MASKING (1ull << 24)
 
 /* int_state */
@@ -151,9 +156,11 @@ enum svm_exitcode {
     SVM_EXIT_INTR = 0x60,
     SVM_EXIT_NMI = 0x61,
     SVM_EXIT_INIT = 0x63,
+    SVM_EXIT_VINTR = 0x64,
     SVM_EXIT_RDPMC = 0x6f,
     SVM_EXIT_CPUID = 0x72,
     SVM_EXIT_RSM = 0x73,
+    SVM_EXIT_IRET = 0x74,
     SVM_EXIT_INVD = 0x76,
     SVM_EXIT_HLT = 0x78,
     SVM_EXIT_INVLPGA = 0x7a,

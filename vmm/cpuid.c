@@ -45,6 +45,8 @@ static __attribute__((noinline)) struct cpuid_regs live_leaf(struct vcpu *vcpu, 
     case 0x1:
         if (!has_osxsave(vcpu))
             r.ecx &= ~BIT(27);
+        if (!lapic_enabled(&vcpu->lapic))
+            r.edx &= ~BIT(9);
         return r;
     case 0xb:
         return cpuid_topology(table, subleaf);
@@ -54,6 +56,8 @@ static __attribute__((noinline)) struct cpuid_regs live_leaf(struct vcpu *vcpu, 
         r = table->extended[1];
         if (vcpu->vm->caps->syscall_is_64_bit && !in_64_bit_code(vcpu))
             r.edx &= ~BIT(11);
+        if (!lapic_enabled(&vcpu->lapic))
+            r.edx &= ~BIT(9);
         return r;
     case 0x7:
         return subleaf == 0 ? r : (struct cpuid_regs){0, 0, 0, 0};

@@ -16,7 +16,7 @@ struct cpuid_table {
     struct cpuid_regs extended[CPUID_EXTENDED_COUNT];
     struct cpuid_regs cache[CPUID_SUBLEAVES]; /* of leaf 4, or of 8000001Dh */
     struct cpuid_regs xsave[CPUID_SUBLEAVES]; /* of leaf 0Dh, without what follows XCR0 */
-    uint32_t tsc_khz;                         /* 0: not known */
+    uint32_t tsc_khz, apic_khz;               /* 0: not known; of the APIC's bus */
 };
 
 typedef struct cpuid_regs cpuid_reader(uint32_t leaf, uint32_t subleaf);

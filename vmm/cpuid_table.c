@@ -4,25 +4,26 @@
 #include "lib/string.h"
 #include "vmm/abi.h"
 #include "vmm/cpuid.h"
+#include "vmm/lapic.h"
 
 #define BIT(n) (1u << (n))
 #define ALL    0xffffffffu
 
 /* EDX of leaf 1, and of 80000001h where AMD repeats it (APM, "Function 8000_0001h"). */
 #define FEATURES_EDX                                                                               \
-    (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(12) |    \
-     BIT(13) | BIT(14) | BIT(15) | BIT(16) | BIT(17) | BIT(23) | BIT(24))
+    (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(9) |     \
+     BIT(12) | BIT(13) | BIT(14) | BIT(15) | BIT(16) | BIT(17) | BIT(23) | BIT(24))
 
 /*
  * Bits of subleaf 0 that pass. A leaf that is not here reads as 0: 3 (serial number), 5 (MONITOR),
- * 6 (power and thermal: its MSRs are absent), 9 (DCA), 0Ah (performance counters), 0Fh and 10h
+ * 6 (power and thermal), 9 (DCA), 0Ah (performance counters), 0Fh and 10h
  * (resource monitoring and allocation), 12h (SGX), 14h (processor trace). Above 16h are key locker,
  * LBRs, AMX and hybrid CPUs, none of them virtualized, and 1Fh, which says what 0Bh says.
  */
 static const struct cpuid_regs basic[CPUID_BASIC + 1] = {
     [0x00] = {0, ALL, ALL, ALL},
     /* Hidden in ECX: DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, CNXT-ID, SDBG, xTPR, PDCM, PCID,
-       DCA, x2APIC, TSC-deadline. In EDX: APIC, serial number, DS, ACPI, self-snoop, HTT, TM, PBE.
+       DCA. In EDX: serial number, DS, ACPI, self-snoop, HTT, TM, PBE.
        EBX is made: one logical processor with APIC id 0. */
     [0x01] = {ALL, 0x0000ffff,
               BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(22) | BIT(23) |
@@ -47,7 +48,7 @@ static const struct cpuid_regs basic[CPUID_BASIC + 1] = {
     /* Made by cpuid_topology(), where the host has it. */
     [0x0b] = {0, ALL, 0, 0},
     [0x0d] = {ALL, ALL, ALL, ALL},
-    /* The TSC and the core crystal: the guest's TSC runs at the host's rate. MHz, for people. */
+    /* By make_crystal(). MHz, for people. */
     [0x15] = {ALL, ALL, ALL, 0},
     [0x16] = {0xffff, 0xffff, 0xffff, 0},
 };
@@ -56,7 +57,7 @@ static const struct cpuid_regs basic[CPUID_BASIC + 1] = {
 static const struct cpuid_regs extended[CPUID_EXTENDED_COUNT] = {
     [0x00] = {0, ALL, ALL, ALL},
     /* Hidden in ECX: multi-core (1), SVM, extended APIC space, CR8 by LOCK MOV, OSVW, IBS, SKINIT,
-       watchdog, LWP, TCE, node ids, performance counters, breakpoint masks, MWAITX; in EDX: APIC.
+       watchdog, LWP, TCE, node ids, performance counters, breakpoint masks, MWAITX.
        TopologyExtensions (22) announces 1Dh and 1Eh. */
     [0x01] = {ALL, ALL,
               BIT(0) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(11) | BIT(16) | BIT(21) | BIT(22),
@@ -129,10 +130,21 @@ static void read_xsave(struct cpuid_table *table, cpuid_reader *host)
 }
 static_assert((XCR0_GUEST >> CPUID_SUBLEAVES) == 0, "leaf 0Dh has a place for each component");
 
+/*
+ * SDM, "CPUID", leaf 15h: the crystal is what the APIC's timer counts by, and the guest's is its
+ * own; the TSC has the host's rate.
+ */
+static void make_crystal(struct cpuid_table *table)
+{
+    struct cpuid_regs crystal = {1, 1u << LAPIC_BUS_SHIFT, table->apic_khz * 1000, 0};
+    bool known = table->basic[0x15].ebx != 0 && table->tsc_khz != 0;
+    table->basic[0x15] = known ? crystal : (struct cpuid_regs){0, 0, 0, 0};
+}
+
 void cpuid_table_init(struct cpuid_table *table, cpuid_reader *host, unsigned phys_bits,
                       uint32_t tsc_khz)
 {
-    *table = (struct cpuid_table){.tsc_khz = tsc_khz};
+    *table = (struct cpuid_table){.tsc_khz = tsc_khz, .apic_khz = tsc_khz >> LAPIC_BUS_SHIFT};
     table->last = (uint32_t)min_u64(host(0, 0).eax, CPUID_BASIC);
     table->last_extended =
         (uint32_t)min_u64(host(CPUID_EXTENDED, 0).eax - CPUID_EXTENDED, CPUID_EXTENDED_COUNT - 1);
@@ -141,8 +153,13 @@ void cpuid_table_init(struct cpuid_table *table, cpuid_reader *host, unsigned ph
     for (uint32_t i = 0; i <= table->last_extended; i++)
         table->extended[i] = filter(host(CPUID_EXTENDED + i, 0), &extended[i]);
     table->basic[0].eax = table->last;
-    table->basic[1].ebx |= BIT(16); /* one logical processor, APIC id 0 */
-    table->basic[1].ecx |= BIT(31); /* a hypervisor is there */
+    table->basic[1].ebx |= BIT(16);           /* one logical processor, APIC id 0 */
+    table->basic[1].ecx |= BIT(31);           /* a hypervisor is there */
+    table->basic[1].ecx |= BIT(21) | BIT(24); /* x2APIC and TSC-deadline, whatever the CPU has */
+    if (table->last >= 6)
+        table->basic[6].eax = BIT(2); /* ARAT: the APIC's timer never stops */
+    if (table->last >= 0x15)
+        make_crystal(table);
     table->extended[0].eax = CPUID_EXTENDED + table->last_extended;
     table->extended[8].eax = (table->extended[8].eax & 0xff00) | phys_bits;
     if (has_leaf_4(table))
@@ -210,7 +227,8 @@ struct cpuid_regs cpuid_hypervisor(const struct cpuid_table *table, uint32_t lea
         memcpy(&r.ecx, &NOSNOOP_SIGNATURE[4], 4);
         memcpy(&r.edx, &NOSNOOP_SIGNATURE[8], 4);
     } else if (leaf == CPUID_HYPERVISOR_TIMING) {
-        r.eax = table->tsc_khz; /* EBX, the APIC's bus, is 0: there is no APIC */
+        r.eax = table->tsc_khz;
+        r.ebx = table->apic_khz;
     }
     return r;
 }

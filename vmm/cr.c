@@ -5,6 +5,7 @@
 #include "vmm/access.h"
 #include "vmm/cpu.h"
 #include "vmm/exits.h"
+#include "vmm/interrupts.h"
 #include "vmm/trace.h"
 #include "vmm/views.h"
 
@@ -135,11 +136,11 @@ static bool set_cr3(struct vcpu *vcpu, uint64_t value)
     return (!long_mode || value >> vcpu->mtrr.phys_bits == 0) && take(vcpu, &next, true);
 }
 
-static bool set_cr8(struct vcpu *vcpu, uint64_t value)
+static __attribute__((noinline)) bool set_cr8(struct vcpu *vcpu, uint64_t value)
 {
     if (value > 0xf)
         return false;
-    vcpu->cr8 = value;
+    vcpu_set_tpr(vcpu, value << 4);
     return true;
 }
 
@@ -165,7 +166,10 @@ static uint64_t read_cr(struct vcpu *vcpu, unsigned cr)
     assert(cr == 0 || cr == 3 || cr == 4 || cr == 8); /* no other exists to access */
     if (cr == 3)
         vcpu_fetch(vcpu, STATE_CR);
-    return cr == 0 ? state->cr0 : cr == 3 ? state->cr3 : cr == 4 ? state->cr4 : vcpu->cr8;
+    return cr == 0   ? state->cr0
+           : cr == 3 ? state->cr3
+           : cr == 4 ? state->cr4
+                     : vcpu->lapic.reg[LAPIC_TPR] >> 4;
 }
 
 /* LMSW sets PE but does not clear it. */
@@ -237,7 +241,7 @@ static __attribute__((noinline)) bool describe(struct vcpu *vcpu, struct exit_cr
     switch (insn.op) {
     case INSN_MOV_TO_CR:
     case INSN_MOV_FROM_CR:
-        if (insn.extra != 0 && insn.extra != 4) { /* of the others none exits here */
+        if (insn.extra != 0 && insn.extra != 4 && insn.extra != 8) { /* no other exits here */
             vcpu_stop_changed(vcpu);
             return false;
         }

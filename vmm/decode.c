@@ -21,8 +21,11 @@ enum form {
     FORM_PORT_DX,  /* rAX and a port in DX */
     FORM_STRING,   /* at rSI or rDI */
     FORM_MODRM,    /* ModRM: memory and a register */
+    FORM_TO_REG,   /* the same, with the register as the first operand */
     FORM_MOVSXD,   /* the same, in 64-bit mode alone */
     FORM_IMM,      /* ModRM: memory and an immediate; reg is 0 */
+    FORM_GROUP1,   /* the same, reg is more opcode */
+    FORM_GROUP1_8, /* the same with a byte that is sign-extended */
     FORM_MOFFS,    /* rAX and an absolute address */
 };
 
@@ -34,12 +37,31 @@ struct opcode {
 };
 
 static const struct opcode one_byte[256] = {
+    [0x08] = {FORM_MODRM, INSN_OR, 1, 1},
+    [0x09] = {FORM_MODRM, INSN_OR, 0, 0},
+    [0x0a] = {FORM_TO_REG, INSN_OR, 1, 1},
+    [0x0b] = {FORM_TO_REG, INSN_OR, 0, 0},
     [0x0f] = {FORM_ESCAPE, 0, 0, 0},
+    [0x20] = {FORM_MODRM, INSN_AND, 1, 1},
+    [0x21] = {FORM_MODRM, INSN_AND, 0, 0},
+    [0x22] = {FORM_TO_REG, INSN_AND, 1, 1},
+    [0x23] = {FORM_TO_REG, INSN_AND, 0, 0},
+    [0x38] = {FORM_MODRM, INSN_CMP, 1, 1},
+    [0x39] = {FORM_MODRM, INSN_CMP, 0, 0},
+    [0x3a] = {FORM_TO_REG, INSN_CMP, 1, 1},
+    [0x3b] = {FORM_TO_REG, INSN_CMP, 0, 0},
     [0x63] = {FORM_MOVSXD, INSN_MOVSX, 4, 0},
     [0x6c] = {FORM_STRING, INSN_INS, 1, 1},
     [0x6d] = {FORM_STRING, INSN_INS, 0, 0},
     [0x6e] = {FORM_STRING, INSN_OUTS, 1, 1},
     [0x6f] = {FORM_STRING, INSN_OUTS, 0, 0},
+    [0x80] = {FORM_GROUP1, 0, 1, 1},
+    [0x81] = {FORM_GROUP1, 0, 0, 0},
+    [0x83] = {FORM_GROUP1_8, 0, 0, 0},
+    [0x84] = {FORM_MODRM, INSN_TEST, 1, 1},
+    [0x85] = {FORM_MODRM, INSN_TEST, 0, 0},
+    [0x86] = {FORM_MODRM, INSN_XCHG, 1, 1},
+    [0x87] = {FORM_MODRM, INSN_XCHG, 0, 0},
     [0x88] = {FORM_MODRM, INSN_MOV_STORE, 1, 1},
     [0x89] = {FORM_MODRM, INSN_MOV_STORE, 0, 0},
     [0x8a] = {FORM_MODRM, INSN_MOV_LOAD, 1, 1},
@@ -61,6 +83,8 @@ static const struct opcode one_byte[256] = {
     [0xee] = {FORM_PORT_DX, INSN_OUT, 1, 1},
     [0xef] = {FORM_PORT_DX, INSN_OUT, 0, 0},
     [0xf4] = {FORM_PLAIN, INSN_HLT, 0, 0},
+    [0xf6] = {FORM_IMM, INSN_TEST, 1, 1},
+    [0xf7] = {FORM_IMM, INSN_TEST, 0, 0},
 };
 
 static const struct opcode two_byte[256] = {
@@ -361,6 +385,22 @@ static int decode_immediate(struct cursor *c, struct insn *out)
     return err;
 }
 
+/* SDM, "Opcode Extensions for One- and Two-byte Opcodes by Group Number": group 1. */
+static int decode_group1(struct cursor *c, unsigned imm_size, struct insn *out)
+{
+    static const uint8_t ops[8] = {[1] = INSN_OR, [4] = INSN_AND, [7] = INSN_CMP};
+    uint8_t modrm = next_byte(c);
+    out->op = ops[modrm >> 3 & 7];
+    if (out->op == 0)
+        return -ENOEXEC;
+    int err = decode_memory(c, modrm, out);
+    out->has_imm = true;
+    out->imm = (uint64_t)next_signed(c, imm_size);
+    if (out->op_size < 8)
+        out->imm &= (1ull << 8 * out->op_size) - 1;
+    return err;
+}
+
 static int decode_moffs(struct cursor *c, struct insn *out)
 {
     memory_at(c, INSN_NO_REG, INSN_DS, out);
@@ -394,11 +434,17 @@ static int decode_operands(struct cursor *c, const struct opcode *opcode, struct
     case FORM_STRING:
         return decode_string(c, out);
     case FORM_MODRM:
+    case FORM_TO_REG:
+        out->to_reg = form == FORM_TO_REG;
         return decode_modrm(c, out);
     case FORM_MOVSXD:
         return decode_movsxd(c, out);
     case FORM_IMM:
         return decode_immediate(c, out);
+    case FORM_GROUP1:
+        return decode_group1(c, out->op_size == 8 ? 4 : out->op_size, out);
+    case FORM_GROUP1_8:
+        return decode_group1(c, 1, out);
     case FORM_MOFFS:
         return decode_moffs(c, out);
     }

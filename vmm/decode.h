@@ -35,6 +35,12 @@ enum insn_op {
     INSN_MOVZX,     /* 0F B6, 0F B7: source width is `width`, destination `op_size` */
     INSN_MOVSX,     /* 0F BE, 0F BF, and MOVSXD 63 in 64-bit mode */
     INSN_STOS,      /* AA, AB: reg = RAX */
+    INSN_XCHG,      /* 86, 87: reg and memory */
+    INSN_OR,        /* these four: memory with reg, which to_reg makes the first operand, or imm */
+    INSN_AND,
+    INSN_CMP,
+    INSN_TEST,
+    INSN_OPS,
 };
 
 enum insn_seg { INSN_ES, INSN_CS, INSN_SS, INSN_DS, INSN_FS, INSN_GS };
@@ -50,6 +56,7 @@ struct insn {
     uint8_t extra;     /* control or debug register */
     bool high_byte;    /* reg is AH, CH, DH or BH: bits 15:8 of register reg (0 to 3) */
     bool has_imm;
+    bool to_reg;   /* the result goes to reg, or reg comes first in the comparison */
     bool rep;      /* F3 or F2 on INS, OUTS, STOS */
     bool memory;   /* has a memory operand, described by the next five */
     uint8_t seg;   /* enum insn_seg, overrides applied */
@@ -75,3 +82,11 @@ int insn_decode(const uint8_t *bytes, unsigned n, unsigned code_size, struct ins
  * it: 1 or 0; -ENODATA where N bytes do not tell. (APM, "Instruction Intercepts".)
  */
 int insn_is_absent(const uint8_t *bytes, unsigned n, unsigned code_size);
+
+/* Whether it writes its memory operand. */
+static inline bool insn_writes(const struct insn *insn)
+{
+    const unsigned writers = 1u << INSN_MOV_STORE | 1u << INSN_STOS | 1u << INSN_SMSW |
+                             1u << INSN_INS | 1u << INSN_XCHG | 1u << INSN_OR | 1u << INSN_AND;
+    return (writers >> insn->op & 1) != 0 && !insn->to_reg;
+}

@@ -1,9 +1,10 @@
-/* Second-level faults: the MMIO hole, where nothing answers, and addresses where nothing is. */
+/* Second-level faults: the MMIO hole, where only the local APIC answers, and where nothing is. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/assert.h"
 #include "lib/x86.h"
 #include "vmm/access.h"
 #include "vmm/exits.h"
+#include "vmm/interrupts.h"
 
 static uint64_t truncated(uint64_t value, unsigned bytes)
 {
@@ -53,12 +54,42 @@ bool vcpu_operand(struct vcpu *vcpu, const struct insn *insn, bool write, gva_t 
                        write, linear);
 }
 
-static bool load(struct vcpu *vcpu, const struct insn *insn)
+/* The memory operand: of the APIC's page by its offset, else by the guest's own translation. */
+struct place {
+    bool apic;
+    unsigned offset;
+    gva_t linear; /* where it is no APIC */
+};
+
+static bool read_place(struct vcpu *vcpu, const struct insn *insn, const struct place *at,
+                       uint64_t *value)
 {
-    uint64_t value = 0;
-    gva_t linear;
-    if (!vcpu_operand(vcpu, insn, false, &linear) ||
-        !vcpu_access(vcpu, linear, WALK_READ, &value, insn->width))
+    *value = 0;
+    if (!at->apic)
+        return vcpu_access(vcpu, at->linear, WALK_READ, value, insn->width);
+    *value = truncated(vcpu_read_apic(vcpu, at->offset, insn->width), insn->width);
+    return true;
+}
+
+static bool write_place(struct vcpu *vcpu, const struct insn *insn, const struct place *at,
+                        uint64_t value)
+{
+    if (!at->apic)
+        return vcpu_access(vcpu, at->linear, WALK_WRITE, &value, insn->width);
+    vcpu_write_apic(vcpu, at->offset, insn->width, (uint32_t)value);
+    return true;
+}
+
+/* Above the operand's size there may be more. */
+static inline uint64_t source(const struct vcpu *vcpu, const struct insn *insn)
+{
+    return insn->has_imm ? insn->imm : get_register(vcpu, insn);
+}
+
+static bool load(struct vcpu *vcpu, const struct insn *insn, const struct place *at)
+{
+    uint64_t value;
+    if (!read_place(vcpu, insn, at, &value))
         return false;
     if (insn->op == INSN_MOVSX)
         value = sign_extended(value, insn->width);
@@ -66,12 +97,48 @@ static bool load(struct vcpu *vcpu, const struct insn *insn)
     return true;
 }
 
-static bool store(struct vcpu *vcpu, const struct insn *insn)
+static bool exchange(struct vcpu *vcpu, const struct insn *insn, const struct place *at)
 {
-    uint64_t value = insn->has_imm ? insn->imm : get_register(vcpu, insn);
-    gva_t linear;
-    return vcpu_operand(vcpu, insn, true, &linear) &&
-           vcpu_access(vcpu, linear, WALK_WRITE, &value, insn->width);
+    uint64_t value;
+    if (!read_place(vcpu, insn, at, &value) ||
+        !write_place(vcpu, insn, at, get_register(vcpu, insn)))
+        return false;
+    vcpu_set_register(vcpu, insn, value);
+    return true;
+}
+
+/* What OR, AND and TEST, or CMP, make of A and B, and of RFLAGS; AF is undefined but for CMP. */
+static uint64_t compute(const struct insn *insn, uint64_t a, uint64_t b, uint64_t *rflags)
+{
+    const uint64_t all = RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF;
+    unsigned top = 8u * insn->width - 1;
+    bool subtracts = insn->op == INSN_CMP;
+    uint64_t result = insn->op == INSN_OR ? a | b : subtracts ? a - b : a & b;
+    result = truncated(result, insn->width);
+    uint64_t flags = (result == 0 ? RFLAGS_ZF : 0) | (result >> top != 0 ? RFLAGS_SF : 0);
+    if (__builtin_parity((unsigned)result & 0xff) == 0)
+        flags |= RFLAGS_PF;
+    if (subtracts)
+        flags |= (a < b ? RFLAGS_CF : 0) | ((a ^ b ^ result) & RFLAGS_AF) |
+                 (((a ^ b) & (a ^ result)) >> top != 0 ? RFLAGS_OF : 0);
+    *rflags = (*rflags & ~all) | flags;
+    return result;
+}
+
+static bool combine(struct vcpu *vcpu, const struct insn *insn, const struct place *at)
+{
+    uint64_t memory, reg = truncated(source(vcpu, insn), insn->width);
+    uint64_t rflags = vcpu->state.rflags;
+    if (!read_place(vcpu, insn, at, &memory))
+        return false;
+    uint64_t result =
+        insn->to_reg ? compute(insn, reg, memory, &rflags) : compute(insn, memory, reg, &rflags);
+    if (insn_writes(insn) && !write_place(vcpu, insn, at, result))
+        return false;
+    if (insn->to_reg && insn->op != INSN_CMP)
+        vcpu_set_register(vcpu, insn, result);
+    vcpu->state.rflags = rflags;
+    return true;
 }
 
 static void step_register(uint64_t *reg, unsigned addr_size, uint64_t step)
@@ -101,21 +168,53 @@ static void stos(struct vcpu *vcpu, const struct insn *insn)
         vcpu_skip_iteration(vcpu);
 }
 
-static void emulate(struct vcpu *vcpu)
+/* True: RIP is to go on. */
+static bool perform(struct vcpu *vcpu, const struct insn *insn, const struct place *at)
+{
+    switch (insn->op) {
+    case INSN_MOV_LOAD:
+    case INSN_MOVZX:
+    case INSN_MOVSX:
+        return load(vcpu, insn, at);
+    case INSN_MOV_STORE:
+        return write_place(vcpu, insn, at, source(vcpu, insn));
+    case INSN_XCHG:
+        return exchange(vcpu, insn, at);
+    case INSN_OR:
+    case INSN_AND:
+    case INSN_CMP:
+    case INSN_TEST:
+        return combine(vcpu, insn, at);
+    case INSN_STOS:
+        stos(vcpu, insn);
+        return false;
+    default:
+        vm_stop(vcpu->vm, "instruction at RIP 0x%lx is not emulated on the hole", vcpu->state.rip);
+        return false;
+    }
+}
+
+/*
+ * The CPU has translated the address of an access to the APIC. One that is not all in the page, or
+ * begins it, can have begun or end in another: it finds no APIC, and nor does one that is not as
+ * the CPU says. False: a fault is queued.
+ */
+static bool find_place(struct vcpu *vcpu, const struct insn *insn, const struct exit_memory *fault,
+                       bool apic, struct place *at)
+{
+    bool as_told = (fault->access & PT_W) != 0 || insn->op != INSN_MOV_STORE;
+    at->offset = (unsigned)(fault->gpa.v % PAGE_SIZE);
+    at->apic = apic && as_told && at->offset != 0 && at->offset + insn->width <= PAGE_SIZE;
+    return at->apic || vcpu_operand(vcpu, insn, insn_writes(insn), &at->linear);
+}
+
+static void emulate(struct vcpu *vcpu, const struct exit_memory *fault, bool apic)
 {
     struct insn insn;
-    bool done = false;
+    struct place at;
     if (!vcpu_decode(vcpu, &insn))
         return;
-    if (insn.op == INSN_STOS)
-        stos(vcpu, &insn);
-    else if (insn.op == INSN_MOV_LOAD || insn.op == INSN_MOVZX || insn.op == INSN_MOVSX)
-        done = load(vcpu, &insn);
-    else if (insn.op == INSN_MOV_STORE)
-        done = store(vcpu, &insn);
-    else
-        vm_stop(vcpu->vm, "instruction at RIP 0x%lx is not emulated on the hole", vcpu->state.rip);
-    if (done)
+    if (find_place(vcpu, &insn, fault, apic, &at) && perform(vcpu, &insn, &at))
         vcpu_skip(vcpu, vcpu->state.rip + insn.length);
 }
 
@@ -139,15 +238,16 @@ void exit_memory(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     const struct exit_memory *fault = &exit->memory;
     struct vm *vm = vcpu->vm;
+    bool apic = vcpu_is_apic(vcpu, fault->gpa);
     if (fault->walk)
         vcpu_tables_fault(vcpu, fault);
     else if (vcpu->event.valid)
         vm_stop(vm, "delivery of vector %u touches GPA 0x%lx, where nothing is", vcpu->event.vector,
                 fault->gpa.v);
-    else if (vm_gpa_kind(vm, fault->gpa) != GPA_HOLE)
+    else if (!apic && vm_gpa_kind(vm, fault->gpa) != GPA_HOLE)
         vcpu_stop_nowhere(vcpu, fault->gpa, fault->access);
     else if ((fault->access & PT_X) != 0)
         fetch(vcpu, fault->gpa);
     else
-        emulate(vcpu);
+        emulate(vcpu, fault, apic);
 }

@@ -5,17 +5,10 @@
 #include "lib/x86.h"
 #include "mm/memtype.h"
 #include "vmm/exits.h"
+#include "vmm/interrupts.h"
 #include "vmm/log.h"
 #include "vmm/trace.h"
 #include "vmm/views.h"
-
-struct msr_rule;
-
-/* Both return false where the manual says #GP. */
-typedef bool msr_reader(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr,
-                        uint64_t *value);
-typedef bool msr_writer(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr,
-                        uint64_t value);
 
 /* SWITCHED: only where the CPU keeps the guest's value apart from the host's. */
 enum { DIRECT_READ = 1, DIRECT_WRITE = 2, DIRECT = DIRECT_READ | DIRECT_WRITE, SWITCHED = 4 };
@@ -85,6 +78,7 @@ static bool write_tsc(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t m
     vcpu_change(vcpu, STATE_MSR);
     vcpu->msr[MSR_SLOT_TSC_ADJUST] += offset - vcpu->state.tsc_offset;
     vcpu->state.tsc_offset = offset;
+    vcpu->changed |= STATE_EVENTS; /* a deadline is nearer or farther now */
     return true;
 }
 
@@ -95,6 +89,7 @@ static bool write_tsc_adjust(struct vcpu *vcpu, const struct msr_rule *rule, uin
     vcpu_change(vcpu, STATE_MSR);
     vcpu->state.tsc_offset += value - vcpu->msr[MSR_SLOT_TSC_ADJUST];
     vcpu->msr[MSR_SLOT_TSC_ADJUST] = value;
+    vcpu->changed |= STATE_EVENTS;
     return true;
 }
 
@@ -242,9 +237,7 @@ static const struct msr_rule rules[] = {
     {MSR_TSC, MSR_TSC, ANY, .direct = DIRECT_READ, .write = write_tsc},
     /* PLATFORM_ID, BIOS_UPDT_TRIG, BIOS_SIGN_ID or PATCH_LEVEL: nothing is loaded. */
     {0x17, 0x17, WITH_MISC_ENABLE, .read = read_reset},
-    /* BSP, and globally disabled as long as there is no virtual APIC: CPUID agrees. */
-    {MSR_APIC_BASE, MSR_APIC_BASE, ANY, .reset = 0xfee00100, .read = read_reset,
-     .write = write_reset},
+    {MSR_APIC_BASE, MSR_APIC_BASE, ANY, .read = apic_read_base, .write = apic_write_base},
     {MSR_TSC_ADJUST, MSR_TSC_ADJUST, WITH_TSC_ADJUST, .slot = MSR_SLOT_TSC_ADJUST,
      .read = read_slot, .write = write_tsc_adjust},
     {0x79, 0x79, WITH_MISC_ENABLE, .write = write_ignored},
@@ -268,6 +261,9 @@ static const struct msr_rule rules[] = {
     {MSR_MTRR_FIX4K_0, MSR_MTRR_FIX4K_7, ANY, .read = read_mtrr, .write = write_mtrr},
     {MSR_PAT, MSR_PAT, ANY, .direct = DIRECT | SWITCHED, .read = read_pat, .write = write_pat},
     {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, ANY, .read = read_mtrr, .write = write_mtrr_def_type},
+    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, ANY, .read = apic_read_deadline,
+     .write = apic_write_deadline},
+    {MSR_X2APIC, MSR_X2APIC + 0xff, ANY, .read = apic_read_msr, .write = apic_write_msr},
     {MSR_EFER, MSR_EFER, ANY, .read = read_efer, .write = write_efer},
     {MSR_STAR, MSR_SFMASK, ANY, .direct = DIRECT},
     {MSR_FS_BASE, MSR_KERNEL_GS_BASE, ANY, .direct = DIRECT},
@@ -299,8 +295,8 @@ static const struct { uint32_t first, last; const char *of; } hidden[] = {
     {0x400, 0x47f, "machine-check banks"}, {0x480, 0x493, "VMX"},
     {0x4c1, 0x4c8, "performance counters"},{0x560, 0x587, "processor trace"},
     {0x600, 0x600, "debug store"},         {0x601, 0x65f, "power management"},
-    {0x6a0, 0x6a8, "CET"},                 {0x6e0, 0x6e0, "APIC"},
-    {0x770, 0x777, "power management"},    {0x800, 0x8ff, "x2APIC"},
+    {0x6a0, 0x6a8, "CET"},
+    {0x770, 0x777, "power management"},
     {0xc80, 0xc80, "silicon debug"},       {0xc81, 0xd8f, "resource director"},
     {0xd90, 0xd90, "MPX"},                 {MSR_XSS, MSR_XSS, "XSAVES"},
     {0xc00000e7, 0xc00000e9, "power management"},

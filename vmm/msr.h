@@ -4,6 +4,14 @@
 
 #include "vmm/virt.h"
 
+struct msr_rule;
+
+/* What a rule of the table does; both return false where the manual says #GP. */
+typedef bool msr_reader(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr,
+                        uint64_t *value);
+typedef bool msr_writer(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr,
+                        uint64_t value);
+
 /* Gives the MSRs that VCPU->msr holds their values at a reset. */
 void msr_reset(struct vcpu *vcpu);
 

@@ -4,9 +4,11 @@
 #include "lib/x86.h"
 #include "vmm/exits.h"
 #include "vmm/fpu.h"
+#include "vmm/interrupts.h"
 #include "vmm/log.h"
 #include "vmm/monitor.h"
 #include "vmm/request.h"
+#include "vmm/timer.h"
 #include "vmm/trace.h"
 #include "vmm/traps.h"
 #include "vmm/views.h"
@@ -20,6 +22,7 @@ static const char *const kind_names[EXIT_KINDS] = {
     [EXIT_XSETBV] = "XSETBV",
     [EXIT_IO] = "I/O",
     [EXIT_HLT] = "HLT",
+    [EXIT_FREEZE] = "freeze",
     [EXIT_INVD] = "INVD",
     [EXIT_WBINVD] = "WBINVD",
     [EXIT_HYPERCALL] = "hypercall",
@@ -30,6 +33,7 @@ static const char *const kind_names[EXIT_KINDS] = {
     [EXIT_TRIPLE_FAULT] = "triple fault",
     [EXIT_INIT] = "INIT",
     [EXIT_INTERRUPT] = "interrupt",
+    [EXIT_WINDOW] = "window",
     [EXIT_FAILED] = "failed",
     [EXIT_UNKNOWN] = "unknown",
 };
@@ -44,11 +48,23 @@ static void exit_none(struct vcpu *vcpu, const struct vm_exit *exit)
     (void)vcpu, (void)exit;
 }
 
-/* No interrupt source exists that could end it. */
+/* A single step is taken behind it at once, and ends it (SDM, "HLT"). */
 static void exit_hlt(struct vcpu *vcpu, const struct vm_exit *exit)
 {
+    uint64_t next = vcpu_next_rip(vcpu, INSN_HLT);
     (void)exit;
-    vm_stop(vcpu->vm, "halted for good");
+    if (next == 0)
+        return;
+    if ((vcpu->state.rflags & RFLAGS_TF) == 0)
+        vcpu_wait(vcpu);
+    if (vcpu->vm->state == VM_RUNNING)
+        vcpu_skip(vcpu, next);
+}
+
+static void exit_freeze(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    (void)exit;
+    vcpu_wait(vcpu);
 }
 
 /* INVD discards nothing: it becomes WBINVD, which is made where there is anything to write back. */
@@ -100,7 +116,15 @@ static void exit_interrupt(struct vcpu *vcpu, const struct vm_exit *exit)
     (void)exit;
     traps_take_interrupts();
     request_serve(vcpu->cpu_index);
+    vcpu->timer_due = 0; /* it may have been the timer's */
+    vcpu->changed |= STATE_EVENTS;
     monitor_poll(vcpu);
+}
+
+static void exit_window(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    (void)exit;
+    vcpu->changed |= STATE_EVENTS;
 }
 
 static void exit_fatal(struct vcpu *vcpu, const struct vm_exit *exit)
@@ -118,6 +142,7 @@ static exit_handler *const handlers[EXIT_KINDS] = {
     [EXIT_XSETBV] = exit_xsetbv,
     [EXIT_IO] = exit_io,
     [EXIT_HLT] = exit_hlt,
+    [EXIT_FREEZE] = exit_freeze,
     [EXIT_INVD] = exit_invd,
     [EXIT_WBINVD] = exit_invd,
     [EXIT_HYPERCALL] = exit_hypercall,
@@ -128,6 +153,7 @@ static exit_handler *const handlers[EXIT_KINDS] = {
     [EXIT_TRIPLE_FAULT] = exit_triple_fault,
     [EXIT_INIT] = exit_init,
     [EXIT_INTERRUPT] = exit_interrupt,
+    [EXIT_WINDOW] = exit_window,
     [EXIT_FAILED] = exit_fatal,
     [EXIT_UNKNOWN] = exit_fatal,
 };
@@ -150,9 +176,12 @@ static void run_until_end_or_reset(struct vcpu *vcpu)
     struct vm *vm = vcpu->vm;
     struct vm_exit *exit = &vcpu->exit;
     while (vm->state == VM_RUNNING) {
-        if (vcpu->changed != 0)
+        if (vcpu->changed != 0) {
+            if ((vcpu->changed & STATE_EVENTS) != 0)
+                vcpu_settle(vcpu);
             vm->ops->commit(vcpu, vcpu->changed);
-        vcpu->changed = 0;
+            vcpu->changed = vcpu->again;
+        }
         vcpu->fetched = 0;
         vcpu->run(vcpu);
         assert(exit->kind < EXIT_KINDS);
@@ -175,6 +204,7 @@ void vcpu_run(struct vcpu *vcpu)
     } while (vm_restart(vm));
     trace_dump();
     vcpu->cpu->vcpu = NULL;
+    timer_set(UINT64_MAX);
     log_exits(vcpu);
     vm_show_screen(vm);
 }

@@ -116,7 +116,7 @@ static bool try_instruction(struct vcpu *vcpu, bool pdptes)
         return try_pdptes(vcpu, &insn);
     if (!insn.memory)
         return true;
-    bool write = insn.op == INSN_MOV_STORE || insn.op == INSN_STOS || insn.op == INSN_SMSW;
+    bool write = insn_writes(&insn);
     return vcpu_operand(vcpu, &insn, write, &linear) &&
            vcpu_probe(vcpu, linear, write ? WALK_WRITE : WALK_READ, insn.width);
 }

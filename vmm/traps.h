@@ -36,5 +36,11 @@ static inline void traps_take_interrupts(void)
     __asm__ volatile("sti\n\tnop\n\tcli" : : : "memory");
 }
 
+/* The same for one that is still to come: the CPU halts until it does. */
+static inline void traps_wait_for_interrupt(void)
+{
+    __asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
+}
+
 /* Reports a machine check (SDM, "Machine-Check Architecture") and stops the machine. */
 void machine_check(void);

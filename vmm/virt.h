@@ -43,12 +43,13 @@ struct table_reg {
 
 /* Groups of guest state that a backend fetches when asked and commits when changed. */
 enum state_group {
-    STATE_CR = 1 << 0,   /* CR2, CR3, PDPTEs, DR6, DR7, IA32_PAT */
-    STATE_CODE = 1 << 1, /* CS and the CPL */
-    STATE_SEG = 1 << 2,  /* the other segments, GDTR, IDTR */
-    STATE_MSR = 1 << 3,  /* SYSENTER_*, STAR, LSTAR, CSTAR, SFMASK, KERNEL_GS_BASE, TSC */
-    STATE_MODE = 1 << 4, /* CR0, CR4 and EFER as the guest sees them */
-    STATE_CD = 1 << 5,   /* is only committed: of STATE_MODE CR0.CD and NW alone have changed */
+    STATE_CR = 1 << 0,     /* CR2, CR3, PDPTEs, DR6, DR7, IA32_PAT */
+    STATE_CODE = 1 << 1,   /* CS and the CPL */
+    STATE_SEG = 1 << 2,    /* the other segments, GDTR, IDTR */
+    STATE_MSR = 1 << 3,    /* SYSENTER_*, STAR, LSTAR, CSTAR, SFMASK, KERNEL_GS_BASE, TSC */
+    STATE_MODE = 1 << 4,   /* CR0, CR4 and EFER as the guest sees them */
+    STATE_CD = 1 << 5,     /* is only committed: of STATE_MODE CR0.CD and NW alone have changed */
+    STATE_EVENTS = 1 << 6, /* no backend's: before the next entry vcpu_settle() is to be called */
 };
 
 struct guest_state {
@@ -98,6 +99,7 @@ enum exit_kind {
     EXIT_WRMSR,
     EXIT_XSETBV,
     EXIT_HLT,
+    EXIT_FREEZE, /* it waits for an interrupt, as after HLT, but is not to go on behind anything */
     EXIT_INVD,
     EXIT_WBINVD,
     EXIT_HYPERCALL,
@@ -106,6 +108,7 @@ enum exit_kind {
     EXIT_TRIPLE_FAULT,
     EXIT_INIT,
     EXIT_INTERRUPT, /* a physical interrupt, which is still pending */
+    EXIT_WINDOW,    /* what await() asked for has come */
     /* From here on the exit carries more than its kind. */
     EXIT_IO,
     EXIT_CR,        /* an access to CR0, CR4 or CR8 */
@@ -162,6 +165,7 @@ struct virt_caps {
     uint8_t max_leaf;               /* level of their largest leaf: 2 or 3 */
     bool has_ipat;                  /* leaves can ignore the guest's PAT */
     bool has_nrips;                 /* exits carry the next RIP */
+    bool has_nmi_window;            /* await() can wait for NMIs to be no longer blocked */
     bool has_pdptes;                /* the CPU holds the PDPTEs of PAE paging */
     bool reserves_bit8;             /* of PML4 and PML5 entries */
     bool switches_pat;              /* the guest's IA32_PAT is its own without exits */
@@ -181,6 +185,19 @@ enum control {
     CONTROL_CR0_WRITES = 1 << 1, /* the same for writes */
     CONTROL_PAT = 1 << 2,        /* accesses of IA32_PAT exit, also where the CPU switches it */
     CONTROL_WBINVD = 1 << 3,     /* WBINVD exits, where the CPU can do that */
+};
+
+/* What can keep an event from being injected, of what only the backend knows. */
+enum blocked {
+    BLOCKED_BY_SHADOW = 1 << 0, /* that of STI or MOV SS, on the guest's next instruction */
+    BLOCKED_NMI = 1 << 1,       /* an NMI, by one whose handler has not returned */
+};
+
+/* What makes the guest exit as soon as it is so; EXIT_WINDOW but for the last. */
+enum await {
+    AWAIT_INTERRUPT = 1 << 0, /* the guest can take an interrupt */
+    AWAIT_NMI = 1 << 1,       /* it can take an NMI */
+    AWAIT_CR8 = 1 << 2,       /* it writes CR8 */
 };
 
 struct virt_ops {
@@ -232,6 +249,19 @@ struct virt_ops {
 
     /* Makes VCPU->controls hold. */
     void (*control)(struct vcpu *vcpu);
+
+    /* The guest's CR8, where it accesses it without exits but for what await() says; else NULL. */
+    uint64_t (*cr8)(const struct vcpu *vcpu);
+    void (*set_cr8)(struct vcpu *vcpu, uint64_t value);
+
+    /* What blocks events (enum blocked) since the last exit. */
+    unsigned (*blocked)(struct vcpu *vcpu);
+
+    /*
+     * VCPU is to exit when it comes to any of WHAT (enum await), until this is called again. Called
+     * also before an entry that injects an NMI, which blocks others.
+     */
+    void (*await)(struct vcpu *vcpu, unsigned what);
 
     /* Logs every field of the backend's control structure by name. */
     void (*dump)(struct vcpu *vcpu);

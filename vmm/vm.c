@@ -82,13 +82,15 @@ static int reset_vcpu(struct vcpu *vcpu)
     vm_reset_mtrrs(vcpu->vm, &vcpu->mtrr);
     vcpu->hides_mtrrs = vcpu->vm->typing.policy.report == KNOB_REPORT_HIDDEN;
     msr_reset(vcpu);
+    lapic_reset(&vcpu->lapic, 0, true);
     vcpu->walk = (struct walk_state){
         .phys_bits = vcpu->mtrr.phys_bits,
         .has_1g = (vcpu->vm->cpuid.extended[1].edx & 1u << 26) != 0,
         .reserves_bit8 = vcpu->vm->caps->reserves_bit8,
         .pdpte_valid = vcpu->vm->caps->has_pdptes,
     };
-    vcpu->fetched = vcpu->changed = STATE_CR | STATE_CODE | STATE_SEG | STATE_MSR | STATE_MODE;
+    vcpu->fetched = STATE_CR | STATE_CODE | STATE_SEG | STATE_MSR | STATE_MODE;
+    vcpu->changed = vcpu->fetched | STATE_EVENTS;
     vcpu->vm->ops->vcpu_reset(vcpu);
     return views_reset(vcpu);
 }

@@ -7,6 +7,7 @@
 #include "mm/mtrr.h"
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
+#include "vmm/lapic.h"
 #include "vmm/typing.h"
 #include "vmm/uart.h"
 #include "vmm/virt.h"
@@ -59,9 +60,13 @@ struct vcpu {
     struct walk_state walk;    /* what does not change of it is set by a reset */
     bool cd;                   /* the guest's CR0.CD, where its changes exit */
     bool owes;                 /* CR0.CD = 1 acts, and its end exits: its view has to change then */
-    uint64_t cr8;              /* where its accesses exit */
     uint64_t pat;              /* the guest's IA32_PAT, where its accesses exit */
     uint32_t controls;         /* enum control: what holds for the next entry */
+    struct lapic lapic;
+    uint64_t timer_due; /* host TSC at which the CPU's timer makes it exit; 0: it does not */
+    uint32_t again;     /* STATE_EVENTS while something is blocked: any exit may end that */
+    uint8_t awaits;     /* enum await: what it is to exit for */
+    bool nmi;           /* one is pending */
     /* A reset clears what stands above, and leaves the rest alone. */
     struct vm *vm;
     void (*run)(struct vcpu *vcpu);   /* what the run loop calls: ENTER, or the trace around it */

@@ -11,6 +11,7 @@
 #include "vmm/panic.h"
 #include "vmm/request.h"
 #include "vmm/smp.h"
+#include "vmm/timer.h"
 #include "vmm/trace.h"
 
 static struct vm *vms[CONFIG_MAX_VMS];
@@ -102,6 +103,7 @@ static void start_cpu(void *context)
     (void)context;
     if (ops->cpu_start(this_cpu(), host, &caps) != 0)
         panic("this CPU cannot run guests: the line above says why");
+    timer_init();
     (void)trace_init(host, this_cpu());
 }
 

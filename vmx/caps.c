@@ -26,7 +26,7 @@ struct feature {
 static const struct feature features[] = {
     {MUST, VMX_PIN,   PIN_EXTERNAL_INTERRUPT_EXITING,   "external-interrupt exiting"},
     {MUST, VMX_PIN,   PIN_NMI_EXITING,                  "NMI exiting"},
-    {WANT, VMX_PIN,   PIN_VIRTUAL_NMIS,                 "virtual NMIs"},
+    {MUST, VMX_PIN,   PIN_VIRTUAL_NMIS,                 "virtual NMIs"},
 
     {MUST, VMX_PROC,  PROC_ACTIVATE_SECONDARY_CONTROLS, "secondary controls"},
     {MUST, VMX_PROC,  PROC_HLT_EXITING,                 "HLT exiting"},

@@ -135,6 +135,8 @@ static const struct exit_row rows[ARRAY_SIZE(names)] = {
     [VMX_EXIT_EXTERNAL_INTERRUPT] = {EXIT_INTERRUPT, false},
     [VMX_EXIT_TRIPLE_FAULT] = {EXIT_TRIPLE_FAULT, false},
     [VMX_EXIT_INIT] = {EXIT_INIT, false},
+    [VMX_EXIT_INTERRUPT_WINDOW] = {EXIT_WINDOW, false},
+    [VMX_EXIT_NMI_WINDOW] = {EXIT_WINDOW, false},
     [VMX_EXIT_CPUID] = {EXIT_CPUID, true},
     [VMX_EXIT_GETSEC] = {EXIT_UNDEFINED, false},
     [VMX_EXIT_HLT] = {EXIT_HLT, true},
@@ -170,12 +172,25 @@ static const struct exit_row rows[ARRAY_SIZE(names)] = {
     [VMX_EXIT_WRMSR_IMMEDIATE] = {EXIT_UNDEFINED, false},
 };
 
-/* The length that a software event must be injected with is the one that its delivery had. */
+static void clear_interruptibility(uint64_t bits)
+{
+    uint64_t state = vmread_always(VMCS_GUEST_INTERRUPTIBILITY_STATE);
+    if ((state & bits) != 0)
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~bits);
+}
+
+/*
+ * The length that a software event must be injected with is the one that its delivery had. An NMI
+ * that was not delivered blocks no other (SDM, "Resuming Guest Software after Handling an
+ * Exception").
+ */
 static __attribute__((noinline)) void repeat_delivery(struct vcpu *vcpu, uint64_t info)
 {
     vcpu->event = event_of(info, VMCS_IDT_VECTORING_ERROR_CODE);
     if (vcpu->event.type >= DELIVER_SOFT_INTERRUPT)
         vcpu->event.length = (uint8_t)vmread(VMCS_VM_EXIT_INSTRUCTION_LENGTH);
+    else if (vcpu->event.type == DELIVER_NMI)
+        clear_interruptibility(BLOCKING_BY_NMI);
 }
 
 /* A failed entry has bit 31 beside its reason; all else here must never occur. */
@@ -290,10 +305,7 @@ static __attribute__((noinline)) void prepare(const struct vcpu *vcpu)
 static void end_shadow(struct vcpu *vcpu)
 {
     vcpu->completed = false;
-    const uint64_t shadow = BLOCKING_BY_STI | BLOCKING_BY_MOV_SS;
-    uint64_t state = vmread_always(VMCS_GUEST_INTERRUPTIBILITY_STATE);
-    if ((state & shadow) != 0)
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~shadow);
+    clear_interruptibility(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS);
 }
 
 /* vmx/entry.asm keeps no register but RDI, RBP and RSP: the compiler saves what it needs. */

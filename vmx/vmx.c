@@ -71,6 +71,7 @@ static void take_features(struct virt_caps *caps)
                                                                  : 1,
         .has_ipat = true,
         .has_nrips = true,
+        .has_nmi_window = true,
         .has_pdptes = true,
         .switches_pat = true,
         .self_snoops = cpu_has(1, 3, 27),
@@ -163,6 +164,25 @@ static hpa_t vmx_root(const struct vcpu *vcpu)
     return hpa(align_down(vmread(VMCS_EPT_POINTER), PAGE_SIZE));
 }
 
+static unsigned vmx_blocked(struct vcpu *vcpu)
+{
+    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
+    (void)vcpu; /* its VMCS is the current one */
+    return ((state & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0 ? BLOCKED_BY_SHADOW : 0) |
+           ((state & BLOCKING_BY_NMI) != 0 ? BLOCKED_NMI : 0);
+}
+
+/* Accesses of CR8 always exit. */
+static void vmx_await(struct vcpu *vcpu, unsigned what)
+{
+    uint32_t proc = vmx_of(vcpu)->caps->control[VMX_PROC];
+    if ((what & AWAIT_INTERRUPT) != 0)
+        proc |= PROC_INTERRUPT_WINDOW_EXITING;
+    if ((what & AWAIT_NMI) != 0)
+        proc |= PROC_NMI_WINDOW_EXITING;
+    vmwrite(VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, proc);
+}
+
 const struct virt_ops vmx_ops = {
     .name = "VMX",
     .cpu_start = vmx_cpu_start,
@@ -177,5 +197,7 @@ const struct virt_ops vmx_ops = {
     .root = vmx_root,
     .invalidate = vmx_invalidate,
     .control = vmx_control,
+    .blocked = vmx_blocked,
+    .await = vmx_await,
     .dump = vmx_dump,
 };

@@ -187,6 +187,16 @@ static bool want_load(enum insn_op op, const ZydisDecodedOperand *operands, stru
     return true;
 }
 
+/* Memory with a register, either of them first, or with an immediate. */
+static bool want_two(enum insn_op op, const ZydisDecodedOperand *operands, struct insn *want)
+{
+    want->op = (uint8_t)op;
+    if (memory_operand(&operands[0], want))
+        return general_register(&operands[1], want) || immediate(&operands[1], want->width, want);
+    want->to_reg = op != INSN_XCHG && op != INSN_TEST;
+    return general_register(&operands[0], want) && memory_operand(&operands[1], want);
+}
+
 static bool want_msw(enum insn_op op, const ZydisDecodedOperand *operand, struct insn *want)
 {
     want->op = (uint8_t)op;
@@ -225,6 +235,10 @@ static bool expectation(const ZydisDecodedInstruction *insn, const ZydisDecodedO
                           .reg = INSN_NO_REG,
                           .base = INSN_NO_REG,
                           .index = INSN_NO_REG};
+    /* Aliases that no one writes: 82 of 80, F6 /1 and F7 /1 of /0. */
+    if (insn->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+        (insn->opcode == 0x82 || ((insn->opcode | 1) == 0xf7 && insn->raw.modrm.reg == 1)))
+        return false;
     switch ((int)insn->mnemonic) {
     case ZYDIS_MNEMONIC_LMSW:
         return want_msw(INSN_LMSW, &operands[0], want);
@@ -237,6 +251,16 @@ static bool expectation(const ZydisDecodedInstruction *insn, const ZydisDecodedO
     case ZYDIS_MNEMONIC_MOVSX:
     case ZYDIS_MNEMONIC_MOVSXD:
         return want_load(INSN_MOVSX, operands, want);
+    case ZYDIS_MNEMONIC_XCHG:
+        return want_two(INSN_XCHG, operands, want);
+    case ZYDIS_MNEMONIC_OR:
+        return want_two(INSN_OR, operands, want);
+    case ZYDIS_MNEMONIC_AND:
+        return want_two(INSN_AND, operands, want);
+    case ZYDIS_MNEMONIC_CMP:
+        return want_two(INSN_CMP, operands, want);
+    case ZYDIS_MNEMONIC_TEST:
+        return want_two(INSN_TEST, operands, want);
     case ZYDIS_MNEMONIC_IN:
         return want_port(INSN_IN, &operands[0], &operands[1], want);
     case ZYDIS_MNEMONIC_OUT:
@@ -284,6 +308,7 @@ static void compare(const struct code *code, const struct insn *got, const struc
     SAME(extra);
     SAME(high_byte);
     SAME(has_imm);
+    SAME(to_reg);
     SAME(rep);
     SAME(memory);
     SAME(seg);

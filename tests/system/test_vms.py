@@ -60,6 +60,15 @@ def test_two_of_one_file(system, tmp_path, bed):
 
 
 @pytest.mark.parametrize("bed", BEDS)
+def test_each_has_a_timer(system, tmp_path, bed):
+    outcome = run(system, bed, config(system, tmp_path, [
+        vm("a", "apic"), vm("b", "apic", serial="log")]))
+    assert outcome.status == 0, outcome.messages + outcome.log_text
+    assert sorted(ends(outcome.log_text)[:-1]) == [("0", "exit: vm a value 0"),
+                                                   ("1", "exit: vm b value 0")]
+
+
+@pytest.mark.parametrize("bed", BEDS)
 def test_a_crash_leaves_the_others_running(system, tmp_path, bed):
     """One crashes at its start, one has its value at once, one does odd things for long."""
     outcome = run(system, bed, config(system, tmp_path, [

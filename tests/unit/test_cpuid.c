@@ -94,21 +94,21 @@ static void test_hides(void **state)
     (void)state;
     make(0x24, 0x28, 0xffffffff);
     assert_int_equal(t.basic[1].ebx, 0x0001ffff);
-    assert_int_equal(t.basic[1].ecx, 0xfed83203);
-    assert_int_equal(t.basic[1].edx, 0x078bf9ff);
+    assert_int_equal(t.basic[1].ecx, 0xfff83203);
+    assert_int_equal(t.basic[1].edx, 0x078bfbff);
     assert_int_equal(t.basic[7].eax, 0);
     assert_int_equal(t.basic[7].ebx, 0xf1bf23eb);
     assert_int_equal(t.basic[7].ecx, 0x00015f46);
     assert_int_equal(t.basic[7].edx, 0x0000041c);
     assert_int_equal(t.extended[1].ecx, 0x006109e1);
-    assert_int_equal(t.extended[1].edx, 0x2fd3f9ff);
+    assert_int_equal(t.extended[1].edx, 0x2fd3fbff);
     assert_regs(t.extended[7], 0, 0, 0, 0x100);
     assert_regs(t.extended[8], 0xff00 | 46, 5, 0, 0);
     assert_regs(t.extended[0xa], 0, 0, 0, 0);
     assert_regs(t.extended[0x1b], 0, 0, 0, 0);
     assert_regs(t.extended[0x1e], 0, 0, 0, 0);
     assert_regs(t.basic[5], 0, 0, 0, 0);
-    assert_regs(t.basic[6], 0, 0, 0, 0);
+    assert_regs(t.basic[6], 4, 0, 0, 0); /* ARAT */
     assert_regs(t.basic[0xa], 0, 0, 0, 0);
     assert_regs(t.basic[0x12], 0, 0, 0, 0);
     assert_regs(t.basic[0x14], 0, 0, 0, 0);
@@ -186,7 +186,21 @@ static void test_hypervisor(void **state)
     assert_memory_equal(&r.ebx, "NoSnoopHyper", 12);
     assert_regs(cpuid_hypervisor(&t, 0x40000001), 0, 0, 0, 0);
     assert_regs(cpuid_hypervisor(&t, 0x4000000f), 0, 0, 0, 0);
-    assert_regs(cpuid_hypervisor(&t, 0x40000010), 3000000, 0, 0, 0);
+    assert_regs(cpuid_hypervisor(&t, 0x40000010), 3000000, 187500, 0, 0);
+}
+
+/* x2APIC and TSC-deadline need nothing of the CPU; leaf 15h: the TSC by the APIC's bus. */
+static void test_apic(void **state)
+{
+    (void)state;
+    make(0x24, 8, 0);
+    assert_int_equal(t.basic[1].ecx, 0x81200000);
+    assert_regs(t.basic[0x15], 0, 0, 0, 0);
+    make(0x24, 8, 2);
+    assert_regs(t.basic[0x15], 1, 16, 187500000, 0);
+    assert_int_equal(clock_khz_of_crystal(t.basic[0x15]), 3000000);
+    make(5, 8, 2);
+    assert_regs(t.basic[6], 0, 0, 0, 0);
 }
 
 /* SDM, "CPUID", leaf 15h: TSC = ECX * EBX / EAX, where none is 0. */
@@ -220,7 +234,8 @@ int main(void)
         cmocka_unit_test(test_highest),  cmocka_unit_test(test_hides),
         cmocka_unit_test(test_topology), cmocka_unit_test(test_caches),
         cmocka_unit_test(test_xsave),    cmocka_unit_test(test_hypervisor),
-        cmocka_unit_test(test_crystal),  cmocka_unit_test(test_pit),
+        cmocka_unit_test(test_apic),     cmocka_unit_test(test_crystal),
+        cmocka_unit_test(test_pit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

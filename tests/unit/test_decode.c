@@ -431,7 +431,7 @@ static const uint8_t prefixes[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x6
 static void test_sweep(void **unused)
 {
     uint64_t random = 1978;
-    unsigned taken[INSN_STOS + 1] = {0};
+    unsigned taken[INSN_OPS] = {0};
     (void)unused;
     for (unsigned i = 0; i < 3 * 2 * (ARRAY_SIZE(prefixes) + 1) * 0x10000; i++) {
         uint8_t input[16];
@@ -446,7 +446,7 @@ static void test_sweep(void **unused)
         input[n++] = (uint8_t)i;
         compare(input, n, &random, taken);
     }
-    for (unsigned op = 0; op <= INSN_STOS; op++)
+    for (unsigned op = 0; op < INSN_OPS; op++)
         assert_true(taken[op] > 0);
 }
 
@@ -455,11 +455,13 @@ static void test_random(void **unused)
 {
     static const uint8_t two_byte[] = {0x01, 0x06, 0x08, 0x09, 0x20, 0x21, 0x22, 0x23,
                                        0x30, 0x32, 0xa2, 0xb6, 0xb7, 0xbe, 0xbf};
-    static const uint8_t one_byte[] = {0x63, 0x6c, 0x6d, 0x6e, 0x6f, 0x88, 0x89, 0x8a, 0x8b,
-                                       0xa0, 0xa1, 0xa2, 0xa3, 0xaa, 0xab, 0xc6, 0xc7, 0xe4,
-                                       0xe5, 0xe6, 0xe7, 0xec, 0xed, 0xee, 0xef, 0xf4};
+    static const uint8_t one_byte[] = {0x08, 0x09, 0x0a, 0x0b, 0x20, 0x21, 0x22, 0x23, 0x38, 0x39,
+                                       0x3a, 0x3b, 0x80, 0x81, 0x83, 0x84, 0x85, 0x86, 0x87, 0xf6,
+                                       0xf7, 0x63, 0x6c, 0x6d, 0x6e, 0x6f, 0x88, 0x89, 0x8a, 0x8b,
+                                       0xa0, 0xa1, 0xa2, 0xa3, 0xaa, 0xab, 0xc6, 0xc7, 0xe4, 0xe5,
+                                       0xe6, 0xe7, 0xec, 0xed, 0xee, 0xef, 0xf4};
     uint64_t random = 1985;
-    unsigned taken[INSN_STOS + 1] = {0};
+    unsigned taken[INSN_OPS] = {0};
     (void)unused;
     for (unsigned i = 0; i < RANDOM_CASES; i++) {
         uint64_t choice = host_random(&random);
@@ -475,7 +477,7 @@ static void test_random(void **unused)
             input[n++] = two_byte[(choice >> 24) % ARRAY_SIZE(two_byte)];
         compare(input, n, &random, taken);
     }
-    for (unsigned op = 0; op <= INSN_STOS; op++)
+    for (unsigned op = 0; op < INSN_OPS; op++)
         assert_true(taken[op] > 0);
 }
 

@@ -41,6 +41,48 @@ void views_follow_mtrr(struct vcpu *v, bool def_type)
     (void)v, (void)def_type;
 }
 
+static struct lapic_now now;
+
+bool apic_read_base(struct vcpu *v, const struct msr_rule *rule, uint32_t msr, uint64_t *value)
+{
+    (void)rule, (void)msr;
+    *value = v->lapic.base;
+    return true;
+}
+
+bool apic_write_base(struct vcpu *v, const struct msr_rule *rule, uint32_t msr, uint64_t value)
+{
+    (void)rule, (void)msr;
+    return lapic_set_base(&v->lapic, value);
+}
+
+bool apic_read_msr(struct vcpu *v, const struct msr_rule *rule, uint32_t msr, uint64_t *value)
+{
+    (void)rule;
+    return lapic_read_msr(&v->lapic, msr, now, value);
+}
+
+bool apic_write_msr(struct vcpu *v, const struct msr_rule *rule, uint32_t msr, uint64_t value)
+{
+    struct ipi ipi;
+    (void)rule;
+    return lapic_write_msr(&v->lapic, msr, value, now, &ipi) != LAPIC_REFUSED;
+}
+
+bool apic_read_deadline(struct vcpu *v, const struct msr_rule *rule, uint32_t msr, uint64_t *value)
+{
+    (void)rule, (void)msr;
+    *value = lapic_deadline(&v->lapic, now);
+    return true;
+}
+
+bool apic_write_deadline(struct vcpu *v, const struct msr_rule *rule, uint32_t msr, uint64_t value)
+{
+    (void)rule, (void)msr;
+    lapic_set_deadline(&v->lapic, value, now);
+    return true;
+}
+
 uint64_t vcpu_decode_next(struct vcpu *v, enum insn_op op)
 {
     (void)v, (void)op;
@@ -126,6 +168,7 @@ static void reset(bool misc_enable, bool syscfg)
     vm.logged_msrs = 0;
     vcpu.fetched = UINT32_MAX;
     msr_reset(&vcpu);
+    lapic_reset(&vcpu.lapic, 0, true);
     host_log_reset();
 }
 
@@ -150,6 +193,20 @@ static void test_vendors(void **state)
     assert_false(writes(0xc0010010, 1));
     assert_false(writes(0x79, 0x1000));
     assert_true(writes(0xc0010020, 0x1000));
+}
+
+/* The MSRs of the local APIC lead to it: those of x2APIC mode in that mode alone. */
+static void test_apic(void **state)
+{
+    (void)state;
+    reset(true, false);
+    assert_true(reads(0x1b, 0xfee00900));
+    assert_false(writes(0x1b, 0xfee00500) || reads(0x803, 0x50014));
+    assert_true(writes(0x1b, 0xfee00d00) && reads(0x1b, 0xfee00d00));
+    assert_true(reads(0x803, 0x50014) && writes(0x808, 0x20) && reads(0x808, 0x20));
+    assert_false(writes(0x803, 0x50014) || writes(0x840, 0) || writes(0x8ff, 0));
+    assert_true(writes(0x6e0, 1000) && reads(0x6e0, 0));
+    assert_true(writes(0x832, 0x50030) && writes(0x6e0, 1000) && reads(0x6e0, 1000));
 }
 
 /* SDM, "IA32_TSC_ADJUST Register Support"; the MSR is there if CPUID says so. */
@@ -224,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_order),       cmocka_unit_test(test_search),
         cmocka_unit_test(test_vendors),     cmocka_unit_test(test_tsc_adjust),
         cmocka_unit_test(test_logged_once), cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_apic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

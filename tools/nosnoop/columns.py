@@ -57,7 +57,7 @@ SHORT = rows_of("cpuid value.7 memory memory.nowhere msr io shutdown.triple halt
                 "restart.port64 restart.triple text modes cr registers state tables "
                 "steps exceptions storms hostile.short types typemap mtrrs oracle retype memmap "
                 "trace trace.denied policies switch policymap "
-                "reports.fixed reports.hidden alias")
+                "reports.fixed reports.hidden alias apic")
 COLUMNS = (
     Column("svm", "svm"),
     Column("vmx", "vmx", extra_time=5),

@@ -1,0 +1,277 @@
+/* How a guest's interrupts get from its local APIC to its CPU. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/interrupts.h"
+
+#include "lib/rare.h"
+#include "lib/x86.h"
+#include "vmm/monitor.h"
+#include "vmm/request.h"
+#include "vmm/timer.h"
+
+/* TSC ticks between looks at whether an NMI is still blocked, where the CPU does not tell. */
+enum { NMI_POLL = 100000 };
+
+static struct lapic_now now_of(const struct vcpu *vcpu)
+{
+    uint64_t host = rdtsc();
+    return (struct lapic_now){host, host + vcpu->state.tsc_offset};
+}
+
+/* Where the guest owns CR8 the class of TPR is the CPU's: it is fetched before it counts. */
+static __attribute__((noinline)) void pull_tpr(struct vcpu *vcpu)
+{
+    const struct virt_ops *ops = vcpu->vm->ops;
+    if (ops->cr8 == NULL)
+        return;
+    uint64_t cr8 = ops->cr8(vcpu);
+    if (cr8 != vcpu->lapic.reg[LAPIC_TPR] >> 4)
+        vcpu->lapic.reg[LAPIC_TPR] = (uint32_t)cr8 << 4;
+}
+
+static void push_tpr(struct vcpu *vcpu)
+{
+    const struct virt_ops *ops = vcpu->vm->ops;
+    if (ops->set_cr8 != NULL)
+        ops->set_cr8(vcpu, vcpu->lapic.reg[LAPIC_TPR] >> 4);
+}
+
+void vcpu_set_tpr(struct vcpu *vcpu, uint64_t value)
+{
+    vcpu->lapic.reg[LAPIC_TPR] = (uint32_t)value;
+    push_tpr(vcpu);
+    if (lapic_requests(&vcpu->lapic))
+        vcpu->changed |= STATE_EVENTS;
+}
+
+/* --- interprocessor interrupts --------------------------------------------------------------- */
+
+/* There is no firmware that an INIT could lead the boot CPU to: it is the machine's reset. */
+static RARE void receive(struct vcpu *vcpu, const struct ipi *ipi)
+{
+    switch ((enum ipi_mode)ipi->mode) {
+    case IPI_FIXED:
+    case IPI_LOWEST:
+        lapic_receive(&vcpu->lapic, ipi->vector);
+        break;
+    case IPI_NMI:
+        vcpu->nmi = true;
+        break;
+    case IPI_INIT:
+        vm_reset(vcpu->vm, "an INIT");
+        break;
+    case IPI_STARTUP: /* no CPU waits for one */
+    case IPI_SMI:
+        break;
+    }
+    vcpu->changed |= STATE_EVENTS;
+}
+
+static RARE void send(struct vcpu *vcpu, const struct ipi *ipi)
+{
+    struct lapic *const set[] = {&vcpu->lapic}; /* of all vCPUs of its VM */
+    if (lapic_targets(set, ARRAY_SIZE(set), 0, ipi) != 0)
+        receive(vcpu, ipi);
+}
+
+/* --- accesses -------------------------------------------------------------------------------- */
+
+/* False: #GP. */
+static inline bool written(struct vcpu *vcpu, unsigned reg, enum lapic_effect effect,
+                           const struct ipi *ipi)
+{
+    if (effect == LAPIC_REFUSED)
+        return false;
+    if (reg == LAPIC_TPR)
+        push_tpr(vcpu);
+    if (effect == LAPIC_SEND)
+        send(vcpu, ipi);
+    if (effect != LAPIC_DONE)
+        vcpu->changed |= STATE_EVENTS;
+    return true;
+}
+
+/* A read may have found that the timer has fired, or be an error. */
+static void has_read(struct vcpu *vcpu)
+{
+    if (lapic_requests(&vcpu->lapic))
+        vcpu->changed |= STATE_EVENTS;
+}
+
+bool apic_read_base(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t *value)
+{
+    (void)rule, (void)msr;
+    *value = vcpu->lapic.base;
+    return true;
+}
+
+RARE bool apic_write_base(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr,
+                          uint64_t value)
+{
+    (void)rule, (void)msr;
+    pull_tpr(vcpu);
+    if (!lapic_set_base(&vcpu->lapic, value))
+        return false;
+    push_tpr(vcpu);
+    vcpu->changed |= STATE_EVENTS;
+    return true;
+}
+
+RARE bool apic_read_msr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr,
+                        uint64_t *value)
+{
+    (void)rule;
+    pull_tpr(vcpu);
+    bool legal = lapic_read_msr(&vcpu->lapic, msr, now_of(vcpu), value);
+    has_read(vcpu);
+    return legal;
+}
+
+bool apic_write_msr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t value)
+{
+    struct ipi ipi;
+    (void)rule;
+    enum lapic_effect effect = lapic_write_msr(&vcpu->lapic, msr, value, now_of(vcpu), &ipi);
+    return written(vcpu, msr - LAPIC_MSRS, effect, &ipi);
+}
+
+RARE bool apic_read_deadline(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr,
+                             uint64_t *value)
+{
+    (void)rule, (void)msr;
+    *value = lapic_deadline(&vcpu->lapic, now_of(vcpu));
+    has_read(vcpu);
+    return true;
+}
+
+bool apic_write_deadline(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr,
+                         uint64_t value)
+{
+    (void)rule, (void)msr;
+    lapic_set_deadline(&vcpu->lapic, value, now_of(vcpu));
+    vcpu->changed |= STATE_EVENTS;
+    return true;
+}
+
+RARE uint32_t vcpu_read_apic(struct vcpu *vcpu, unsigned offset, unsigned width)
+{
+    pull_tpr(vcpu);
+    uint32_t value = (uint32_t)lapic_read_mmio(&vcpu->lapic, offset, width, now_of(vcpu));
+    has_read(vcpu);
+    return value;
+}
+
+void vcpu_write_apic(struct vcpu *vcpu, unsigned offset, unsigned width, uint32_t value)
+{
+    struct ipi ipi;
+    enum lapic_effect effect =
+        lapic_write_mmio(&vcpu->lapic, offset, width, value, now_of(vcpu), &ipi);
+    (void)written(vcpu, offset / LAPIC_STRIDE, effect, &ipi);
+}
+
+/* --- delivery -------------------------------------------------------------------------------- */
+
+static void inject(struct vcpu *vcpu, enum event_type type, unsigned vector)
+{
+    vcpu->event = (struct event){.valid = true, .vector = (uint8_t)vector, .type = (uint8_t)type};
+}
+
+/* Injects an NMI, if one is pending; else what is to be awaited for it. */
+static unsigned settle_nmi(struct vcpu *vcpu, unsigned blocked)
+{
+    if (!vcpu->nmi)
+        return 0;
+    if (vcpu->event.valid || blocked != 0)
+        return AWAIT_NMI;
+    inject(vcpu, DELIVER_NMI, VECTOR_NMI);
+    vcpu->nmi = false;
+    return 0;
+}
+
+/* The same of the APIC's interrupts; what one in service holds back, its EOI will bring up. */
+static unsigned settle_interrupt(struct vcpu *vcpu, unsigned blocked)
+{
+    if (!lapic_requests(&vcpu->lapic))
+        return 0;
+    int vector = lapic_pending(&vcpu->lapic);
+    if (vector < 0)
+        return AWAIT_CR8;
+    if (vcpu->event.valid || (blocked & BLOCKED_BY_SHADOW) != 0 ||
+        (vcpu->state.rflags & RFLAGS_IF) == 0)
+        return AWAIT_INTERRUPT;
+    lapic_take(&vcpu->lapic, (unsigned)vector);
+    inject(vcpu, DELIVER_INTERRUPT, (unsigned)vector);
+    return 0;
+}
+
+static unsigned blocked_of(struct vcpu *vcpu)
+{
+    unsigned blocked = vcpu->vm->ops->blocked(vcpu);
+    return vcpu->completed ? blocked & ~(unsigned)BLOCKED_BY_SHADOW : blocked;
+}
+
+static __attribute__((noinline)) void set_timer(struct vcpu *vcpu, struct lapic_now now)
+{
+    uint64_t left = lapic_timer_left(&vcpu->lapic, now);
+    if ((vcpu->awaits & AWAIT_NMI) != 0 && !vcpu->vm->caps->has_nmi_window)
+        left = min_u64(left, NMI_POLL);
+    uint64_t due = left == UINT64_MAX ? 0 : now.host + left;
+    if (due == vcpu->timer_due)
+        return;
+    vcpu->timer_due = due;
+    timer_set(left);
+}
+
+RARE void vcpu_settle(struct vcpu *vcpu)
+{
+    struct lapic_now now = now_of(vcpu);
+    pull_tpr(vcpu);
+    lapic_tick(&vcpu->lapic, now);
+    unsigned blocked = blocked_of(vcpu);
+    unsigned awaits = settle_nmi(vcpu, blocked);
+    awaits |= settle_interrupt(vcpu, blocked);
+    vcpu->again = awaits != 0 ? STATE_EVENTS : 0;
+    bool injects_nmi = vcpu->event.valid && vcpu->event.type == DELIVER_NMI;
+    if (awaits != vcpu->awaits || injects_nmi) {
+        vcpu->awaits = (uint8_t)awaits;
+        vcpu->vm->ops->await(vcpu, awaits);
+    }
+    set_timer(vcpu, now);
+}
+
+/* --- HLT ------------------------------------------------------------------------------------- */
+
+static bool is_woken(struct vcpu *vcpu)
+{
+    return (vcpu->nmi && (blocked_of(vcpu) & BLOCKED_NMI) == 0) ||
+           ((vcpu->state.rflags & RFLAGS_IF) != 0 && lapic_pending(&vcpu->lapic) >= 0);
+}
+
+/* Whether what the timer will request can be delivered to a guest that does nothing. */
+static bool timer_can_wake(const struct vcpu *vcpu, struct lapic_now now)
+{
+    const struct lapic *lapic = &vcpu->lapic;
+    return (vcpu->state.rflags & RFLAGS_IF) != 0 && lapic_timer_left(lapic, now) != UINT64_MAX &&
+           (lapic->reg[LAPIC_LVT_TIMER] & 0xf0) > (lapic_ppr(lapic) & 0xf0);
+}
+
+RARE void vcpu_wait(struct vcpu *vcpu)
+{
+    struct lapic_now now = now_of(vcpu);
+    pull_tpr(vcpu);
+    lapic_tick(&vcpu->lapic, now);
+    while (vcpu->vm->state == VM_RUNNING && !is_woken(vcpu)) {
+        if (!timer_can_wake(vcpu, now)) {
+            vm_stop(vcpu->vm, "halted for good");
+            return;
+        }
+        set_timer(vcpu, now);
+        if (!request_is_posted(vcpu->cpu_index))
+            timer_wait();
+        vcpu->timer_due = 0; /* it may have been the timer's */
+        request_serve(vcpu->cpu_index);
+        monitor_poll(vcpu);
+        now = now_of(vcpu);
+        lapic_tick(&vcpu->lapic, now);
+    }
+    vcpu->changed |= STATE_EVENTS;
+}

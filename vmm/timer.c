@@ -1,0 +1,63 @@
+/* The timer of the running CPU, by which a guest's wakes it: the physical local APIC's. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/timer.h"
+
+#include "drivers/apic.h"
+#include "lib/x86.h"
+#include "vmm/log.h"
+#include "vmm/traps.h"
+
+enum { VECTOR_TIMER = APIC_HOST_VECTORS + 1 }; /* the first is of kicks */
+
+/* TSC ticks: what the rate is measured by, and what is set at most. */
+enum { MEASURED = 1 << 19, LONGEST = 1 << 28 };
+
+/* Ticks of the timer in 2^SHIFT ticks of the TSC, rounded up. */
+enum { SHIFT = 32 };
+static uint64_t rate; /* 0: there is none */
+
+/* That it has come is all there is to it. */
+static void on_timer(void)
+{
+}
+
+static uint64_t measure(void)
+{
+    uint64_t start = rdtsc(), end = start;
+    apic_timer_start(UINT32_MAX);
+    while (end - start < MEASURED)
+        end = rdtsc();
+    uint64_t ticks = UINT32_MAX - apic_timer_count();
+    apic_timer_start(0);
+    return (ticks << SHIFT) / (end - start) + 1;
+}
+
+void timer_init(void)
+{
+    if (!apic_timer_init(VECTOR_TIMER)) {
+        log_line("clock: the local APIC is off: guests' timers only come when they exit");
+        return;
+    }
+    if (rate != 0)
+        return;
+    traps_on_interrupt(VECTOR_TIMER, on_timer);
+    rate = measure();
+    log_line("clock: local APIC timer at %lu ticks for 1000000 of the TSC",
+             rate * 1000000 >> SHIFT);
+}
+
+void timer_set(uint64_t ticks)
+{
+    if (rate == 0)
+        return;
+    uint64_t count = min_u64(ticks, LONGEST) * rate >> SHIFT;
+    apic_timer_start(ticks == UINT64_MAX ? 0 : (uint32_t)min_u64(count + 1, UINT32_MAX));
+}
+
+void timer_wait(void)
+{
+    if (rate != 0)
+        traps_wait_for_interrupt();
+    else
+        traps_take_interrupts();
+}
