@@ -153,7 +153,7 @@ static bool write_mtrr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t 
 {
     (void)rule;
     enum mtrr_written written = put_mtrr(vcpu, msr, value);
-    if (written == MTRR_CHANGED)
+    if (__builtin_expect(written == MTRR_CHANGED, true))
         views_follow_range(vcpu);
     return written != MTRR_REFUSED;
 }
