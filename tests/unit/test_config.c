@@ -733,6 +733,7 @@ static void what_is_supported(void **state)
     supported("[host]\ndangerous = yes\n" GUEST "policy = xen\ncd = wb-ipat\nmmio = guest\n"
               "report = hidden\n");
     supported("[host]\nlog=0x3e8\ncpus=all\niommu=on\non_end=halt\n" GUEST "serial=log\n");
+    supported(GUEST "pin = 1\n[vm b]\nkernel = k\nserial = none\n");
 }
 
 static void what_is_not(void **state)
@@ -749,11 +750,6 @@ static void what_is_not(void **state)
                 "or reset\n");
     unsupported(GUEST "cpus = 2\n", "nosnoop.cfg:1: a: a VM of more than one CPU is not supported "
                                     "yet; write cpus = 1\n");
-    unsupported(
-        GUEST "pin = 1\n",
-        "nosnoop.cfg:1: a: pin to another CPU than 0 is not supported yet; write pin = 0\n");
-    unsupported(GUEST "[vm b]\nkernel = k\nserial = none\n",
-                "nosnoop.cfg:3: b: a second VM is not supported yet; leave one [vm] section\n");
     unsupported(GUEST "device = 00:01.0\n",
                 "nosnoop.cfg:1: a: device is not supported yet; remove the line\n");
 }
