@@ -45,8 +45,10 @@ HOT := mm/mtrr vmm/access vmm/cr vmm/decode vmm/interrupts vmm/io vmm/lapic vmm/
 UNPADDED := -falign-functions=1 -falign-loops=1 -falign-jumps=1 -falign-labels=1 \
 	-Wno-ignored-optimization-argument # clang: of the last two
 HOTTEST := vmm/advance vmm/walk vmm/cpuid vmm/msr svm/run svm/state
-$(HOT:%=$(BUILD)/kernel/%.o): OPTIMIZE := -O2 $(UNPADDED)
-$(HOTTEST:%=$(BUILD)/kernel/%.o): OPTIMIZE := -O3 $(UNPADDED)
+# The same for a kernel of tests/kernel/kernel.mk.
+compiled = $(1:%=$(BUILD)/kernel/%.o) $(1:%=$(BUILD)/untraced/%.o)
+$(call compiled,$(HOT)): OPTIMIZE := -O2 $(UNPADDED)
+$(call compiled,$(HOTTEST)): OPTIMIZE := -O3 $(UNPADDED)
 
 # --- the kernel: linked twice, the second time with the first one's symbol table ----------------
 KERNEL_C   := $(wildcard boot/*.c vmm/*.c svm/*.c vmx/*.c mm/*.c drivers/*.c lib/*.c)

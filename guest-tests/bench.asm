@@ -94,6 +94,20 @@ EMPTY equ 4
     wrmsr
 %endmacro
 
+; Another value each time, and the old one after an even number: PA1 is WT or WP.
+%macro change_pat 0-1
+    xor eax, 1 << 8
+    %1
+%endmacro
+
+; Twice: E is cleared and set again, or the other way round.
+%macro toggle_e 0-1
+%rep 2
+    xor eax, MTRR_DEF_E
+    %1
+%endrep
+%endmacro
+
 ; CR0 is moved from and to a register as wide as the code.
 %macro from_cr0 1
 %if __?BITS?__ == 64

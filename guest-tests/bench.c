@@ -4,7 +4,8 @@
  *
  * row: bench end=0
  *
- * With `trace=on` 64-bit code runs under the trace, with `trace=off` after it has been on.
+ * With `trace=on` 64-bit code runs under the trace, with `trace=off_again` after it has
+ * been on.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/console.h"
@@ -70,7 +71,7 @@ static bool is_other_vendors(unsigned i)
 
 static void trace(void)
 {
-    bool on = cmdline_has("trace", "on"), off = cmdline_has("trace", "off");
+    bool on = cmdline_has("trace", "on"), off = cmdline_has("trace", "off_again");
     int64_t result = on || off ? hypercall_trace(TRACE_CALL_ON) : 0;
     assert(result == 0);
     result = off ? hypercall_trace(TRACE_CALL_OFF) : 0;

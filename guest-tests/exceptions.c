@@ -4,6 +4,7 @@
  * of a double fault.
  *
  * row: exceptions end=0
+ * row: exceptions.uncached end=0 set=policy=exact set=cd=hw cmdline="caches=off"
  * row: exceptions.triple end=126 plan=no stopped="reset" cmdline="part=triple" control=127
  * row: exceptions.triple-msr end=126 plan=no stopped="reset" cmdline="part=triple-msr" control=2
  * row: exceptions.hole end=126 plan=no stopped="delivery of vector 6" cmdline="part=hole"

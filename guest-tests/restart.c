@@ -6,9 +6,10 @@
  * row: restart.port92 end=0 cmdline="by=port92" set="on_reset=restart"
  * row: restart.cf9 end=0 cmdline="by=cf9" set="on_reset=restart"
  * row: restart.triple end=0 cmdline="by=triple" set="on_reset=restart"
+ * row: restart.cd-hw end=0 cmdline="by=triple" set="on_reset=restart" set=policy=exact set=cd=hw
  *
  * tests/system/test_restart.py also gives it a module, other numbers of boots, and a single step
- * that is pending at the reset.
+ * that is pending at the reset; and looks at the CPU while the last boot waits (`wait=yes`).
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/console.h"
@@ -32,7 +33,7 @@ enum { MODULE_BYTE = 'M' }; /* what a module must consist of */
 enum entry { E_ECX, E_ESI, E_EDI, E_EBP, E_EDX_HIGH, E_EFLAGS, E_CR0, E_CR2, E_CR3, E_CR4, E_EFER };
 enum { E_TR = E_EFER + 1, E_LDTR, E_IER, E_LCR, E_MCR, E_SCRATCH, E_COUNT };
 
-extern const uint32_t entry_state[E_COUNT], multiboot_info;
+extern const uint32_t entry_state[E_COUNT], entry_cr0, multiboot_info;
 void leave_by_port(uint16_t port, uint8_t value, unsigned way);
 
 enum group {
@@ -115,6 +116,7 @@ static void check_entry(void)
     check(GENERAL, "EDX, high", e[E_EDX_HIGH], 0);
     check(GENERAL, "EFLAGS", e[E_EFLAGS] & ~loaders, RFLAGS_FIXED);
     check(CONTROL, "CR0", e[E_CR0], CR0_PE | CR0_ET);
+    check(CONTROL, "CR0.CD and NW", entry_cr0 & (CR0_CD | CR0_NW), 0);
     check(CONTROL, "CR2", e[E_CR2], 0);
     check(CONTROL, "CR3", e[E_CR3], 0);
     check(CONTROL, "CR4", e[E_CR4], 0);
@@ -317,7 +319,7 @@ static void dirty_all(void)
     out8(COM1_IER, 1);
     write_cr2(DIRT);
     write_cr4(read_cr4() | CR4_TSD | CR4_DE | CR4_PGE | CR4_PCE | CR4_OSXMMEXCPT);
-    write_cr0(read_cr0() | CR0_MP | CR0_TS | CR0_AM);
+    write_cr0(read_cr0() | CR0_MP | CR0_TS | CR0_AM | CR0_CD);
     dirty_debug();
 }
 
@@ -386,6 +388,11 @@ void test_main(void)
     record->boots++;
     if (machine.nosnoop)
         check_all();
+    if (record->boots == BOOTS && cmdline_has("wait", "yes")) {
+        print("waiting\n");
+        for (;;)
+            cpu_relax();
+    }
     if (record->boots == cmdline_number("boots", BOOTS) || !machine.nosnoop)
         report();
     dirty_all();

@@ -4,6 +4,7 @@
  * DR7.GD and the pushed RIP and RF are.
  *
  * row: steps end=0
+ * row: steps.uncached end=0 set=policy=exact set=cd=hw cmdline="caches=off"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/console.h"

@@ -12,7 +12,7 @@
 #include "guest-tests/runtime/fault.h"
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
-#include "guest-tests/runtime/memtypes.h"
+#include "guest-tests/runtime/policies.h"
 #include "lib/string.h"
 
 #define SPOT 0x2000000ull /* memory that nothing uses, in leaves of 2 MiB */
@@ -132,6 +132,7 @@ static void write_while_cd(void)
     uint64_t cr0 = read_cr0();
     write_cr0(cr0 | CR0_CD);
     write(MASK, 0);
+    ask_cpuid();
     write_cr0(cr0);
 }
 
@@ -141,9 +142,16 @@ static void write_pat(void)
     write(MSR_PAT, PAT_AS_RESET);
 }
 
+/* To rules by which no leaf is another, and back. */
+static void change_policy(void)
+{
+    int64_t there = policy_call(POLICY_BITVISOR, 0), back = policy_call(POLICY_EXACT, 0);
+    expect(there == 0 && back == 0, "policy: %ld, %ld", there, back);
+}
+
 static void (*const steps[])(void) = {
     ask_cpuid, take_faults, make_uc,   leave_8k,       take_back,
-    make_wc,   disable,     write_pat, write_while_cd,
+    make_wc,   disable,     write_pat, write_while_cd, change_policy,
 };
 
 static void make_all(void)

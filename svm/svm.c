@@ -110,10 +110,16 @@ static void svm_cpu_stop(struct cpu *cpu)
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SVME);
 }
 
+static inline void put_flush(const struct svm_vcpu *svm)
+{
+    trace_put(TRACE_INVALIDATE, TRACE_NEXT_ENTRY, svm->flush, svm->vmcb->n_cr3, 0);
+}
+
 void svm_flush(struct svm_vcpu *svm)
 {
     svm->vmcb->tlb_control = svm->flush;
-    trace(TRACE_INVALIDATE, TRACE_NEXT_ENTRY, svm->flush, svm->vmcb->n_cr3, 0);
+    if (trace_is_on())
+        put_flush(svm);
 }
 
 void svm_set_controls(struct vmcb *vmcb)
@@ -180,11 +186,20 @@ static void svm_invalidate(struct vm *vm, hpa_t root, struct cpu_set cpus)
     svm_flush(svm_of(vm->vcpus));
 }
 
+static __attribute__((noinline)) void put_view(const struct vcpu *vcpu)
+{
+    const struct svm_vcpu *svm = svm_of(vcpu);
+    trace_put(TRACE_VIEW, vcpu->view, 0, svm->vmcb->n_cr3, 0);
+    put_flush(svm);
+}
+
 static void svm_set_view(struct vcpu *vcpu, hpa_t root)
 {
-    svm_of(vcpu)->vmcb->n_cr3 = root.v;
-    trace(TRACE_VIEW, vcpu->view, 0, root.v, 0);
-    svm_flush(svm_of(vcpu));
+    const struct svm_vcpu *svm = svm_of(vcpu);
+    svm->vmcb->n_cr3 = root.v;
+    svm->vmcb->tlb_control = svm->flush;
+    if (trace_is_on()) /* once for both */
+        put_view(vcpu);
 }
 
 static hpa_t svm_root(const struct vcpu *vcpu)

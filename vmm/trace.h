@@ -15,7 +15,7 @@ struct host;
 struct vcpu;
 
 /* The number of the layout and of what kinds mean: it changes with either. */
-enum { TRACE_VERSION = 1 };
+enum { TRACE_VERSION = 2 };
 
 #define TRACE_MAGIC 0x4352544eu /* "NTRC" */
 

@@ -55,7 +55,7 @@ static unsigned line_size(void)
 }
 
 /* All caches, for the sake of SIZE bytes at AT, or of everything. */
-static void write_back(uint64_t at, uint64_t size)
+static __attribute__((noinline)) void write_back(uint64_t at, uint64_t size)
 {
     wbinvd();
     trace(TRACE_FLUSH, 0, 0, at, size);
@@ -376,11 +376,18 @@ void views_follow_mtrr(struct vcpu *vcpu, bool def_type)
 }
 
 /* The view bypasses what is dirty in the caches (SDM, "Cache Control Protocol"). */
+static __attribute__((noinline)) void go_to_uncached_view(struct vcpu *vcpu)
+{
+    write_back(0, 0);
+    go_to_view(vcpu);
+}
+
 static inline void follow_cd(struct vcpu *vcpu)
 {
     if (vcpu->cd && !vcpu->vm->caps->self_snoops && policy_cd_flushes(&vcpu->vm->typing.policy))
-        write_back(0, 0);
-    go_to_view(vcpu);
+        go_to_uncached_view(vcpu);
+    else
+        go_to_view(vcpu);
 }
 
 /* CD acts in the CPU, or by a PAT, or not at all. */

@@ -150,12 +150,18 @@ static void vmx_invalidate(struct vm *vm, hpa_t root, struct cpu_set cpus)
     vmx_forget(&vmx_caps, eptp_of(root));
 }
 
+static __attribute__((noinline)) void put_view(const struct vcpu *vcpu, hpa_t root)
+{
+    trace_put(TRACE_VIEW, vcpu->view, 0, root.v, 0);
+}
+
 static void vmx_set_view(struct vcpu *vcpu, hpa_t root)
 {
     uint64_t eptp = eptp_of(root);
     vmx_of(vcpu)->eptp = eptp;
-    vmwrite(VMCS_EPT_POINTER, eptp);
-    trace(TRACE_VIEW, vcpu->view, 0, root.v, 0);
+    vmwrite_always(VMCS_EPT_POINTER, eptp);
+    if (trace_is_on())
+        put_view(vcpu, root);
 }
 
 static hpa_t vmx_root(const struct vcpu *vcpu)

@@ -180,6 +180,8 @@ noreturn void runtime_main(void)
     console_init();
     fault_init();
     machine_init();
+    if (cmdline_has("caches", "off"))
+        write_cr0(read_cr0() | CR0_CD);
     test_main();
     guest_exit(1);
 }

@@ -28,6 +28,7 @@ class Entry:
     wbinvd: int = 0
     clflush: int = 0
     exit: tuple = ()        # code, RIP
+    uncached: bool = False  # CR0.CD while the guest runs; only VMX has it for the guest alone
 
 
 @dataclass
@@ -35,6 +36,8 @@ class Seen:
     """All of it, while the trace was on."""
     entries: list = field(default_factory=list)
     current: Entry = field(default_factory=Entry)
+    cd_at_wbinvd: list = field(default_factory=list)   # CR0.CD at each; not on SVM
+    cd_after_exit: list = field(default_factory=list)  # the same where C code is about to begin
 
     def at(self, what):
         """An instruction was about to be executed."""
@@ -174,7 +177,7 @@ def watch_svm(machine):
     for at in [*watched, back, ends]:
         gdb.clear(at)
     gdb.close()
-    return seen.entries
+    return seen
 
 
 class Bochs:
@@ -182,6 +185,7 @@ class Bochs:
 
     STOP = re.compile(rb"Breakpoint \d+, (?:in )?0x([0-9a-f]+)")
     WORD = re.compile(rb"\t0x([0-9a-f]+)")
+    CR0_CD = re.compile(rb"CR0=0x[0-9a-f]+: PG (CD|cd) ")  # what is set has large letters
 
     def __init__(self, machine):
         self.machine = machine
@@ -197,6 +201,10 @@ class Bochs:
         """Physical words of 4 bytes."""
         return [int(word, 16) for word in
                 self.WORD.findall(self.command(f"xp /{words}wx {address:#x}"))]
+
+    def cd(self):
+        """The CPU's CR0.CD."""
+        return self.CR0_CD.search(self.command("creg"))[1] == b"CD"
 
     def read_long(self, address):
         """A physical word of 8 bytes."""
@@ -246,14 +254,18 @@ def watch_vmx(machine):
     bochs.command(f"lb {functions['vmx_exit_point']:#x}")
     while (at := bochs.go()) != functions["trace_set"]:
         if at == functions["vmx_exit_point"]:
+            seen.cd_after_exit.append(bochs.cd())
             seen.exit(bochs.read(vmcs + EXIT_REASON, 1)[0], bochs.read_long(vmcs + GUEST_RIP))
         elif places[at] in ("vmlaunch", "vmresume"):
             seen.current.root = bochs.read_long(vmcs + EPTP) & -PAGE
+            seen.current.uncached = bochs.cd()
             event = bochs.read(vmcs + ENTRY_EVENT, 1)[0]
             seen.current.injected = (event & 0xFF, event >> 8 & 7) if event >> 31 else None
         else:
             seen.at(places[at])
+            if places[at] == "wbinvd":
+                seen.cd_at_wbinvd.append(bochs.cd())
     for number in range(2, 5 + len(places)):
         bochs.command(f"d {number}")
     bochs.machine.emulator.tell("c\n")
-    return seen.entries
+    return seen

@@ -4,6 +4,9 @@ import re
 
 import pytest
 
+from machine import bochs_machine
+
+CD = 1 << 30
 TIMEOUT, STOPPED = 124, 126
 EACH = list(range(1, 11))  # restarts that the log names each; then the powers of two
 
@@ -48,6 +51,14 @@ def test_resets_without_end(system):
 def test_a_step_that_is_pending_is_forgotten(system, bed):
     outcome = run(system, bed, "by=port64 step=yes")
     assert outcome.status == 0, outcome.guest
+
+
+def test_cd_of_the_boot_before_is_forgotten(system):
+    keys = ["--set", "on_reset=restart", "--set", "policy=exact", "--set", "cd=hw"]
+    with bochs_machine("vmx", *keys, "--timeout", "40", "--cmdline", "by=port64 wait=yes",
+                       system.guest("restart"), last="waiting") as machine:
+        assert len(machine.logged(r"vm restart: reset by a port: restart \d")) == 3
+        assert machine.register("creg", rb"CR0=0x([0-9a-f]+)") & CD == 0
 
 
 def test_stop_is_the_default(system):

@@ -16,13 +16,13 @@ RING = re.compile(r"records are kept at 0x(\w+)")
 ROOT = r"policy exact, .*, root 0x(\w+)"
 CONTROL = ["--set", "policy=exact", "--set", "control=yes"]
 # Steps of the guest: how many are made before memory types change, and in all.
-BEFORE, SPLIT, JOINED, ALL = 2, 4, 5, 9
+BEFORE, SPLIT, JOINED, ALL = 2, 4, 5, 10
 LEVELS = {1: PAGE, 2: PAGE << 9, 3: PAGE << 18}
 
 
-def open_machine(system, bed, place, cmdline):
-    """A machine in which the guest waits."""
-    args = [*CONTROL, "--cmdline", cmdline, system.guest("trace")]
+def open_machine(system, bed, place, cmdline, *more):
+    """A machine in which the guest waits; MORE: options of tools/run."""
+    args = [*CONTROL, *more, "--cmdline", cmdline, system.guest("trace")]
     if bed == "svm":
         return Machine(system, place, *args, last="waiting")
     return bochs_machine(bed, *args, last="waiting")
@@ -79,13 +79,40 @@ def test_leaves_change_as_the_tables_do(system, bed, tmp_path, steps):
 
 # --- the rest: every entry and exit as the emulator's debugger sees them ---
 
-def by_entry(traced, root):
-    """The Entries that a trace tells of, and the Records of their exits."""
-    entry, pat, found = Entry(), PAT_AFTER_RESET, []
+# What must be done before entries, in order: after which exit, and how many invalidations, WBINVD
+# and CLFLUSH that is. Nothing is before all others. (SDM, "MTRR Considerations in MP Systems",
+# "Programming the PAT"; APM, "Caching Operations", "TLB Control".)
+ON_EACH_SPLIT_OR_JOIN = {"svm": 1, "vmx": 2}  # with its leaves: TLB_CONTROL once, INVEPT for each
+OF_ANOTHER_VIEW = {"svm": [("WRMSR", 1, 0, 0)], "vmx": []}  # VMX tags by the root
+OF_PAT = {"svm": [("WRMSR", 1, 0, 0)], "vmx": []}           # VMX has no exit
+
+
+def needed(bed):
+    """All of that."""
+    two = ON_EACH_SPLIT_OR_JOIN[bed]
+    return [("WRMSR", 1, 1, 0),                   # 2 MiB become UC
+            ("WRMSR", two, 0, 0),                 # all but 8 KiB of them WB
+            ("WRMSR", two, 0, 0),                 # and these
+            ("WRMSR", two, 0, PAGE // LINE_SIZE),  # a page becomes WC
+            *OF_ANOTHER_VIEW[bed] * 2,            # E = 0, and 1 again
+            *OF_PAT[bed] * 2,                     # another one, and the old one again
+            ("CR", two, 0, 0),                    # CD = 0: the page has become WB meanwhile
+            ("hypercall", 1, 1, 0),               # somebody's rules
+            ("hypercall", 1, 1, 0)]               # and its own again
+
+
+def by_entry(traced, root, hw):
+    """
+    The Entries that a trace tells of, and the Records of their exits; HW: CR0.CD acts in the CPU
+    though it is not the guest's.
+    """
+    entry, pat, uncached, found = Entry(), PAT_AFTER_RESET, False, []
     for record in traced.in_order():
         if record.is_kind("exit"):
-            found.append((replace(entry, root=root, pat=pat), record))
+            found.append((replace(entry, root=root, pat=pat, uncached=uncached), record))
             entry = Entry()
+        elif record.is_kind("CR0"):
+            uncached = hw and bool(record.a >> 30 & 1)
         elif record.is_kind("inject"):
             entry.injected = record.what, record.b
         elif record.is_kind("view"):
@@ -119,11 +146,12 @@ def written(said):
             for msr, value in re.findall(r"^# wrmsr (\w+) (\w+)$", "\n".join(said), re.M)]
 
 
-@pytest.fixture(scope="module", params=["svm", "vmx"])
+@pytest.fixture(scope="module", params=["svm", "vmx", "vmx cd=hw"])
 def watched(request, system, tmp_path_factory):
-    """A bed, its Entries as they were seen, those of the trace with their exits, and the guest."""
-    bed, place = request.param, tmp_path_factory.mktemp("trace")
-    with open_machine(system, bed, place, "wait=begin") as machine:
+    """A bed, what was Seen, the Entries of the trace with their exits, its records, the guest."""
+    (bed, *keys), place = request.param.split(), tmp_path_factory.mktemp("trace")
+    more = [word for key in keys for word in ("--set", key)]
+    with open_machine(system, bed, place, "wait=begin", *more) as machine:
         (root,) = machine.logged(ROOT)
         if bed == "svm":
             seen = watch_svm(machine)
@@ -135,22 +163,23 @@ def watched(request, system, tmp_path_factory):
             log = "\n".join(machine.log)
     (traced,), warnings = trace.read(log.encode())
     assert not warnings
-    return bed, seen, by_entry(traced, int(root, 16)), traced.in_order(), machine.said
+    return bed, seen, by_entry(traced, int(root, 16), bool(keys)), traced.in_order(), machine.said
 
 
 def test_exits(watched):
     bed, seen, told, _, _ = watched
     kind = svm_kind if bed == "svm" else vmx_kind
-    assert [(f"exit {kind(entry.exit[0])}", entry.exit[1]) for entry in seen] == [
+    assert [(f"exit {kind(entry.exit[0])}", entry.exit[1]) for entry in seen.entries] == [
         (record.name, record.a) for _, record in told]
 
 
 @pytest.mark.parametrize("what, least", [("injected", 3), ("root", 2), ("invalidations", 5),
-                                         ("wbinvd", 1), ("clflush", 64), ("pat", 0)])
+                                         ("wbinvd", 1), ("clflush", 64), ("pat", 0),
+                                         ("uncached", 0)])
 def test_what_happens_before_an_entry(watched, what, least):
     bed, seen, told, _, _ = watched
     one, other = ([getattr(entry, what) for entry in entries]
-                  for entries in (seen, [entry for entry, _ in told]))
+                  for entries in (seen.entries, [entry for entry, _ in told]))
     if what == "pat" and bed == "vmx":
         assert set(one) == {None}  # it is the CPU's, and its writes do not exit
         return
@@ -163,6 +192,25 @@ def test_what_happens_before_an_entry(watched, what, least):
         assert len(set(one)) >= least
     else:
         assert sum(one) >= least
+
+
+def test_what_must_happen_and_no_more(watched):
+    bed, seen, _, _, _ = watched
+    kind = svm_kind if bed == "svm" else vmx_kind
+    found = [(kind(before.exit[0]), entry.invalidations, entry.wbinvd, entry.clflush)
+             for before, entry in zip(seen.entries, seen.entries[1:]) if not entry.uncached]
+    assert [entry for entry in found if any(entry[1:])] == needed(bed)
+
+
+def test_caches_while_cd_acts_by_the_host(watched, request):
+    _, seen, _, _, _ = watched
+    hw = "cd=hw" in request.node.name
+    uncached = [entry for entry in seen.entries if entry.uncached]
+    assert len(uncached) == (7 if hw else 0)  # the write of CR0 is followed by so many exits
+    assert all((entry.invalidations, entry.wbinvd, entry.clflush) == (0, 1, 0)
+               for entry in uncached)
+    assert seen.cd_at_wbinvd.count(True) == len(uncached)  # it is set before (SDM, "Preventing
+    assert not any(seen.cd_after_exit)                     # Caching"), and not for C code
 
 
 def test_registers_are_those_that_the_guest_wrote(watched):

@@ -1,6 +1,7 @@
 """tools/bench: what operations cost in instructions, beside goals and what others cost."""
 # SPDX-License-Identifier: BSD-2-Clause
 import csv
+import os
 import re
 import subprocess
 import sys
@@ -17,8 +18,16 @@ TEXT = "text_bytes"
 MEMORY = "hypervisor_memory_kib"
 NO_EXIT = 10  # instructions: more than any operation takes that does not exit
 EXACT = "exact "  # begins the names of what is measured under policy = exact
+UNTRACED = "untraced/nosnoop.elf"  # a kernel whose trace is compiled to nothing
 TRACED = "out_unused_port 64"  # whose exit is measured with and without the trace
-TRACE_GOALS = {"on": 60, "off": 3}  # instructions that an exit takes more
+TRACE_GOALS = {"on": 60, "off_again": 0}  # instructions that an exit takes more
+# The same of operations while the trace is off, beside a kernel that has none, with policy = exact.
+# An exit that makes a record tests a flag for it: 3 at most. More take those that make a second
+# one, of another view or a flush.
+UNTRACED_GOALS = {"out_unused_port": 0, "cpuid": 0, "hypercall_unknown": 0,
+                  "mtrr_variable_pair": 2 * 3, "mtrr_pair_e0": 2 * 3, "mtrr_pair_cd1": 2 * 3,
+                  "mtrr_fixed_64k": 3, "mtrr_def_type": 3, "mtrr_e_clear_set": 2 * 6,
+                  "wrmsr_pat": 3, "wrmsr_pat_new": 6, "cr0_cd_set_clear": 2 * 4}
 TRACE_BEDS = ("svm", "vmx")
 BY_POLICY = ("mtrr_", "cr0_cd_", "wbinvd ")  # begin the names of what depends on it
 
@@ -56,6 +65,7 @@ GOALS = {
 }
 for _bed in TRACE_BEDS:
     GOALS[_bed] |= {f"trace {when}": goal for when, goal in TRACE_GOALS.items()}
+    GOALS[_bed] |= {f"untraced {name}": goal for name, goal in UNTRACED_GOALS.items()}
 # KVM (Linux 6.1) and Xen 4.17 with their default mitigations in the same emulator.
 PEERS = {
     "cpuid 64": ("2678", "2474"),
@@ -116,13 +126,13 @@ def text_size(sections):
     return Measurement(TEXT, NO_BED, int(re.search(r"^\.text +(\d+) ", sections, re.M)[1]))
 
 
-def measure_guest(bed, *options):
-    """Runs the guest on a bed and returns its Measurements, or Refusal."""
+def measure_guest(bed, *options, build=paths.BUILD):
+    """Runs the guest on a bed, by the kernel in BUILD; returns its Measurements, or Refusal."""
     guest = paths.built("guests/bench.elf")
     argv = [sys.executable, str(paths.ROOT / "tools/run"), "--bed", bed, "--icount", *options,
             str(guest)]
-    done = subprocess.run(argv, cwd=paths.ROOT, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True)
+    done = subprocess.run(argv, cwd=paths.ROOT, env=dict(os.environ, BUILD=str(build)),
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         raise Refusal(f"the bench guest ended with status {done.returncode}:\n{done.stderr}")
     log = re.search(r"^log: (.*)$", done.stderr, re.M)[1]
@@ -134,19 +144,29 @@ def value(name, found):
     return next(measurement.value for measurement in found if measurement.name == name)
 
 
-def measure_trace(bed, untraced):
-    """What the trace adds to an exit of the Measurements UNTRACED, or Refusal."""
+def measure_trace(bed, found):
+    """What the trace adds to an exit of the Measurements FOUND, or Refusal."""
     return [Measurement(f"trace {when}", bed, value(TRACED, measure_guest(
-        bed, "--set", "control=yes", "--cmdline", f"trace={when}")) - value(TRACED, untraced))
-            for when in TRACE_GOALS if bed in TRACE_BEDS]
+        bed, "--set", "control=yes", "--cmdline", f"trace={when}")) - value(TRACED, found))
+            for when in TRACE_GOALS]
+
+
+def measure_untraced(bed, found):
+    """What operations of the Measurements FOUND would take less without a trace, or Refusal."""
+    without = measure_guest(bed, "--set", "policy=exact", build=paths.built(UNTRACED).parent)
+    return [Measurement(f"untraced {name}", bed,
+                        value(f"{name} 64", found) - value(f"{name} 64", without))
+            for name in UNTRACED_GOALS]
 
 
 def measure_bed(bed):
     """The Measurements under each policy, or Refusal."""
     under_exact = measure_guest(bed, "--set", "policy=exact")
     found = measure_guest(bed)
-    return found + measure_trace(bed, found) + [Measurement(EXACT + found.name, bed, found.value)
-                                 for found in under_exact if found.name.startswith(BY_POLICY)]
+    if bed in TRACE_BEDS:
+        found += measure_trace(bed, found) + measure_untraced(bed, under_exact)
+    return found + [Measurement(EXACT + found.name, bed, found.value)
+                    for found in under_exact if found.name.startswith(BY_POLICY)]
 
 
 def measure():

@@ -54,8 +54,9 @@ def rows_of(text):
 
 # Where not all rows run, those do that the bed's or the door's own part can break.
 SHORT = rows_of("cpuid value.7 memory memory.nowhere msr io shutdown.triple halt vendor "
-                "restart.port64 restart.triple text modes cr registers state tables "
-                "steps exceptions storms hostile.short types typemap mtrrs oracle retype memmap "
+                "restart.port64 restart.triple restart.cd-hw text modes cr registers state tables "
+                "steps steps.uncached exceptions exceptions.uncached storms hostile.short types "
+                "typemap mtrrs oracle retype memmap "
                 "trace trace.denied policies switch policymap "
                 "reports.fixed reports.hidden alias apic")
 COLUMNS = (

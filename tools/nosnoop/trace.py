@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from nosnoop.status import Refusal
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"NTRC"
 RECORD = struct.Struct("<QHHIQQ")
 RING = struct.Struct("<4sHHIIIIQQ32s")  # what stands before the records
@@ -18,9 +18,9 @@ BEGINS = re.compile(r"\] trace \d+ ", re.A)
 
 KINDS = ("none", "exit", "inject", "MTRR", "PAT", "CR0", "view", "leaf", "split", "join",
          "invalidate", "flush")
-EXITS = ("none", "CPUID", "RDMSR", "WRMSR", "XSETBV", "HLT", "INVD", "WBINVD", "hypercall",
-         "undefined", "privileged", "triple fault", "INIT", "interrupt", "I/O", "CR", "memory",
-         "exception", "failed", "unknown")
+EXITS = ("none", "CPUID", "RDMSR", "WRMSR", "XSETBV", "HLT", "freeze", "INVD", "WBINVD",
+         "hypercall", "undefined", "privileged", "triple fault", "INIT", "interrupt", "window",
+         "I/O", "CR", "memory", "exception", "failed", "unknown")
 VIEWS = ("typed", "disabled", "CD")
 SCOPES = ("by root", "of the guest", "at the next entry")
 TYPES = {0: "UC", 1: "WC", 4: "WT", 5: "WP", 6: "WB", 7: "UC-"}
