@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from nosnoop import paths
@@ -173,7 +174,8 @@ def measure():
     """All Measurements, or Refusal."""
     sections = subprocess.run(["size", "-A", str(paths.built("nosnoop.elf"))],
                               capture_output=True, text=True, check=True)
-    found = [measurement for bed in BEDS for measurement in measure_bed(bed)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = [measurement for of_bed in pool.map(measure_bed, BEDS) for measurement in of_bed]
     found.append(text_size(sections.stdout))
     goals = {(bed, name) for bed, names in GOALS.items() for name in names}
     missing = goals - {(measurement.bed, measurement.name) for measurement in found}
