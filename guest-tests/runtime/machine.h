@@ -47,6 +47,8 @@ int64_t hypercall_trace(uint64_t what);
 /* CPUID 80000008h: bits of a physical address. */
 unsigned physical_bits(void);
 
-/* What a guest test does, with `caches=off` under CR0.CD = 1; should it return, the machine ends with
- * value 1. */
+/*
+ * What a guest test does, with `caches=off` under CR0.CD = 1; the machine ends with value 1 should
+ * it return.
+ */
 void test_main(void);
