@@ -10,69 +10,17 @@
  * row: apic.init end=126 stopped="reset" cmdline="end=init" control=skip control-reason="a bare machine starts its firmware"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "guest-tests/runtime/apic.h"
 #include "guest-tests/runtime/console.h"
 #include "guest-tests/runtime/fault.h"
+#include "guest-tests/runtime/interrupt.h"
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
 #include "vmm/abi.h"
 
-/* SDM, "Local APIC Register Address Map": offsets in the page. */
-enum {
-    ID = 0x20,
-    VERSION = 0x30,
-    TPR = 0x80,
-    APR = 0x90,
-    PPR = 0xa0,
-    EOI = 0xb0,
-    RRD = 0xc0,
-    LDR = 0xd0,
-    DFR = 0xe0,
-    SVR = 0xf0,
-    ISR = 0x100,
-    TMR = 0x180,
-    IRR = 0x200,
-    ESR = 0x280,
-    ICR = 0x300,
-    ICR_HIGH = 0x310,
-    LVT_TIMER = 0x320,
-    LVT_THERMAL = 0x330,
-    LVT_PMC = 0x340,
-    LVT_LINT0 = 0x350,
-    LVT_LINT1 = 0x360,
-    LVT_ERROR = 0x370,
-    INITIAL = 0x380,
-    CURRENT = 0x390,
-    DIVIDE = 0x3e0,
-    SELF_IPI = 0x3f0,
-};
+enum { LOG = 64, UNUSED_PORT = 0x580 };
 
-enum { SVR_ON = 0x1ff, MASKED = 1 << 16, PERIODIC = 1 << 17, DEADLINE = 2 << 17, BY_1 = 0xb };
-enum { NMI = 4 << 8, LOWEST = 1 << 8, SMI = 2 << 8, INIT = 5 << 8, STARTUP = 6 << 8 };
-enum { LOGICAL = 1 << 11, ASSERT = 1 << 14, LEVEL = 1 << 15 };
-enum { TO_SELF = 1 << 18, TO_ALL = 2 << 18, TO_OTHERS = 3 << 18 };
-enum { VECTORS = 256, FIRST = 32, LOG = 64, PIC_MASK_1 = 0x21, PIC_MASK_2 = 0xa1 };
-enum { UNUSED_PORT = 0x580 };
-
-#define APIC_PAGE    0xfee00000ull
-#define BASE_OFF     (APIC_PAGE | 0x100)
-#define BASE_XAPIC   (APIC_PAGE | 0x900)
-#define BASE_X2APIC  (APIC_PAGE | 0xd00)
-#define MSR_OF(reg)  (MSR_X2APIC + (reg) / 16)
-#define ECX_X2APIC   (1u << 21)
-#define ECX_DEADLINE (1u << 24)
-#define EDX_APIC     (1u << 9)
-#define PAGE_HOLE    0xd0000000ull
-
-struct interrupt_frame {
-    uint64_t registers[15];
-    uint64_t vector;
-    uint64_t rip, cs, rflags, rsp, ss;
-};
-
-extern const uint64_t interrupt_entries[VECTORS - FIRST];
-void interrupt_handle(struct interrupt_frame *frame);
-
-static struct idt_gate idt[VECTORS];
+#define PAGE_HOLE 0xd0000000ull
 
 /* What was taken, in order; and the RIP that each interrupted. */
 static volatile unsigned taken;
@@ -81,39 +29,10 @@ static volatile uint64_t taken_rip[LOG];
 static void (*on_interrupt)(unsigned vector); /* before its EOI */
 static bool no_eoi;
 static volatile unsigned nmis;
-static bool x2;
 
-static uint32_t get(unsigned reg)
+static void take(struct interrupt_frame *frame)
 {
-    return x2 ? (uint32_t)rdmsr(MSR_OF(reg)) : *(volatile uint32_t *)(APIC_PAGE + reg);
-}
-
-static void set(unsigned reg, uint32_t value)
-{
-    if (x2)
-        wrmsr(MSR_OF(reg), value);
-    else
-        *(volatile uint32_t *)(APIC_PAGE + reg) = value;
-}
-
-static void command(uint32_t dest, uint32_t low)
-{
-    if (x2) {
-        wrmsr(MSR_OF(ICR), (uint64_t)dest << 32 | low);
-        return;
-    }
-    set(ICR_HIGH, dest << 24);
-    set(ICR, low);
-}
-
-static void sti_nop_cli(void)
-{
-    __asm__ volatile("sti\n\tnop\n\tnop\n\tcli" : : : "memory");
-}
-
-void interrupt_handle(struct interrupt_frame *frame)
-{
-    unsigned vector = (unsigned)frame->vector & 0xff;
+    unsigned vector = (unsigned)frame->vector;
     if (taken < LOG) {
         taken_vector[taken] = (uint8_t)vector;
         taken_rip[taken] = frame->rip;
@@ -122,59 +41,30 @@ void interrupt_handle(struct interrupt_frame *frame)
     if (on_interrupt != NULL)
         on_interrupt(vector);
     if (!no_eoi)
-        set(EOI, 0);
-}
-
-static void set_gate(unsigned vector, uint64_t entry)
-{
-    idt[vector] = fault_idt[0];
-    idt[vector].offset_low = (uint16_t)entry;
-    idt[vector].offset_middle = (uint16_t)(entry >> 16);
-    idt[vector].offset_high = (uint32_t)(entry >> 32);
-    idt[vector].ist = 0;
-}
-
-static void take_idt(void)
-{
-    struct __attribute__((packed)) {
-        uint16_t limit;
-        uint64_t base;
-    } idtr = {sizeof(idt) - 1, (uint64_t)idt};
-    for (unsigned i = 0; i < VECTORS; i++)
-        if (i < EXCEPTIONS)
-            idt[i] = fault_idt[i];
-        else
-            set_gate(i, interrupt_entries[i - FIRST]);
-    __asm__ volatile("lidt %0" : : "m"(idtr));
+        apic_set(EOI, 0);
 }
 
 /* As each case begins: software-enabled in xAPIC mode, all masked, nothing requested or in service.
  */
 static void fresh(void)
 {
-    static const unsigned entries[] = {LVT_TIMER, LVT_THERMAL, LVT_PMC,
-                                       LVT_LINT0, LVT_LINT1,   LVT_ERROR};
     if (machine.nosnoop) {
         wrmsr(MSR_APIC_BASE, BASE_OFF);
         wrmsr(MSR_APIC_BASE, BASE_XAPIC);
     }
-    x2 = false;
+    apic_x2 = false;
     on_interrupt = NULL;
     no_eoi = false;
     fault_hook = NULL;
-    set(SVR, SVR_ON);
-    for (unsigned i = 0; i < ARRAY_SIZE(entries); i++)
-        set(entries[i], MASKED);
-    set(INITIAL, 0);
-    set(TPR, 0);
-    set(DFR, 0xffffffff);
-    set(LDR, 0);
+    apic_enable();
+    apic_set(DFR, 0xffffffff);
+    apic_set(LDR, 0);
     for (unsigned i = 0; i < 16; i++) {
-        set(EOI, 0);
+        apic_set(EOI, 0);
         sti_nop_cli();
     }
-    set(ESR, 0);
-    set(ESR, 0);
+    apic_set(ESR, 0);
+    apic_set(ESR, 0);
     taken = nmis = 0;
 }
 
@@ -182,7 +72,7 @@ static void fresh_x2apic(void)
 {
     fresh();
     wrmsr(MSR_APIC_BASE, BASE_X2APIC);
-    x2 = true;
+    apic_x2 = true;
 }
 
 /* Those that were taken are N, and these. */
@@ -207,26 +97,16 @@ static void expect_none(void)
 
 static void expect_reg(unsigned reg, uint32_t value)
 {
-    uint32_t found = get(reg);
+    uint32_t found = apic_get(reg);
     expect(found == value, "register %x is %x, not %x", reg, found, value);
 }
 
 static bool in_bits(unsigned first, unsigned vector)
 {
-    return (get(first + vector / 32 * 16) >> vector % 32 & 1) != 0;
+    return (apic_get(first + vector / 32 * 16) >> vector % 32 & 1) != 0;
 }
 
 /* --- preconditions --------------------------------------------------------------------------- */
-
-static const char *needs_x2apic(void)
-{
-    return (cpuid(1, 0).ecx & ECX_X2APIC) != 0 ? NULL : "the CPU has no x2APIC";
-}
-
-static const char *needs_deadline(void)
-{
-    return (cpuid(1, 0).ecx & ECX_DEADLINE) != 0 ? NULL : "the CPU has no TSC-deadline timer";
-}
 
 static const char *needs_true_zero(void)
 {
@@ -317,17 +197,17 @@ static void xapic_bits(void)
     fresh();
     for (unsigned i = 0; i < ARRAY_SIZE(writable); i++) {
         uint32_t mask = writable[i].reg == SVR ? ~(1u << 9) : 0xffffffff; /* FCC: not on all */
-        set(writable[i].reg, mask & ~(uint32_t)MASKED);
-        uint32_t value = get(writable[i].reg);
+        apic_set(writable[i].reg, mask & ~(uint32_t)MASKED);
+        uint32_t value = apic_get(writable[i].reg);
         expect((value & mask) == (writable[i].xapic & ~(uint32_t)MASKED), "register %x is %x",
                writable[i].reg, value);
-        set(writable[i].reg, writable[i].reg == SVR ? SVR_ON : MASKED);
+        apic_set(writable[i].reg, writable[i].reg == SVR ? SVR_ON : MASKED);
     }
-    set(DFR, 0);
+    apic_set(DFR, 0);
     expect_reg(DFR, 0x0fffffff);
     for (unsigned reg = ID; reg <= VERSION; reg += 16) {
-        uint32_t before = get(reg);
-        set(reg, ~before);
+        uint32_t before = apic_get(reg);
+        apic_set(reg, ~before);
         expect_reg(reg, before);
     }
 }
@@ -341,13 +221,13 @@ static void reserved_registers(void)
         for (unsigned write = 0; write < 2; write++) {
             fresh();
             if (write)
-                set(reserved[i], 0);
+                apic_set(reserved[i], 0);
             else
                 expect_reg(reserved[i], 0);
             expect_reg(ESR, 0);
-            set(ESR, 0);
+            apic_set(ESR, 0);
             expect_reg(ESR, 0x80);
-            set(ESR, 0);
+            apic_set(ESR, 0);
             expect_reg(ESR, 0);
         }
 }
@@ -360,7 +240,7 @@ static void odd_widths(void)
     volatile uint32_t *words = (volatile uint32_t *)(APIC_PAGE + LDR);
     volatile uint64_t *both = (volatile uint64_t *)(APIC_PAGE + LDR);
     fresh();
-    set(LDR, 0x5a000000);
+    apic_set(LDR, 0x5a000000);
     expect(bytes[3] == 0x5a, "byte %x", bytes[3]);
     expect(halves[1] == 0x5a00, "half %x", halves[1]);
     expect(words[1] == 0, "behind the register");
@@ -403,7 +283,7 @@ static void encodings(void)
     expect(less, "CMP says that 94 is not below 95");
     if (!machine.nosnoop) /* the emulator's has no bytes */
         return;
-    set(TPR, 0x21);
+    apic_set(TPR, 0x21);
     __asm__ volatile("mov $-1, %0\n\tmovzbl 0x80(%1), %k0" : "=&r"(value) : "r"(base));
     expect(value == 0x21, "%lx by MOVZX", value);
     __asm__ volatile("movl $0x95, 0x80(%1)\n\tmovsbl 0x80(%1), %k0" : "=&r"(value) : "r"(base));
@@ -463,7 +343,7 @@ static void expect_base(uint64_t value, bool legal)
 static void transitions(void)
 {
     fresh();
-    set(TPR, 0x30);
+    apic_set(TPR, 0x30);
     expect_base(APIC_PAGE | 0x500, false); /* EXTD without EN */
     expect_base(BASE_X2APIC, true);
     expect(rdmsr(MSR_OF(TPR)) == 0x30, "TPR is kept: %lx", rdmsr(MSR_OF(TPR)));
@@ -489,12 +369,14 @@ static void cr8_is_tpr(void)
     fresh();
     for (uint64_t i = 0; i < 16; i++) {
         uint64_t cr8;
-        set(TPR, (uint32_t)i << 4 | 5);
+        apic_set(TPR, (uint32_t)i << 4 | 5);
         __asm__ volatile("mov %%cr8, %0" : "=r"(cr8));
         expect(cr8 == i, "CR8 is %lx for TPR %lx", cr8, i << 4);
         __asm__ volatile("mov %0, %%cr8" : : "r"(15 - i));
-        expect((get(TPR) & 0xf0) == 240 - 16 * i, "TPR is %x for CR8 %lx", get(TPR), 15 - i);
-        expect(get(PPR) == get(TPR), "PPR is %x, TPR is %x", get(PPR), get(TPR));
+        expect((apic_get(TPR) & 0xf0) == 240 - 16 * i, "TPR is %x for CR8 %lx", apic_get(TPR),
+               15 - i);
+        expect(apic_get(PPR) == apic_get(TPR), "PPR is %x, TPR is %x", apic_get(PPR),
+               apic_get(TPR));
     }
 }
 
@@ -503,34 +385,34 @@ static void cr8_is_tpr(void)
 static void shorthands(void)
 {
     fresh();
-    command(0, 0x41 | TO_SELF);
+    apic_send(0, 0x41 | TO_SELF);
     expect(in_bits(IRR, 0x41), "IRR has no 41");
-    expect((get(ICR) & 1 << 12) == 0, "it is still to be sent");
+    expect((apic_get(ICR) & 1 << 12) == 0, "it is still to be sent");
     sti_nop_cli();
     expect(!in_bits(IRR, 0x41), "IRR still has 41");
-    command(0, 0x52 | TO_ALL | ASSERT);
+    apic_send(0, 0x52 | TO_ALL | ASSERT);
     sti_nop_cli();
-    command(0, 0x63 | TO_OTHERS);
+    apic_send(0, 0x63 | TO_OTHERS);
     sti_nop_cli();
     EXPECT_TAKEN(0x41, 0x52);
 }
 
 static void destinations(void)
 {
-    uint32_t id = get(ID) >> 24;
+    uint32_t id = apic_get(ID) >> 24;
     fresh();
-    command(id, 0x41);
-    command(id + 1, 0x42);
-    command(0xff, 0x53);
-    set(LDR, 0x02000000);
-    command(0x06, 0x64 | LOGICAL);
-    command(0x05, 0x65 | LOGICAL);
-    set(DFR, 0x0fffffff);
-    set(LDR, 0x32000000);
-    command(0x36, 0x76 | LOGICAL);
-    command(0x26, 0x77 | LOGICAL);
-    command(0x34, 0x78 | LOGICAL);
-    command(id, 0x9a | LOWEST);
+    apic_send(id, 0x41);
+    apic_send(id + 1, 0x42);
+    apic_send(0xff, 0x53);
+    apic_set(LDR, 0x02000000);
+    apic_send(0x06, 0x64 | LOGICAL);
+    apic_send(0x05, 0x65 | LOGICAL);
+    apic_set(DFR, 0x0fffffff);
+    apic_set(LDR, 0x32000000);
+    apic_send(0x36, 0x76 | LOGICAL);
+    apic_send(0x26, 0x77 | LOGICAL);
+    apic_send(0x34, 0x78 | LOGICAL);
+    apic_send(id, 0x9a | LOWEST);
     for (unsigned i = 0; i < 10; i++)
         sti_nop_cli();
     EXPECT_TAKEN(0x9a, 0x76, 0x64, 0x53, 0x41);
@@ -539,9 +421,9 @@ static void destinations(void)
 static void broadcast_to_clusters(void)
 {
     fresh();
-    set(DFR, 0x0fffffff);
-    set(LDR, 0x32000000);
-    command(0xff, 0x89 | LOGICAL);
+    apic_set(DFR, 0x0fffffff);
+    apic_set(LDR, 0x32000000);
+    apic_send(0xff, 0x89 | LOGICAL);
     sti_nop_cli();
     EXPECT_TAKEN(0x89);
 }
@@ -549,14 +431,14 @@ static void broadcast_to_clusters(void)
 static void x2apic_destinations(void)
 {
     fresh_x2apic();
-    command(0, 0x41);
-    command(1, 0x42);
-    command(0xff, 0x43);
-    command(0xffffffff, 0x53);
-    command(0x00001, 0x64 | LOGICAL);
-    command(0x00002, 0x65 | LOGICAL);
-    command(0x10001, 0x66 | LOGICAL);
-    command(0, 0x74 | TO_SELF);
+    apic_send(0, 0x41);
+    apic_send(1, 0x42);
+    apic_send(0xff, 0x43);
+    apic_send(0xffffffff, 0x53);
+    apic_send(0x00001, 0x64 | LOGICAL);
+    apic_send(0x00002, 0x65 | LOGICAL);
+    apic_send(0x10001, 0x66 | LOGICAL);
+    apic_send(0, 0x74 | TO_SELF);
     wrmsr(MSR_OF(SELF_IPI), 0x85);
     expect(rdmsr(MSR_OF(ICR)) == (0x74 | TO_SELF), "ICR is %lx", rdmsr(MSR_OF(ICR)));
     for (unsigned i = 0; i < 10; i++)
@@ -568,14 +450,14 @@ static void x2apic_destinations(void)
 static void without_effect(void)
 {
     fresh();
-    command(0, SMI);
-    command(0, STARTUP | 0x9);
-    command(0, INIT | LEVEL);
-    command(0, NMI | TO_SELF);
-    command(0, INIT | TO_SELF);
-    command(0, LOWEST | TO_SELF | 0x41);
-    command(0, 3 << 8 | 0x41);
-    command(0, 7 << 8 | 0x41);
+    apic_send(0, SMI);
+    apic_send(0, STARTUP | 0x9);
+    apic_send(0, INIT | LEVEL);
+    apic_send(0, NMI | TO_SELF);
+    apic_send(0, INIT | TO_SELF);
+    apic_send(0, LOWEST | TO_SELF | 0x41);
+    apic_send(0, 3 << 8 | 0x41);
+    apic_send(0, 7 << 8 | 0x41);
     sti_nop_cli();
     expect_none();
 }
@@ -583,17 +465,17 @@ static void without_effect(void)
 static void disabled_by_software(void)
 {
     fresh();
-    set(LVT_LINT0, 0x41);
-    command(0, 0x55 | TO_SELF);
-    set(SVR, SVR_ON & 0xff);
+    apic_set(LVT_LINT0, 0x41);
+    apic_send(0, 0x55 | TO_SELF);
+    apic_set(SVR, SVR_ON & 0xff);
     expect_reg(LVT_LINT0, MASKED | 0x41);
-    set(LVT_LINT0, 0x42);
+    apic_set(LVT_LINT0, 0x42);
     expect_reg(LVT_LINT0, MASKED | 0x42);
-    command(0, 0x44 | TO_SELF);
+    apic_send(0, 0x44 | TO_SELF);
     expect(!in_bits(IRR, 0x44), "it takes an IPI");
     sti_nop_cli();
     EXPECT_TAKEN(0x55); /* what was requested before is held, and can be taken */
-    set(SVR, SVR_ON);
+    apic_set(SVR, SVR_ON);
     expect_reg(LVT_LINT0, MASKED | 0x42);
 }
 
@@ -610,7 +492,7 @@ static bool on_nmi(struct fault_frame *frame)
     if (nmi_depth > nmi_deepest)
         nmi_deepest = nmi_depth;
     if (++nmis == 1) {
-        command(get(ID) >> 24, NMI);
+        apic_send(apic_get(ID) >> 24, NMI);
         (void)cpuid(0, 0);
         out8(UNUSED_PORT, 0);
     }
@@ -623,7 +505,7 @@ static void nmi_to_itself(void)
     fresh();
     fault_hook = on_nmi;
     nmi_depth = nmi_deepest = 0;
-    command(get(ID) >> 24, NMI);
+    apic_send(apic_get(ID) >> 24, NMI);
     expect(nmis >= 1, "it waits for interrupts to be on");
     __asm__ volatile("sti" : : : "memory");
     for (uint64_t start = rdtsc(); nmis < 2 && rdtsc() - start < 50000000;)
@@ -631,7 +513,7 @@ static void nmi_to_itself(void)
     __asm__ volatile("cli" : : : "memory");
     expect(nmis == 2, "%u NMIs", nmis);
     expect(nmi_deepest == 1, "one in the handler of another");
-    command(get(ID) >> 24, NMI);
+    apic_send(apic_get(ID) >> 24, NMI);
     expect(nmis == 3, "%u NMIs", nmis);
     fault_hook = NULL;
 }
@@ -643,16 +525,16 @@ static uint32_t seen_ppr[LOG];
 static void nest(unsigned vector)
 {
     unsigned at = taken - 1;
-    seen_ppr[at] = get(PPR);
+    seen_ppr[at] = apic_get(PPR);
     expect(in_bits(ISR, vector), "ISR has no %x", vector);
     if (vector == 0x50) {
-        command(0, 0x5f | TO_SELF); /* the same class: waits */
-        command(0, 0x41 | TO_SELF); /* a lower one */
-        command(0, 0x80 | TO_SELF); /* a higher one: at once */
+        apic_send(0, 0x5f | TO_SELF); /* the same class: waits */
+        apic_send(0, 0x41 | TO_SELF); /* a lower one */
+        apic_send(0, 0x80 | TO_SELF); /* a higher one: at once */
         sti_nop_cli();
         expect(taken == at + 2, "%u taken in the handler", taken - at - 1);
         expect(in_bits(ISR, 0x50) && !in_bits(ISR, 0x80), "ISR after the EOI of the higher one");
-        expect(get(PPR) == 0x50, "PPR is %x", get(PPR));
+        expect(apic_get(PPR) == 0x50, "PPR is %x", apic_get(PPR));
     }
 }
 
@@ -660,7 +542,7 @@ static void nested(void)
 {
     fresh();
     on_interrupt = nest;
-    command(0, 0x50 | TO_SELF);
+    apic_send(0, 0x50 | TO_SELF);
     sti_nop_cli();
     sti_nop_cli();
     EXPECT_TAKEN(0x50, 0x80, 0x5f, 0x41);
@@ -674,15 +556,15 @@ static void processor_priority(void)
 {
     fresh();
     no_eoi = true;
-    command(0, 0x65 | TO_SELF);
+    apic_send(0, 0x65 | TO_SELF);
     sti_nop_cli();
-    set(TPR, 0x5a);
+    apic_set(TPR, 0x5a);
     expect_reg(PPR, 0x60);
-    set(TPR, 0x7a);
+    apic_set(TPR, 0x7a);
     expect_reg(PPR, 0x7a);
-    set(EOI, 0);
+    apic_set(EOI, 0);
     expect_reg(PPR, 0x7a);
-    set(TPR, 0);
+    apic_set(TPR, 0);
     expect_reg(PPR, 0);
     EXPECT_TAKEN(0x65);
 }
@@ -690,15 +572,15 @@ static void processor_priority(void)
 static void held_by_tpr(void)
 {
     fresh();
-    set(TPR, 0x40);
-    command(0, 0x4f | TO_SELF);
+    apic_set(TPR, 0x40);
+    apic_send(0, 0x4f | TO_SELF);
     sti_nop_cli();
     expect_none();
-    command(0, 0x50 | TO_SELF);
+    apic_send(0, 0x50 | TO_SELF);
     sti_nop_cli();
     EXPECT_TAKEN(0x50);
     __asm__ volatile("sti" : : : "memory");
-    set(TPR, 0x3f);
+    apic_set(TPR, 0x3f);
     __asm__ volatile("nop\n\tcli" : : : "memory");
     EXPECT_TAKEN(0x50, 0x4f);
 }
@@ -709,7 +591,7 @@ static void held_by_cr8(void)
     for (uint64_t held = 6; held < 16; held++) {
         taken = 0;
         __asm__ volatile("mov %0, %%cr8" : : "r"(held));
-        command(0, 0x62 | TO_SELF);
+        apic_send(0, 0x62 | TO_SELF);
         __asm__ volatile("sti\n\tnop\n\tnop" : : : "memory");
         expect_none();
         __asm__ volatile("mov %0, %%cr8\n\tnop\n\tnop" : : "r"(6ull) : "memory");
@@ -727,8 +609,8 @@ static void by_priority(void)
                                     0x88, 0x79, 0x6a, 0x5b, 0x4c, 0x3d, 0x2e};
     fresh();
     for (unsigned i = ARRAY_SIZE(order); i > 0; i--)
-        command(0, order[i - 1] | TO_SELF);
-    command(0, order[0] | TO_SELF); /* requested already: it is one */
+        apic_send(0, order[i - 1] | TO_SELF);
+    apic_send(0, order[0] | TO_SELF); /* requested already: it is one */
     for (unsigned i = 0; i < ARRAY_SIZE(order) + 2; i++)
         sti_nop_cli();
     expect_taken(ARRAY_SIZE(order), order);
@@ -739,33 +621,33 @@ static void by_priority(void)
 static void errors(void)
 {
     fresh();
-    set(LVT_ERROR, 0x61);
-    command(0, 0x0f | TO_SELF);
+    apic_set(LVT_ERROR, 0x61);
+    apic_send(0, 0x0f | TO_SELF);
     sti_nop_cli();
     EXPECT_TAKEN(0x61);
-    expect_reg(ESR, 0);        /* not written since */
-    command(0, 0x03 | LOWEST); /* the interrupt is armed again by a write of ESR */
+    expect_reg(ESR, 0);          /* not written since */
+    apic_send(0, 0x03 | LOWEST); /* the interrupt is armed again by a write of ESR */
     sti_nop_cli();
     EXPECT_TAKEN(0x61);
-    set(ESR, 0);
+    apic_set(ESR, 0);
     expect_reg(ESR, 0x20);
-    set(ESR, 0);
+    apic_set(ESR, 0);
     expect_reg(ESR, 0);
-    set(LVT_TIMER, 0x0e); /* it fires with an illegal vector */
-    set(DIVIDE, BY_1);
-    set(INITIAL, 10);
+    apic_set(LVT_TIMER, 0x0e); /* it fires with an illegal vector */
+    apic_set(DIVIDE, BY_1);
+    apic_set(INITIAL, 10);
     for (uint64_t start = rdtsc(); rdtsc() - start < 100000;)
         __asm__ volatile("pause");
-    (void)get(IRR);
+    (void)apic_get(IRR);
     sti_nop_cli();
     EXPECT_TAKEN(0x61, 0x61);
-    set(LVT_ERROR, MASKED);
-    set(ESR, 0);
+    apic_set(LVT_ERROR, MASKED);
+    apic_set(ESR, 0);
     expect_reg(ESR, 0x40);
-    command(0, 0x01 | TO_SELF);
+    apic_send(0, 0x01 | TO_SELF);
     sti_nop_cli();
     EXPECT_TAKEN(0x61, 0x61);
-    set(ESR, 0);
+    apic_set(ESR, 0);
     expect_reg(ESR, 0x20);
 }
 
@@ -792,27 +674,27 @@ static const uint64_t LONG = 4000000000ull; /* ticks of the TSC: more than any w
 static void one_shot(void)
 {
     fresh();
-    set(DIVIDE, BY_1);
-    set(LVT_TIMER, 0x71);
-    set(INITIAL, 500000);
-    uint32_t first = get(CURRENT), second = get(CURRENT);
+    apic_set(DIVIDE, BY_1);
+    apic_set(LVT_TIMER, 0x71);
+    apic_set(INITIAL, 500000);
+    uint32_t first = apic_get(CURRENT), second = apic_get(CURRENT);
     expect(first <= 500000 && (second < first || second == 0), "%u, then %u", first, second);
     expect(wait_for(1, LONG), "it does not fire");
     expect_reg(CURRENT, 0);
     expect_reg(INITIAL, 500000);
     expect(!wait_for(2, 3000000), "it fires twice");
     EXPECT_TAKEN(0x71);
-    set(INITIAL, 50000); /* and again */
+    apic_set(INITIAL, 50000); /* and again */
     expect(wait_for(2, LONG), "it does not fire again");
 }
 
 static void stopped(void)
 {
     fresh();
-    set(DIVIDE, BY_1);
-    set(LVT_TIMER, 0x71);
-    set(INITIAL, 200000);
-    set(INITIAL, 0);
+    apic_set(DIVIDE, BY_1);
+    apic_set(LVT_TIMER, 0x71);
+    apic_set(INITIAL, 200000);
+    apic_set(INITIAL, 0);
     expect_reg(CURRENT, 0);
     expect(in_bits(IRR, 0x71) || !wait_for(1, 4000000), "it fires though stopped");
 }
@@ -820,23 +702,23 @@ static void stopped(void)
 static void masked_timer(void)
 {
     fresh();
-    set(DIVIDE, BY_1);
-    set(LVT_TIMER, MASKED | 0x71);
-    set(INITIAL, 20000);
-    while (get(CURRENT) != 0)
+    apic_set(DIVIDE, BY_1);
+    apic_set(LVT_TIMER, MASKED | 0x71);
+    apic_set(INITIAL, 20000);
+    while (apic_get(CURRENT) != 0)
         __asm__ volatile("pause");
-    set(LVT_TIMER, 0x71); /* too late */
+    apic_set(LVT_TIMER, 0x71); /* too late */
     expect(!wait_for(1, 3000000), "it fires though masked");
 }
 
 /* Ticks of the TSC until the count, by CODE, has gone through N. */
 static uint64_t time_count(uint32_t code, uint32_t n)
 {
-    set(DIVIDE, code);
-    set(LVT_TIMER, MASKED);
+    apic_set(DIVIDE, code);
+    apic_set(LVT_TIMER, MASKED);
     uint64_t start = rdtsc();
-    set(INITIAL, n);
-    while (get(CURRENT) != 0)
+    apic_set(INITIAL, n);
+    while (apic_get(CURRENT) != 0)
         ;
     return rdtsc() - start;
 }
@@ -867,11 +749,11 @@ static void divisors(void)
 static void divisor_changes(void)
 {
     fresh();
-    set(DIVIDE, BY_1);
-    set(LVT_TIMER, MASKED);
-    set(INITIAL, 0x10000000);
-    set(DIVIDE, 0xa);
-    uint32_t count = get(CURRENT);
+    apic_set(DIVIDE, BY_1);
+    apic_set(LVT_TIMER, MASKED);
+    apic_set(INITIAL, 0x10000000);
+    apic_set(DIVIDE, 0xa);
+    uint32_t count = apic_get(CURRENT);
     expect(count > 0x0f000000, "the count has become %x", count);
 }
 
@@ -894,10 +776,10 @@ static void periodic(void)
     uint32_t bus_khz = cpuid(CPUID_HYPERVISOR_TIMING, 0).ebx;
     fresh();
     on_interrupt = note_time;
-    set(DIVIDE, BY_1);
-    set(LVT_TIMER, PERIODIC | 0x72);
+    apic_set(DIVIDE, BY_1);
+    apic_set(LVT_TIMER, PERIODIC | 0x72);
     uint64_t start = rdtsc();
-    set(INITIAL, bus_khz);
+    apic_set(INITIAL, bus_khz);
     expect(wait_for(PERIODS, LONG), "%u periods", taken);
     uint64_t passed = period_tsc[PERIODS - 1] - start, whole = PERIODS * tsc_khz();
     print("# %u periods of 1 ms: %lu ticks of the TSC, %lu by its rate\n", PERIODS, passed, whole);
@@ -906,7 +788,7 @@ static void periodic(void)
     for (unsigned i = PERIODS / 2; i < PERIODS; i++)
         least = min_u64(least, (period_tsc[i] - start) % tsc_khz());
     expect(least < tsc_khz() / 4, "it drifts: %lu of %lu ticks late", least, tsc_khz());
-    set(LVT_TIMER, 0x72); /* one-shot: the count that runs is the last */
+    apic_set(LVT_TIMER, 0x72); /* one-shot: the count that runs is the last */
     on_interrupt = NULL;
     (void)wait_for(UINT32_MAX, 3 * tsc_khz());
     taken = 0;
@@ -925,7 +807,7 @@ static void deadline(void)
     on_interrupt = note_time;
     set_deadline(rdtsc() + 1000); /* in another mode: ignored */
     expect(rdmsr(MSR_TSC_DEADLINE) == 0, "deadline %lx", rdmsr(MSR_TSC_DEADLINE));
-    set(LVT_TIMER, DEADLINE | 0x73);
+    apic_set(LVT_TIMER, DEADLINE | 0x73);
     for (unsigned i = 0; i < PERIODS; i++) {
         uint64_t at = rdtsc() + 100000 + 10000 * i;
         set_deadline(at);
@@ -936,14 +818,14 @@ static void deadline(void)
     }
     expect(rdmsr(MSR_TSC_DEADLINE) == 0, "it stays: %lx", rdmsr(MSR_TSC_DEADLINE));
     expect_reg(CURRENT, 0);
-    set(INITIAL, 100);
+    apic_set(INITIAL, 100);
     expect_reg(INITIAL, 0);
 }
 
 static void deadline_ends(void)
 {
     fresh();
-    set(LVT_TIMER, DEADLINE | 0x73);
+    apic_set(LVT_TIMER, DEADLINE | 0x73);
     set_deadline(1); /* over: at once */
     sti_nop_cli();
     EXPECT_TAKEN(0x73);
@@ -953,8 +835,8 @@ static void deadline_ends(void)
     sti_nop_cli();
     taken = 0;
     set_deadline(rdtsc() + 4000000);
-    set(LVT_TIMER, 0x73);
-    set(LVT_TIMER, DEADLINE | 0x73);
+    apic_set(LVT_TIMER, 0x73);
+    apic_set(LVT_TIMER, DEADLINE | 0x73);
     expect(rdmsr(MSR_TSC_DEADLINE) == 0, "another mode leaves it armed");
     expect(in_bits(IRR, 0x73) || !wait_for(1, 5000000), "it comes though the mode has changed");
 }
@@ -963,7 +845,7 @@ static void deadline_ends(void)
 static void deadline_by_tsc(void)
 {
     fresh();
-    set(LVT_TIMER, DEADLINE | 0x73);
+    apic_set(LVT_TIMER, DEADLINE | 0x73);
     uint64_t at = rdtsc() + (1ull << 40);
     set_deadline(at);
     wrmsr(MSR_TSC, at + 1);
@@ -976,15 +858,15 @@ static void deadline_by_tsc(void)
 static void halt_until_timer(void)
 {
     fresh();
-    set(DIVIDE, BY_1);
-    set(LVT_TIMER, 0x74);
+    apic_set(DIVIDE, BY_1);
+    apic_set(LVT_TIMER, 0x74);
     for (unsigned i = 1; i <= 20; i++) {
-        set(INITIAL, 20000);
+        apic_set(INITIAL, 20000);
         __asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
         expect(taken == i, "%u taken after %u HLTs", taken, i);
     }
-    set(LVT_TIMER, PERIODIC | 0x74);
-    set(INITIAL, 30000);
+    apic_set(LVT_TIMER, PERIODIC | 0x74);
+    apic_set(INITIAL, 30000);
     taken = 0;
     for (unsigned i = 0; i < 20; i++)
         __asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
@@ -995,14 +877,14 @@ static void halt_until_timer(void)
 static void halt_and_priority(void)
 {
     fresh();
-    command(0, 0x35 | TO_SELF);
-    set(TPR, 0x40);
-    set(DIVIDE, BY_1);
-    set(LVT_TIMER, 0x85);
-    set(INITIAL, 50000);
+    apic_send(0, 0x35 | TO_SELF);
+    apic_set(TPR, 0x40);
+    apic_set(DIVIDE, BY_1);
+    apic_set(LVT_TIMER, 0x85);
+    apic_set(INITIAL, 50000);
     __asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
     EXPECT_TAKEN(0x85);
-    set(TPR, 0);
+    apic_set(TPR, 0);
     sti_nop_cli();
     EXPECT_TAKEN(0x85, 0x35);
 }
@@ -1011,7 +893,7 @@ static void halt_with_pending(void)
 {
     fresh();
     for (unsigned i = 1; i <= 20; i++) {
-        command(0, 0x75 | TO_SELF);
+        apic_send(0, 0x75 | TO_SELF);
         __asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
         expect(taken == i, "%u taken after %u HLTs", taken, i);
     }
@@ -1033,7 +915,7 @@ static void expect_at(const char *name, void (*code)(void), const char *end)
 {
     for (unsigned i = 0; i < 3; i++) {
         fresh();
-        command(0, 0x90 | TO_SELF);
+        apic_send(0, 0x90 | TO_SELF);
         code();
         EXPECT_TAKEN(0x90);
         expect(taken_rip[0] == (uint64_t)end, "%s: at %lx, not %lx", name, taken_rip[0],
@@ -1059,7 +941,7 @@ static void none_is_lost(void)
     fresh();
     __asm__ volatile("sti" : : : "memory");
     for (unsigned i = 1; i <= ROUNDS; i++) {
-        command(0, (0x30 + i % 0xc0) | TO_SELF);
+        apic_send(0, (0x30 + i % 0xc0) | TO_SELF);
         switch (i % 6) {
         case 0:
             (void)cpuid(0, 0);
@@ -1090,9 +972,9 @@ static void storm(void)
 {
     enum { ROUNDS = 3000 };
     fresh();
-    set(DIVIDE, BY_1);
-    set(LVT_TIMER, PERIODIC | 0x76);
-    set(INITIAL, 2000);
+    apic_set(DIVIDE, BY_1);
+    apic_set(LVT_TIMER, PERIODIC | 0x76);
+    apic_set(INITIAL, 2000);
     __asm__ volatile("sti" : : : "memory");
     uint64_t sum = 0;
     for (unsigned i = 0; i < ROUNDS; i++) {
@@ -1102,7 +984,7 @@ static void storm(void)
         sum += rdmsr(MSR_MTRRCAP) != 0;
     }
     __asm__ volatile("cli" : : : "memory");
-    set(INITIAL, 0);
+    apic_set(INITIAL, 0);
     print("# %u interrupts\n", taken);
     expect(taken > 0, "none is taken");
     if (machine.nosnoop)
@@ -1113,7 +995,7 @@ static void stop_at_100(unsigned vector)
 {
     (void)vector;
     if (taken == 100)
-        set(INITIAL, 0);
+        apic_set(INITIAL, 0);
 }
 
 /* With interrupts off, what comes again and again is one request. */
@@ -1121,9 +1003,9 @@ static void shortest_period(void)
 {
     fresh();
     on_interrupt = stop_at_100;
-    set(DIVIDE, BY_1);
-    set(LVT_TIMER, PERIODIC | 0x77);
-    set(INITIAL, 1);
+    apic_set(DIVIDE, BY_1);
+    apic_set(LVT_TIMER, PERIODIC | 0x77);
+    apic_set(INITIAL, 1);
     for (uint64_t start = rdtsc(); rdtsc() - start < 3000000;)
         __asm__ volatile("pause");
     expect_none();
@@ -1175,10 +1057,10 @@ static const struct test_case cases[] = {
 static noreturn void halt_for_good(void)
 {
     fresh();
-    set(DIVIDE, BY_1);
-    set(LVT_TIMER, cmdline_has("end", "masked") ? MASKED | 0x41 : 0x41);
-    set(TPR, cmdline_has("end", "held") ? 0x40 : 0);
-    set(INITIAL, 10000);
+    apic_set(DIVIDE, BY_1);
+    apic_set(LVT_TIMER, cmdline_has("end", "masked") ? MASKED | 0x41 : 0x41);
+    apic_set(TPR, cmdline_has("end", "held") ? 0x40 : 0);
+    apic_set(INITIAL, 10000);
     if (!cmdline_has("end", "off"))
         __asm__ volatile("sti");
     __asm__ volatile("hlt; cli");
@@ -1187,15 +1069,14 @@ static noreturn void halt_for_good(void)
 
 static noreturn void init_itself(void)
 {
-    command(0, INIT | ASSERT);
+    apic_send(0, INIT | ASSERT);
     guest_exit(1);
 }
 
 void test_main(void)
 {
-    out8(PIC_MASK_1, 0xff);
-    out8(PIC_MASK_2, 0xff);
-    take_idt();
+    interrupt_init();
+    interrupt_hook = take;
     if (cmdline_has("end", "init"))
         init_itself();
     if (cmdline_has("end", "masked") || cmdline_has("end", "held") || cmdline_has("end", "off"))

@@ -12,6 +12,7 @@ enum { LSR_THRE = 1 << 5, LSR_TEMT = 1 << 6, LCR_8N1 = 3, LCR_DLAB = 1 << 7 };
 enum { POLLS = 1000000, ASSERT_VALUE = 3 };
 
 static bool present;
+static bool printing;
 
 void console_init(void)
 {
@@ -46,12 +47,21 @@ static void put(char c)
     out8(DATA, (uint8_t)c);
 }
 
+/* A text is one CPU's; but one that was stopped in the middle of its text silences no other. */
+static void wait_for_others(void)
+{
+    for (unsigned i = 0; i < POLLS && __atomic_exchange_n(&printing, true, __ATOMIC_ACQUIRE); i++)
+        cpu_relax();
+}
+
 void print_v(const char *fmt, va_list args)
 {
     char text[256];
     size_t n = format_v(text, sizeof(text), fmt, args);
+    wait_for_others();
     for (size_t i = 0; i < n; i++)
         put(text[i]);
+    __atomic_store_n(&printing, false, __ATOMIC_RELEASE);
 }
 
 void print(const char *fmt, ...)

@@ -6,6 +6,7 @@
 
 #include "guest-tests/runtime/console.h"
 #include "lib/assert.h"
+#include "lib/format.h"
 
 enum { MAX_DETAILS = 8 }; /* lines that explain one failed case */
 
@@ -35,14 +36,14 @@ bool expect(bool condition, const char *fmt, ...)
     if (condition)
         return true;
     assert(ktap.name != NULL);
-    if (ktap.failures++ >= MAX_DETAILS)
+    if (__atomic_fetch_add(&ktap.failures, 1, __ATOMIC_RELAXED) >= MAX_DETAILS)
         return false;
+    char text[256];
     va_list args;
     va_start(args, fmt);
-    print("# %s: ", ktap.name);
-    print_v(fmt, args);
-    print("\n");
+    format_v(text, sizeof(text), fmt, args);
     va_end(args);
+    print("# %s: %s\n", ktap.name, text);
     return false;
 }
 

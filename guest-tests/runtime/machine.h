@@ -44,6 +44,9 @@ int64_t hypercall(uint64_t number);
 /* HYPERCALL_TRACE with what it is to do (enum trace_call). */
 int64_t hypercall_trace(uint64_t what);
 
+/* Ticks of the TSC in MS milliseconds: in a control run more or less. */
+uint64_t machine_ticks(unsigned ms);
+
 /* CPUID 80000008h: bits of a physical address. */
 unsigned physical_bits(void);
 

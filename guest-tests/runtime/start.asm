@@ -78,7 +78,7 @@ start:
     jmp .end
 
 section .data
-    global gdt, gdt_pointer, page_directories, page_table, window_table
+    global gdt, gdt_pointer, pml4, page_directories, page_table, window_table
     global pdpt, window_directory
     global multiboot_magic, multiboot_info, entry_cr0
     align 8

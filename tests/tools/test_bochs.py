@@ -87,7 +87,7 @@ def test_configuration(tmp_path):
         out.truncate(70 * 16 * 63 * 512)
     text = BEDS["vmx"].configuration(Payload("", 576 << 20, 2),
                                      doors.Start(uefi=True, disk=str(disk)), ["a", "b"], "/p")
-    assert "model=corei7_skylake_x, count=2," in text
+    assert "model=corei7_skylake_x, count=1:2:1," in text
     assert "memory: guest=576, host=576\n" in text
     assert f"path={disk}, mode=flat, cylinders=70, heads=16, spt=63\n" in text
     assert "boot: disk\n" in text and "OVMF.fd\n" in text

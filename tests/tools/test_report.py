@@ -25,7 +25,7 @@ def test_row_defaults():
 def test_row_with_everything():
     row = rows.parse_row('a.b end=126 stopped="halted for good" cmdline="x=1 y" memory=128M '
                          'set="pat=ignore" set="unmapped=stop" timeout=5 control=skip '
-                         'control-reason="7 bits" control-timeout=3 plan=no', "a")
+                         'control-reason="7 bits" control-timeout=3 plan=no cpus=4', "a")
     assert row.stopped == "halted for good" and row.cmdline == "x=1 y"
     assert row.memory == "128M" and row.sets == ["pat=ignore", "unmapped=stop"]
     assert BED.end(row) == 126 and BED.timeout(row) == 5
@@ -33,6 +33,7 @@ def test_row_with_everything():
     assert not row.plan
     argv = columns.command(BED, row)
     assert "--cmdline" in argv and argv[argv.index("--mem") + 1] == "128M"
+    assert argv[argv.index("--cpus") + 1] == "4"
     assert argv.count("--set") == 2 and argv[-1].endswith("guests/a.elf")
 
 

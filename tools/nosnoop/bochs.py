@@ -23,7 +23,7 @@ memory: guest={memory}, host={memory}
 romimage: file={bios}{bios_options}
 vgaromimage: file={vga_bios}
 pci: enabled=1, chipset=i440fx
-cpu: model={model}, count={cpus}, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs=1
+cpu: model={model}, count=1:{cpus}:1, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs=1
 clock: sync=none, time0=utc
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 ata0-master: {medium}

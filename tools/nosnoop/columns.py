@@ -110,7 +110,8 @@ def tail(title, text):
 def command(column, row):
     """The command line of tools/run for a cell."""
     argv = [sys.executable, str(paths.ROOT / "tools/run"), *column.options(),
-            "--timeout", str(column.timeout(row)), "--cmdline", row.cmdline]
+            "--timeout", str(column.timeout(row)), "--cmdline", row.cmdline,
+            "--cpus", str(row.cpus)]
     if row.memory:
         argv += ["--mem", row.memory]
     for pair in row.sets:

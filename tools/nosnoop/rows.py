@@ -19,6 +19,7 @@ class Row:
     stopped: str = ""       # contained in the reason of the log's "stopped:" line
     cmdline: str = ""
     memory: str = ""
+    cpus: int = 1            # the VM's, or the bare machine's
     sets: list = field(default_factory=list)
     timeout: float = 30
     control: int | None = 0  # the control run's exit status; None: there is none
@@ -37,7 +38,7 @@ def yes_or_no(text):
 # Key in a row: the field, and what makes its value of the text.
 KEYS = {
     "end": ("end", int), "stopped": ("stopped", str), "cmdline": ("cmdline", str),
-    "memory": ("memory", str), "timeout": ("timeout", float),
+    "memory": ("memory", str), "cpus": ("cpus", int), "timeout": ("timeout", float),
     "control": ("control", lambda text: None if text == "skip" else int(text)),
     "plan": ("plan", yes_or_no), "control-reason": ("control_reason", str),
     "control-timeout": ("control_timeout", float),
