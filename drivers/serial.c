@@ -7,6 +7,7 @@
 #include "drivers/pic.h"
 #include "lib/x86.h"
 #include "vmm/traps.h"
+#include "vmm/watchdog.h"
 
 enum { RBR = 0, THR = 0, DLL = 0, DLM = 1, IER = 1, IIR = 2, FCR = 2, LCR = 3, MCR = 4, LSR = 5 };
 enum { LSR_DR = 0x01, LSR_THRE = 0x20, LSR_TEMT = 0x40, LCR_8N1 = 0x03, LCR_DLAB = 0x80 };
@@ -18,9 +19,11 @@ enum { PATIENCE = 1000000 };
 
 static bool reg_wait(uint16_t port, uint8_t bit)
 {
-    for (unsigned i = 0; i < PATIENCE; i++)
+    for (unsigned i = 0; i < PATIENCE; i++) {
+        watchdog_look();
         if ((in8((uint16_t)(port + LSR)) & bit) != 0)
             return true;
+    }
     return false;
 }
 

@@ -47,7 +47,7 @@ static enum exit_kind kind_of_others(uint64_t code)
     if (code >= SVM_EXIT_EXCEPTION_0 && code <= SVM_EXIT_EXCEPTION_31)
         return EXIT_EXCEPTION;
     if (code == SVM_EXIT_NMI) /* the host took it when GIF was set again */
-        return EXIT_NONE;
+        return EXIT_INTERRUPT;
     if (code == SVM_EXIT_NPF)
         return EXIT_MEMORY;
     return (uint32_t)code == SVM_EXIT_INVALID ? EXIT_FAILED : EXIT_UNKNOWN;

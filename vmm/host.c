@@ -10,6 +10,7 @@
 #include "mm/pt_host.h"
 #include "vmm/area.h"
 #include "vmm/log.h"
+#include "vmm/watchdog.h"
 
 /* The boot tables' directory of the GiB at IMAGE_VA: boot/entry.asm. */
 extern uint64_t early_pd_high[512];
@@ -159,6 +160,7 @@ static void each_page(struct cpu *cpu, hpa_t at, uint64_t n, void *data, const v
         uint64_t offset = (at.v + done) % PAGE_SIZE;
         uint64_t part = min_u64(n - done, PAGE_SIZE - offset);
         char *bytes = window_open(cpu, WINDOW_BOOT, hpa(at.v + done), MT_WB);
+        watchdog_look(); /* a guest's files may be large */
         if (data != NULL)
             memcpy((char *)data + done, bytes, part);
         else if (source != NULL)

@@ -7,6 +7,7 @@
 #include "lib/string.h"
 #include "lib/x86.h"
 #include "vmm/cpu.h"
+#include "vmm/watchdog.h"
 
 struct log_ring log_ring;
 
@@ -56,6 +57,7 @@ bool log_hold(void)
     while (!__atomic_compare_exchange_n(&writer, &none, me, false, __ATOMIC_ACQUIRE,
                                         __ATOMIC_RELAXED)) {
         none = 0;
+        watchdog_look();
         cpu_relax();
     }
     return true;

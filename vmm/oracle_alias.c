@@ -10,6 +10,7 @@
 #include "vmm/access.h"
 #include "vmm/host.h"
 #include "vmm/oracle.h"
+#include "vmm/watchdog.h"
 
 /* Pages that a scan takes, of those left to the VM, if there are so many in a row; lines of a list.
  */
@@ -17,6 +18,7 @@ enum { MOST_PAGES = 128, MOST_LINES = 24 };
 
 static int read_table(void *context, gpa_t gpa, unsigned size, enum memtype type, uint64_t *table)
 {
+    watchdog_look(); /* a guest may have many */
     return vcpu_read_table(context, gpa, size, type, table);
 }
 

@@ -10,6 +10,7 @@
 #include "vmm/log.h"
 #include "vmm/smp.h"
 #include "vmm/symbols.h"
+#include "vmm/watchdog.h"
 
 /* Index + 1 of the CPU that reports; 0: none. */
 static uint32_t panicking;
@@ -77,6 +78,7 @@ static void begin(void)
         panic_stop_if_elsewhere();
         end_halt("panic");
     }
+    watchdog_stop();
     smp_stop_others();
     log_seize();
     log_around(NULL, NULL); /* the monitor may have been at work */
@@ -111,13 +113,26 @@ static void log_registers(const struct trap_frame *f)
              read_cr0(), read_cr2(), read_cr3(), read_cr4());
 }
 
+static noreturn void report(const struct trap_frame *frame)
+{
+    log_registers(frame);
+    log_place("at  ", frame->rip);
+    backtrace((const uint64_t *)frame->rbp);
+    end_halt("panic");
+}
+
 noreturn void panic_trap(const struct trap_frame *frame)
 {
     begin();
     log_line("panic: %s, vector %lu error %lx at rip %016lx", trap_name(frame->vector),
              frame->vector, frame->error, frame->rip);
-    log_registers(frame);
-    log_place("at  ", frame->rip);
-    backtrace((const uint64_t *)frame->rbp);
-    end_halt("panic");
+    report(frame);
+}
+
+noreturn void panic_stuck(const struct trap_frame *frame)
+{
+    begin();
+    log_line("panic: CPU %u is stuck in the hypervisor: it has not answered for a second",
+             this_cpu()->index);
+    report(frame);
 }

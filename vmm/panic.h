@@ -13,6 +13,9 @@ noreturn void panic(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same for a fault of the hypervisor itself, with its registers. */
 noreturn void panic_trap(const struct trap_frame *frame);
 
+/* The same for the running CPU's being stuck in what FRAME interrupted. */
+noreturn void panic_stuck(const struct trap_frame *frame);
+
 /* Comes back unless another CPU panics: then this one halts for good. */
 void panic_stop_if_elsewhere(void);
 

@@ -23,16 +23,31 @@ struct box {
 
 static struct box boxes[MAX_CPUS];
 
+static uint64_t post(uint32_t cpu, uint32_t what)
+{
+    REQUEST_OR(&boxes[cpu].flags, what, __ATOMIC_RELEASE);
+    return REQUEST_ADD(&boxes[cpu].asked, 1, __ATOMIC_RELEASE);
+}
+
+uint64_t request_ask(uint32_t cpu, uint32_t what)
+{
+    uint64_t number = post(cpu, what);
+    request_kick(cpu);
+    return number;
+}
+
+bool request_is_done(uint32_t cpu, uint64_t number)
+{
+    return REQUEST_LOAD(&boxes[cpu].done, __ATOMIC_ACQUIRE) >= number;
+}
+
 void request_post(struct request *request, uint32_t me, struct cpu_set to, uint32_t what)
 {
     request->to = to;
     for (uint32_t cpu = 0; cpu < MAX_CPUS; cpu++) {
         if ((to.bits >> cpu & 1) == 0)
             continue;
-        REQUEST_OR(&boxes[cpu].flags, what, __ATOMIC_RELEASE);
-        request->number[cpu] = REQUEST_ADD(&boxes[cpu].asked, 1, __ATOMIC_RELEASE);
-        if (cpu != me)
-            request_kick(cpu);
+        request->number[cpu] = cpu == me ? post(cpu, what) : request_ask(cpu, what);
     }
 }
 
@@ -43,7 +58,7 @@ void request_wait(const struct request *request, uint32_t me)
         uint64_t since = 0;
         if ((request->to.bits >> cpu & 1) == 0)
             continue;
-        while (REQUEST_LOAD(&boxes[cpu].done, __ATOMIC_ACQUIRE) < request->number[cpu]) {
+        while (!request_is_done(cpu, request->number[cpu])) {
             request_serve(me);
             if (cpu != me)
                 request_waiting(cpu, &since);

@@ -4,7 +4,10 @@
 
 #include "vmm/cpu.h"
 
-enum request_flag { REQUEST_TSC = 1 << 0 /* to answer tsc_compare() */ };
+enum request_flag {
+    REQUEST_TSC = 1 << 0,  /* to answer tsc_compare() */
+    REQUEST_LOOK = 1 << 1, /* to show that it goes on: watchdog_look() */
+};
 
 /* What was asked of some CPUs. */
 struct request {
@@ -14,6 +17,12 @@ struct request {
 
 /* CPU ME asks for WHAT (enum request_flag) of the CPUs TO, and kicks them but for itself. */
 void request_post(struct request *request, uint32_t me, struct cpu_set to, uint32_t what);
+
+/* The same of one other CPU; returns the request's number among all of that CPU's. */
+uint64_t request_ask(uint32_t cpu, uint32_t what);
+
+/* Whether CPU has done the request of that NUMBER. */
+bool request_is_done(uint32_t cpu, uint64_t number);
 
 /* Waits until all have done it, and does meanwhile what is asked of CPU ME. */
 void request_wait(const struct request *request, uint32_t me);

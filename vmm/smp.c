@@ -16,6 +16,7 @@
 #include "vmm/request.h"
 #include "vmm/traps.h"
 #include "vmm/tsc.h"
+#include "vmm/watchdog.h"
 
 /* Where a CPU is on its way; each step is one compare-and-exchange of who makes it. */
 enum slot_state {
@@ -352,6 +353,8 @@ void request_do(uint32_t flags)
 {
     if ((flags & REQUEST_TSC) != 0)
         tsc_answer();
+    if ((flags & REQUEST_LOOK) != 0)
+        watchdog_look();
 }
 
 void request_waiting(uint32_t cpu, uint64_t *since)
@@ -361,6 +364,7 @@ void request_waiting(uint32_t cpu, uint64_t *since)
         *since = now;
     if (now - *since > clock_ticks(TO_ANSWER))
         panic("CPU %u, APIC ID %u, does not answer", cpu, smp_slots[cpu].apic_id);
+    watchdog_look();
     cpu_relax();
 }
 
@@ -375,13 +379,18 @@ static bool all_have_stopped(uint32_t me)
     return true;
 }
 
+void smp_send_nmi(uint32_t cpu)
+{
+    (void)apic_send(smp_slots[cpu].apic_id, APIC_NMI);
+}
+
 void smp_stop_others(void)
 {
     uint32_t me = this_cpu()->index;
     uint64_t start = rdtsc(), ticks = clock_ticks(TO_STOP);
     for (uint32_t i = 0; i < smp_slot_count; i++)
         if (i != me && is_in(&smp_slots[i], SLOT_UP))
-            (void)apic_send(smp_slots[i].apic_id, APIC_NMI);
+            smp_send_nmi(i);
     while (!all_have_stopped(me) && rdtsc() - start < ticks)
         cpu_relax();
 }

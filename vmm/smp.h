@@ -29,6 +29,9 @@ void smp_begin(uint32_t cpu, void (*what)(void *context), void *context);
  */
 void smp_wait(bool (*is_over)(void));
 
+/* Sends CPU an NMI. */
+void smp_send_nmi(uint32_t cpu);
+
 /* Makes all other CPUs halt for good, wherever they are; comes back after a while even so. */
 void smp_stop_others(void);
 

@@ -6,6 +6,7 @@
 #include "lib/x86.h"
 #include "vmm/log.h"
 #include "vmm/traps.h"
+#include "vmm/watchdog.h"
 
 enum { VECTOR_TIMER = APIC_HOST_VECTORS + 1 }; /* the first is of kicks */
 
@@ -13,12 +14,14 @@ enum { VECTOR_TIMER = APIC_HOST_VECTORS + 1 }; /* the first is of kicks */
 enum { MEASURED = 1 << 19, LONGEST = 1 << 28 };
 
 /* Ticks of the timer in 2^SHIFT ticks of the TSC, rounded up. */
-enum { SHIFT = 32 };
+enum { SHIFT = 28 };
 static uint64_t rate; /* 0: there is none */
 
-/* That it has come is all there is to it. */
+/* Who set it for a guest looks at that when it has come. */
 static void on_timer(void)
 {
+    watchdog_look();
+    timer_set(UINT64_MAX);
 }
 
 static uint64_t measure(void)
@@ -48,10 +51,13 @@ void timer_init(void)
 
 void timer_set(uint64_t ticks)
 {
+    uint64_t left = watchdog_left();
     if (rate == 0)
         return;
-    uint64_t count = min_u64(ticks, LONGEST) * rate >> SHIFT;
-    apic_timer_start(ticks == UINT64_MAX ? 0 : (uint32_t)min_u64(count + 1, UINT32_MAX));
+    if (ticks != UINT64_MAX)
+        left = min_u64(left, min_u64(ticks, LONGEST));
+    uint64_t count = left == UINT64_MAX ? 0 : min_u64((left * rate >> SHIFT) + 1, UINT32_MAX);
+    apic_timer_start((uint32_t)count);
 }
 
 void timer_wait(void)

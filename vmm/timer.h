@@ -12,7 +12,8 @@ void timer_init(void);
 
 /*
  * An interrupt comes TICKS of the TSC from now, or before if that is far away: nothing but that it
- * exits, or ends a HLT. UINT64_MAX: none comes.
+ * An interrupt comes TICKS of the TSC from now, or before if that is far away or the watchdog is to
+ * look: nothing but that it exits, or ends a HLT. UINT64_MAX: none is asked for.
  */
 void timer_set(uint64_t ticks);
 

@@ -10,6 +10,7 @@
 #include "vmm/cpu.h"
 #include "vmm/log.h"
 #include "vmm/panic.h"
+#include "vmm/watchdog.h"
 
 enum { VECTORS = 256, GATE_INTERRUPT = 0x8e };
 
@@ -155,6 +156,7 @@ void trap(struct trap_frame *frame)
     if (frame->vector == VECTOR_NMI) {
         this_cpu()->nmis++;
         panic_stop_if_elsewhere();
+        watchdog_nmi(frame);
         return;
     }
     if (frame->vector == VECTOR_GP && fixed_up(frame))

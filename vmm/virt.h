@@ -107,7 +107,7 @@ enum exit_kind {
     EXIT_PRIVILEGED, /* an instruction that this guest may not use: #GP(0) */
     EXIT_TRIPLE_FAULT,
     EXIT_INIT,
-    EXIT_INTERRUPT, /* a physical interrupt, which is still pending */
+    EXIT_INTERRUPT, /* a physical interrupt, which is still pending, or an NMI, which is not */
     EXIT_WINDOW,    /* what await() asked for has come */
     /* From here on the exit carries more than its kind. */
     EXIT_IO,

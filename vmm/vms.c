@@ -13,6 +13,7 @@
 #include "vmm/smp.h"
 #include "vmm/timer.h"
 #include "vmm/trace.h"
+#include "vmm/watchdog.h"
 
 static struct vm *vms[CONFIG_MAX_VMS];
 static uint32_t cpus[CONFIG_MAX_VMS]; /* that they run on */
@@ -187,6 +188,7 @@ void vms_run(void)
 {
     struct vm *own = NULL;
     running = count;
+    watchdog_start();
     for (unsigned i = 0; i < count; i++)
         if (cpus[i] == 0)
             own = vms[i];
@@ -195,4 +197,5 @@ void vms_run(void)
     if (own != NULL)
         run(own);
     smp_wait(all_have_ended);
+    watchdog_stop();
 }

@@ -51,7 +51,7 @@ static void take_nmi(const struct vcpu *vcpu, struct vm_exit *exit)
     __asm__ volatile("int $2");
     vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~(uint64_t)BLOCKING_BY_NMI);
     keep_step_pending(vcpu, state);
-    exit->kind = EXIT_NONE;
+    exit->kind = EXIT_INTERRUPT;
 }
 
 /* An intercepted #DB has not changed DR6 yet: the qualification has what it would get. */

@@ -1,0 +1,29 @@
+/* Whether the host's CPUs go on: each is looked at by another, and one that is stuck is named. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include <stdint.h>
+
+#include "vmm/traps.h"
+
+/*
+ * From here on each CPU that is up looks once a second at the next one, in a ring; of one CPU there
+ * is nothing to look at. Called on the first CPU while the others are parked.
+ */
+void watchdog_start(void);
+
+/* No CPU looks any more: the machine ends. */
+void watchdog_stop(void);
+
+/*
+ * Tells that the running CPU goes on, and looks at the next one when it is time: at each interrupt
+ * of its timer, and in all that may take long. A CPU that has shown nothing for a second, and has
+ * not answered for another, is the end of the machine, with a report of where it is.
+ */
+void watchdog_look(void);
+
+/* TSC ticks until the running CPU is to look; UINT64_MAX: it is not. */
+uint64_t watchdog_left(void);
+
+/* On a CPU that an NMI comes to, at FRAME: ends the machine if it was asked where it is stuck. */
+void watchdog_nmi(const struct trap_frame *frame);
