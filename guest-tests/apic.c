@@ -4,6 +4,10 @@
  * HLT where no timer can be delivered, and an INIT of the one CPU.
  *
  * row: apic end=0
+ * row: apic.software end=0 set="apic=software" control=skip control-reason="as for the row apic"
+ * row: apic.x2 end=0 cmdline="mode=x2" control=skip control-reason="as for the row apic"
+ * row: apic.x2-software end=0 cmdline="mode=x2" set="apic=software" control=skip control-reason="as for the row apic"
+ * row: apic.x2-held end=126 stopped="halted for good" cmdline="mode=x2 end=held" control=skip control-reason="as for the row apic"
  * row: apic.masked end=126 stopped="halted for good" cmdline="end=masked" control=124 control-timeout=3
  * row: apic.held end=126 stopped="halted for good" cmdline="end=held" control=124 control-timeout=3
  * row: apic.off end=126 stopped="halted for good" cmdline="end=off" control=124 control-timeout=3
@@ -29,6 +33,15 @@ static volatile uint64_t taken_rip[LOG];
 static void (*on_interrupt)(unsigned vector); /* before its EOI */
 static bool no_eoi;
 static volatile unsigned nmis;
+static bool always_x2; /* cases that are not of one mode are run in x2APIC mode */
+
+static void to_self(uint32_t vector)
+{
+    if (apic_x2)
+        wrmsr(MSR_OF(SELF_IPI), vector);
+    else
+        apic_send(0, vector | TO_SELF);
+}
 
 static void take(struct interrupt_frame *frame)
 {
@@ -44,9 +57,8 @@ static void take(struct interrupt_frame *frame)
         apic_set(EOI, 0);
 }
 
-/* As each case begins: software-enabled in xAPIC mode, all masked, nothing requested or in service.
- */
-static void fresh(void)
+/* Software-enabled in xAPIC mode, all masked, nothing requested or in service. */
+static void fresh_xapic(void)
 {
     if (machine.nosnoop) {
         wrmsr(MSR_APIC_BASE, BASE_OFF);
@@ -70,9 +82,18 @@ static void fresh(void)
 
 static void fresh_x2apic(void)
 {
-    fresh();
+    fresh_xapic();
     wrmsr(MSR_APIC_BASE, BASE_X2APIC);
     apic_x2 = true;
+}
+
+/* As each case begins that is of both modes. */
+static void fresh(void)
+{
+    if (always_x2)
+        fresh_x2apic();
+    else
+        fresh_xapic();
 }
 
 /* Those that were taken are N, and these. */
@@ -194,7 +215,7 @@ static const struct bits writable[] = {
 /* A write in xAPIC mode changes the bits that it can, whatever else it has. */
 static void xapic_bits(void)
 {
-    fresh();
+    fresh_xapic();
     for (unsigned i = 0; i < ARRAY_SIZE(writable); i++) {
         uint32_t mask = writable[i].reg == SVR ? ~(1u << 9) : 0xffffffff; /* FCC: not on all */
         apic_set(writable[i].reg, mask & ~(uint32_t)MASKED);
@@ -219,7 +240,7 @@ static void reserved_registers(void)
                                         0x3a0, 0x3d0, 0x3f0, 0x400, 0xff0};
     for (unsigned i = 0; i < ARRAY_SIZE(reserved); i++)
         for (unsigned write = 0; write < 2; write++) {
-            fresh();
+            fresh_xapic();
             if (write)
                 apic_set(reserved[i], 0);
             else
@@ -239,7 +260,7 @@ static void odd_widths(void)
     volatile uint16_t *halves = (volatile uint16_t *)(APIC_PAGE + LDR);
     volatile uint32_t *words = (volatile uint32_t *)(APIC_PAGE + LDR);
     volatile uint64_t *both = (volatile uint64_t *)(APIC_PAGE + LDR);
-    fresh();
+    fresh_xapic();
     apic_set(LDR, 0x5a000000);
     expect(bytes[3] == 0x5a, "byte %x", bytes[3]);
     expect(halves[1] == 0x5a00, "half %x", halves[1]);
@@ -256,7 +277,7 @@ static void odd_widths(void)
 /* The operand in any register and addressing form. */
 static void encodings(void)
 {
-    fresh();
+    fresh_xapic();
     uint64_t value, base = APIC_PAGE, index = TPR / 4;
     __asm__ volatile("movl $0x21, 0x80(%0)" : : "r"(base) : "memory");
     __asm__ volatile("movl (%1,%2,4), %k0" : "=r"(value) : "r"(base), "r"(index));
@@ -342,7 +363,7 @@ static void expect_base(uint64_t value, bool legal)
 /* SDM, "x2APIC State Transitions". */
 static void transitions(void)
 {
-    fresh();
+    fresh_xapic();
     apic_set(TPR, 0x30);
     expect_base(APIC_PAGE | 0x500, false); /* EXTD without EN */
     expect_base(BASE_X2APIC, true);
@@ -400,7 +421,7 @@ static void shorthands(void)
 static void destinations(void)
 {
     uint32_t id = apic_get(ID) >> 24;
-    fresh();
+    fresh_xapic();
     apic_send(id, 0x41);
     apic_send(id + 1, 0x42);
     apic_send(0xff, 0x53);
@@ -420,7 +441,7 @@ static void destinations(void)
 
 static void broadcast_to_clusters(void)
 {
-    fresh();
+    fresh_xapic();
     apic_set(DFR, 0x0fffffff);
     apic_set(LDR, 0x32000000);
     apic_send(0xff, 0x89 | LOGICAL);
@@ -473,6 +494,8 @@ static void disabled_by_software(void)
     expect_reg(LVT_LINT0, MASKED | 0x42);
     apic_send(0, 0x44 | TO_SELF);
     expect(!in_bits(IRR, 0x44), "it takes an IPI");
+    to_self(0x46);
+    expect(!in_bits(IRR, 0x46), "it takes an IPI to itself");
     sti_nop_cli();
     EXPECT_TAKEN(0x55); /* what was requested before is held, and can be taken */
     apic_set(SVR, SVR_ON);
@@ -528,9 +551,9 @@ static void nest(unsigned vector)
     seen_ppr[at] = apic_get(PPR);
     expect(in_bits(ISR, vector), "ISR has no %x", vector);
     if (vector == 0x50) {
-        apic_send(0, 0x5f | TO_SELF); /* the same class: waits */
-        apic_send(0, 0x41 | TO_SELF); /* a lower one */
-        apic_send(0, 0x80 | TO_SELF); /* a higher one: at once */
+        to_self(0x5f); /* the same class: waits */
+        to_self(0x41); /* a lower one */
+        to_self(0x80); /* a higher one: at once */
         sti_nop_cli();
         expect(taken == at + 2, "%u taken in the handler", taken - at - 1);
         expect(in_bits(ISR, 0x50) && !in_bits(ISR, 0x80), "ISR after the EOI of the higher one");
@@ -542,7 +565,7 @@ static void nested(void)
 {
     fresh();
     on_interrupt = nest;
-    apic_send(0, 0x50 | TO_SELF);
+    to_self(0x50);
     sti_nop_cli();
     sti_nop_cli();
     EXPECT_TAKEN(0x50, 0x80, 0x5f, 0x41);
@@ -556,7 +579,7 @@ static void processor_priority(void)
 {
     fresh();
     no_eoi = true;
-    apic_send(0, 0x65 | TO_SELF);
+    to_self(0x65);
     sti_nop_cli();
     apic_set(TPR, 0x5a);
     expect_reg(PPR, 0x60);
@@ -573,10 +596,10 @@ static void held_by_tpr(void)
 {
     fresh();
     apic_set(TPR, 0x40);
-    apic_send(0, 0x4f | TO_SELF);
+    to_self(0x4f);
     sti_nop_cli();
     expect_none();
-    apic_send(0, 0x50 | TO_SELF);
+    to_self(0x50);
     sti_nop_cli();
     EXPECT_TAKEN(0x50);
     __asm__ volatile("sti" : : : "memory");
@@ -591,7 +614,7 @@ static void held_by_cr8(void)
     for (uint64_t held = 6; held < 16; held++) {
         taken = 0;
         __asm__ volatile("mov %0, %%cr8" : : "r"(held));
-        apic_send(0, 0x62 | TO_SELF);
+        to_self(0x62);
         __asm__ volatile("sti\n\tnop\n\tnop" : : : "memory");
         expect_none();
         __asm__ volatile("mov %0, %%cr8\n\tnop\n\tnop" : : "r"(6ull) : "memory");
@@ -609,8 +632,8 @@ static void by_priority(void)
                                     0x88, 0x79, 0x6a, 0x5b, 0x4c, 0x3d, 0x2e};
     fresh();
     for (unsigned i = ARRAY_SIZE(order); i > 0; i--)
-        apic_send(0, order[i - 1] | TO_SELF);
-    apic_send(0, order[0] | TO_SELF); /* requested already: it is one */
+        to_self(order[i - 1]);
+    to_self(order[0]); /* requested already: it is one */
     for (unsigned i = 0; i < ARRAY_SIZE(order) + 2; i++)
         sti_nop_cli();
     expect_taken(ARRAY_SIZE(order), order);
@@ -622,7 +645,7 @@ static void errors(void)
 {
     fresh();
     apic_set(LVT_ERROR, 0x61);
-    apic_send(0, 0x0f | TO_SELF);
+    to_self(0x0f);
     sti_nop_cli();
     EXPECT_TAKEN(0x61);
     expect_reg(ESR, 0);          /* not written since */
@@ -638,17 +661,22 @@ static void errors(void)
     apic_set(INITIAL, 10);
     for (uint64_t start = rdtsc(); rdtsc() - start < 100000;)
         __asm__ volatile("pause");
-    (void)apic_get(IRR);
+    (void)apic_get(CURRENT);
     sti_nop_cli();
     EXPECT_TAKEN(0x61, 0x61);
     apic_set(LVT_ERROR, MASKED);
     apic_set(ESR, 0);
     expect_reg(ESR, 0x40);
-    apic_send(0, 0x01 | TO_SELF);
+    to_self(0x01);
     sti_nop_cli();
     EXPECT_TAKEN(0x61, 0x61);
     apic_set(ESR, 0);
     expect_reg(ESR, 0x20);
+    apic_set(LVT_ERROR, 0x62);
+    apic_set(ESR, 0);
+    to_self(0x0f); /* a CPU that sends them by itself leaves this one to others */
+    sti_nop_cli();
+    EXPECT_TAKEN(0x61, 0x61, 0x62);
 }
 
 /* --- the timer ------------------------------------------------------------------------------- */
@@ -877,7 +905,7 @@ static void halt_until_timer(void)
 static void halt_and_priority(void)
 {
     fresh();
-    apic_send(0, 0x35 | TO_SELF);
+    to_self(0x35);
     apic_set(TPR, 0x40);
     apic_set(DIVIDE, BY_1);
     apic_set(LVT_TIMER, 0x85);
@@ -893,7 +921,7 @@ static void halt_with_pending(void)
 {
     fresh();
     for (unsigned i = 1; i <= 20; i++) {
-        apic_send(0, 0x75 | TO_SELF);
+        to_self(0x75);
         __asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
         expect(taken == i, "%u taken after %u HLTs", taken, i);
     }
@@ -915,7 +943,7 @@ static void expect_at(const char *name, void (*code)(void), const char *end)
 {
     for (unsigned i = 0; i < 3; i++) {
         fresh();
-        apic_send(0, 0x90 | TO_SELF);
+        to_self(0x90);
         code();
         EXPECT_TAKEN(0x90);
         expect(taken_rip[0] == (uint64_t)end, "%s: at %lx, not %lx", name, taken_rip[0],
@@ -941,7 +969,7 @@ static void none_is_lost(void)
     fresh();
     __asm__ volatile("sti" : : : "memory");
     for (unsigned i = 1; i <= ROUNDS; i++) {
-        apic_send(0, (0x30 + i % 0xc0) | TO_SELF);
+        to_self((0x30 + i % 0xc0));
         switch (i % 6) {
         case 0:
             (void)cpuid(0, 0);
@@ -1012,7 +1040,7 @@ static void shortest_period(void)
     expect(wait_for(100, LONG), "%u taken", taken);
 }
 
-static const struct test_case cases[] = {
+static const struct test_case one_mode[] = {
     {"CPUID and IA32_APIC_BASE tell of it", needs_nosnoop, announced},
     {"reset values", needs_nosnoop, reset_values},
     {"xAPIC: bits that can be written", needs_nosnoop, xapic_bits},
@@ -1021,11 +1049,14 @@ static const struct test_case cases[] = {
     {"xAPIC: encodings", NULL, encodings},
     {"x2APIC: registers, and what is #GP", needs_x2apic, x2apic_registers},
     {"IA32_APIC_BASE: transitions", needs_nosnoop, transitions},
-    {"CR8 is the class of TPR", NULL, cr8_is_tpr},
-    {"IPI: shorthands", NULL, shorthands},
     {"IPI: destinations", NULL, destinations},
     {"IPI: broadcast to clusters", needs_clusters, broadcast_to_clusters},
     {"x2APIC: destinations", needs_x2apic, x2apic_destinations},
+};
+
+static const struct test_case each_mode[] = {
+    {"CR8 is the class of TPR", NULL, cr8_is_tpr},
+    {"IPI: shorthands", NULL, shorthands},
     {"IPI: what has no effect", needs_nosnoop, without_effect},
     {"disabled by software", needs_nosnoop, disabled_by_software},
     {"NMI to itself, blocked until IRET", NULL, nmi_to_itself},
@@ -1077,11 +1108,14 @@ void test_main(void)
 {
     interrupt_init();
     interrupt_hook = take;
+    always_x2 = cmdline_has("mode", "x2");
     if (cmdline_has("end", "init"))
         init_itself();
     if (cmdline_has("end", "masked") || cmdline_has("end", "held") || cmdline_has("end", "off"))
         halt_for_good();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
+    ktap_begin(ARRAY_SIZE(each_mode) + (always_x2 ? 0 : ARRAY_SIZE(one_mode)));
+    if (!always_x2)
+        ktap_run(one_mode, ARRAY_SIZE(one_mode));
+    ktap_run(each_mode, ARRAY_SIZE(each_mode));
     ktap_end();
 }

@@ -548,6 +548,8 @@ static const struct word on_reset_words[] = {
     {"stop", ON_RESET_STOP}, {"restart", ON_RESET_RESTART}, {NULL, 0}};
 static const struct word unmapped_words[] = {
     {"ones", UNMAPPED_ONES}, {"stop", UNMAPPED_STOP}, {NULL, 0}};
+static const struct word apic_words[] = {
+    {"hardware", APIC_HARDWARE}, {"software", APIC_SOFTWARE}, {NULL, 0}};
 
 #define HOST(field) offsetof(struct host_config, field)
 #define VM(field)   offsetof(struct vm_config, field)
@@ -581,6 +583,7 @@ static const struct key vm_keys[] = {
     {"control",  set_bool,   VM(control),  NULL,           0,                  false, false},
     {"on_reset", set_choice, VM(on_reset), on_reset_words, 0,                  false, false},
     {"unmapped", set_choice, VM(unmapped), unmapped_words, 0,                  false, false},
+    {"apic",     set_choice, VM(apic),     apic_words,     0,                  false, false},
 };
 /* clang-format on */
 

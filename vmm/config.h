@@ -26,6 +26,7 @@ enum config_iommu { IOMMU_ON, IOMMU_OFF, IOMMU_UNSAFE_IDENTITY };
 enum config_on_end { ON_END_HALT, ON_END_RESET, ON_END_POWEROFF };
 enum config_on_reset { ON_RESET_STOP, ON_RESET_RESTART };
 enum config_unmapped { UNMAPPED_ONES, UNMAPPED_STOP };
+enum config_apic { APIC_HARDWARE, APIC_SOFTWARE };
 enum config_dma { DMA_AUTO, DMA_COHERENT, DMA_NON_COHERENT };
 
 /* The knobs of a policy; KNOB_DEFAULT: as the policy says. No word of the config gives the last of
@@ -107,7 +108,8 @@ struct vm_config {
     bool control;
     enum config_on_reset on_reset;
     enum config_unmapped unmapped;
-    bool dangerous; /* as [host] says */
+    enum config_apic apic; /* whether the CPU's help for local APICs is used */
+    bool dangerous;        /* as [host] says */
 };
 
 struct config {

@@ -169,7 +169,7 @@ static uint64_t read_cr(struct vcpu *vcpu, unsigned cr)
     return cr == 0   ? state->cr0
            : cr == 3 ? state->cr3
            : cr == 4 ? state->cr4
-                     : vcpu->lapic.reg[LAPIC_TPR] >> 4;
+                     : *lapic_reg(&vcpu->lapic, LAPIC_TPR) >> 4;
 }
 
 /* LMSW sets PE but does not clear it. */

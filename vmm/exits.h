@@ -14,6 +14,7 @@ exit_handler exit_cr; /* vmm/cr.c */
 exit_handler exit_xsetbv;
 exit_handler exit_io;        /* vmm/io.c */
 exit_handler exit_memory;    /* vmm/hole.c */
+exit_handler exit_apic;      /* vmm/interrupts.c */
 exit_handler exit_hypercall; /* vmm/hypercall.c */
 exit_handler exit_exception; /* vmm/inject.c */
 

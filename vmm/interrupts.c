@@ -4,6 +4,7 @@
 
 #include "lib/rare.h"
 #include "lib/x86.h"
+#include "vmm/exits.h"
 #include "vmm/monitor.h"
 #include "vmm/request.h"
 #include "vmm/timer.h"
@@ -11,33 +12,49 @@
 /* TSC ticks between looks at whether an NMI is still blocked, where the CPU does not tell. */
 enum { NMI_POLL = 100000 };
 
+/* The least until the timer fires again, where the CPU does not tell whether what it has requested
+   has been taken: a guest that takes nothing goes on all the same. */
+enum { UNTAKEN_POLL = 10000 };
+
 static struct lapic_now now_of(const struct vcpu *vcpu)
 {
     uint64_t host = rdtsc();
     return (struct lapic_now){host, host + vcpu->state.tsc_offset};
 }
 
-/* Where the guest owns CR8 the class of TPR is the CPU's: it is fetched before it counts. */
-static __attribute__((noinline)) void pull_tpr(struct vcpu *vcpu)
+static __attribute__((noinline)) void pull_vectors(struct vcpu *vcpu)
+{
+    vcpu->delivered = (uint16_t)vcpu->vm->ops->delivered(vcpu);
+    if (vcpu->delivered != 0)
+        lapic_follow(&vcpu->lapic, vcpu->delivered);
+}
+
+/* What of the APIC is the CPU's is fetched before it counts: CR8, or all that it delivers. */
+static __attribute__((noinline)) void pull_apic(struct vcpu *vcpu)
 {
     const struct virt_ops *ops = vcpu->vm->ops;
+    if (vcpu->delivers) {
+        pull_vectors(vcpu);
+        return;
+    }
     if (ops->cr8 == NULL)
         return;
     uint64_t cr8 = ops->cr8(vcpu);
-    if (cr8 != vcpu->lapic.reg[LAPIC_TPR] >> 4)
-        vcpu->lapic.reg[LAPIC_TPR] = (uint32_t)cr8 << 4;
+    uint32_t *tpr = lapic_reg(&vcpu->lapic, LAPIC_TPR);
+    if (cr8 != *tpr >> 4)
+        *tpr = (uint32_t)cr8 << 4;
 }
 
 static void push_tpr(struct vcpu *vcpu)
 {
     const struct virt_ops *ops = vcpu->vm->ops;
     if (ops->set_cr8 != NULL)
-        ops->set_cr8(vcpu, vcpu->lapic.reg[LAPIC_TPR] >> 4);
+        ops->set_cr8(vcpu, *lapic_reg(&vcpu->lapic, LAPIC_TPR) >> 4);
 }
 
 void vcpu_set_tpr(struct vcpu *vcpu, uint64_t value)
 {
-    vcpu->lapic.reg[LAPIC_TPR] = (uint32_t)value;
+    *lapic_reg(&vcpu->lapic, LAPIC_TPR) = (uint32_t)value;
     push_tpr(vcpu);
     if (lapic_requests(&vcpu->lapic))
         vcpu->changed |= STATE_EVENTS;
@@ -83,10 +100,13 @@ static inline bool written(struct vcpu *vcpu, unsigned reg, enum lapic_effect ef
         return false;
     if (reg == LAPIC_TPR)
         push_tpr(vcpu);
+    if (effect == LAPIC_DONE)
+        return true;
     if (effect == LAPIC_SEND)
         send(vcpu, ipi);
-    if (effect != LAPIC_DONE)
-        vcpu->changed |= STATE_EVENTS;
+    if (reg == LAPIC_SVR)
+        vcpu->vm->ops->control(vcpu);
+    vcpu->changed |= STATE_EVENTS;
     return true;
 }
 
@@ -108,10 +128,13 @@ RARE bool apic_write_base(struct vcpu *vcpu, const struct msr_rule *rule, uint32
                           uint64_t value)
 {
     (void)rule, (void)msr;
-    pull_tpr(vcpu);
+    pull_apic(vcpu);
     if (!lapic_set_base(&vcpu->lapic, value))
         return false;
     push_tpr(vcpu);
+    vcpu->delivers = vcpu->vm->caps->delivers_x2apic && vcpu->vm->config->apic == APIC_HARDWARE &&
+                     lapic_x2apic(&vcpu->lapic);
+    vcpu->vm->ops->control(vcpu);
     vcpu->changed |= STATE_EVENTS;
     return true;
 }
@@ -120,7 +143,7 @@ RARE bool apic_read_msr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t
                         uint64_t *value)
 {
     (void)rule;
-    pull_tpr(vcpu);
+    pull_apic(vcpu);
     bool legal = lapic_read_msr(&vcpu->lapic, msr, now_of(vcpu), value);
     has_read(vcpu);
     return legal;
@@ -130,8 +153,16 @@ bool apic_write_msr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr
 {
     struct ipi ipi;
     (void)rule;
+    if (vcpu->delivers)
+        pull_vectors(vcpu);
     enum lapic_effect effect = lapic_write_msr(&vcpu->lapic, msr, value, now_of(vcpu), &ipi);
     return written(vcpu, msr - LAPIC_MSRS, effect, &ipi);
+}
+
+RARE void exit_apic(struct vcpu *vcpu, const struct vm_exit *exit)
+{
+    uint32_t reg = exit->apic_reg;
+    (void)apic_write_msr(vcpu, NULL, LAPIC_MSRS + reg, *lapic_reg(&vcpu->lapic, reg));
 }
 
 RARE bool apic_read_deadline(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr,
@@ -154,7 +185,7 @@ bool apic_write_deadline(struct vcpu *vcpu, const struct msr_rule *rule, uint32_
 
 RARE uint32_t vcpu_read_apic(struct vcpu *vcpu, unsigned offset, unsigned width)
 {
-    pull_tpr(vcpu);
+    pull_apic(vcpu);
     uint32_t value = (uint32_t)lapic_read_mmio(&vcpu->lapic, offset, width, now_of(vcpu));
     has_read(vcpu);
     return value;
@@ -203,15 +234,30 @@ static unsigned settle_interrupt(struct vcpu *vcpu, unsigned blocked)
     return 0;
 }
 
+/* The CPU awaits by itself that it can deliver them. */
+static __attribute__((noinline)) unsigned push_vectors(struct vcpu *vcpu)
+{
+    if (vcpu->delivered != 0 || !lapic_is_idle(&vcpu->lapic))
+        vcpu->vm->ops->deliver(vcpu, lapic_highest(&vcpu->lapic));
+    return 0;
+}
+
 static unsigned blocked_of(struct vcpu *vcpu)
 {
     unsigned blocked = vcpu->vm->ops->blocked(vcpu);
     return vcpu->completed ? blocked & ~(unsigned)BLOCKED_BY_SHADOW : blocked;
 }
 
-static __attribute__((noinline)) void set_timer(struct vcpu *vcpu, struct lapic_now now)
+/* What the timer has requested the CPU may deliver unseen. */
+static __attribute__((noinline)) uint64_t left_unseen(const struct vcpu *vcpu, struct lapic_now now)
 {
     uint64_t left = lapic_timer_left(&vcpu->lapic, now);
+    return left != UINT64_MAX ? left : max_u64(lapic_timer_next(&vcpu->lapic, now), UNTAKEN_POLL);
+}
+
+static __attribute__((noinline)) void set_timer(struct vcpu *vcpu, struct lapic_now now)
+{
+    uint64_t left = vcpu->delivers ? left_unseen(vcpu, now) : lapic_timer_left(&vcpu->lapic, now);
     if ((vcpu->awaits & AWAIT_NMI) != 0 && !vcpu->vm->caps->has_nmi_window)
         left = min_u64(left, NMI_POLL);
     uint64_t due = left == UINT64_MAX ? 0 : now.host + left;
@@ -224,14 +270,14 @@ static __attribute__((noinline)) void set_timer(struct vcpu *vcpu, struct lapic_
 RARE void vcpu_settle(struct vcpu *vcpu)
 {
     struct lapic_now now = now_of(vcpu);
-    pull_tpr(vcpu);
+    pull_apic(vcpu);
     lapic_tick(&vcpu->lapic, now);
     unsigned blocked = blocked_of(vcpu);
     unsigned awaits = settle_nmi(vcpu, blocked);
-    awaits |= settle_interrupt(vcpu, blocked);
+    awaits |= vcpu->delivers ? push_vectors(vcpu) : settle_interrupt(vcpu, blocked);
     vcpu->again = awaits != 0 ? STATE_EVENTS : 0;
     bool injects_nmi = vcpu->event.valid && vcpu->event.type == DELIVER_NMI;
-    if (awaits != vcpu->awaits || injects_nmi) {
+    if (awaits != vcpu->awaits || injects_nmi || (awaits & AWAIT_CR8) != 0) {
         vcpu->awaits = (uint8_t)awaits;
         vcpu->vm->ops->await(vcpu, awaits);
     }
@@ -251,13 +297,13 @@ static bool timer_can_wake(const struct vcpu *vcpu, struct lapic_now now)
 {
     const struct lapic *lapic = &vcpu->lapic;
     return (vcpu->state.rflags & RFLAGS_IF) != 0 && lapic_timer_left(lapic, now) != UINT64_MAX &&
-           (lapic->reg[LAPIC_LVT_TIMER] & 0xf0) > (lapic_ppr(lapic) & 0xf0);
+           (*lapic_reg(lapic, LAPIC_LVT_TIMER) & 0xf0) > (lapic_ppr(lapic) & 0xf0);
 }
 
 RARE void vcpu_wait(struct vcpu *vcpu)
 {
     struct lapic_now now = now_of(vcpu);
-    pull_tpr(vcpu);
+    pull_apic(vcpu);
     lapic_tick(&vcpu->lapic, now);
     while (vcpu->vm->state == VM_RUNNING && !is_woken(vcpu)) {
         if (!timer_can_wake(vcpu, now)) {

@@ -4,6 +4,7 @@
 
 #include "lib/assert.h"
 #include "lib/rare.h"
+#include "lib/string.h"
 
 enum { MODES = LAPIC_BASE_ENABLE | LAPIC_BASE_X2APIC, LOWEST_VECTOR = 16, CLASS = 0xf0 };
 
@@ -53,6 +54,12 @@ static const struct rule rules[LAPIC_REGS] = {
 /* Version 14h, with six LVT entries; EOIs are not broadcast, nor is it suppressed. */
 enum { VERSION = 0x14 | (LAPIC_LVT_ERROR - LAPIC_LVT_TIMER) << 16 };
 
+bool lapic_is_in_page(unsigned reg)
+{
+    bool vectors = reg >= LAPIC_ISR && reg < LAPIC_ESR;
+    return vectors || (reg < LAPIC_REGS && (rules[reg].x2apic & R) != 0 && reg != LAPIC_CURRENT);
+}
+
 /* R and W; 0: there is no such register in this mode. */
 static unsigned access_of(const struct lapic *l, unsigned reg)
 {
@@ -65,21 +72,34 @@ static unsigned access_of(const struct lapic *l, unsigned reg)
 
 static unsigned timer_mode(const struct lapic *l)
 {
-    return l->reg[LAPIC_LVT_TIMER] >> 17 & 3;
+    return *lapic_reg(l, LAPIC_LVT_TIMER) >> 17 & 3;
+}
+
+/* What reads otherwise in the two modes (SDM, "Logical x2APIC ID", "x2APIC State Transitions"). */
+static void follow_mode(struct lapic *l)
+{
+    *lapic_reg(l, LAPIC_ID) = lapic_x2apic(l) ? l->id : l->id << 24;
+    if (!lapic_x2apic(l))
+        return;
+    *lapic_reg(l, LAPIC_LDR) = (l->id >> 4) << 16 | 1u << (l->id & 0xf);
+    lapic_reg(l, LAPIC_ICR)[1] = *lapic_reg(l, LAPIC_ICR_HIGH);
 }
 
 void lapic_init(struct lapic *l)
 {
-    *l = (struct lapic){.base = l->base, .id = l->id};
-    l->reg[LAPIC_VERSION] = VERSION;
-    l->reg[LAPIC_DFR] = UINT32_MAX;
-    l->reg[LAPIC_SVR] = 0xff;
+    *l = (struct lapic){.page = l->page, .base = l->base, .id = l->id};
+    memset(l->page, 0, PAGE_SIZE);
+    *lapic_reg(l, LAPIC_VERSION) = VERSION;
+    *lapic_reg(l, LAPIC_DFR) = UINT32_MAX;
+    *lapic_reg(l, LAPIC_SVR) = 0xff;
     for (unsigned i = LAPIC_LVT_TIMER; i <= LAPIC_LVT_ERROR; i++)
-        l->reg[i] = LAPIC_LVT_MASK;
+        *lapic_reg(l, i) = LAPIC_LVT_MASK;
+    follow_mode(l);
 }
 
-RARE void lapic_reset(struct lapic *l, uint32_t id, bool bsp)
+RARE void lapic_reset(struct lapic *l, uint32_t *page, uint32_t id, bool bsp)
 {
+    l->page = page;
     l->base = LAPIC_ADDRESS | LAPIC_BASE_ENABLE | (bsp ? LAPIC_BASE_BSP : 0);
     l->id = id;
     lapic_init(l);
@@ -100,41 +120,83 @@ RARE bool lapic_set_base(struct lapic *l, uint64_t value)
         (value & ~(uint64_t)(MODES | LAPIC_BASE_BSP)) != LAPIC_ADDRESS)
         return false;
     l->base = value;
-    if (next == OFF &&
-        old != OFF) /* nothing is kept (SDM, "Enabling or Disabling the Local APIC") */
-        lapic_init(l);
+    if (next == OFF && old != OFF)
+        lapic_init(l); /* nothing is kept (SDM, "Enabling or Disabling the Local APIC") */
+    else if (next != old)
+        follow_mode(l);
     return true;
 }
 
 /* --- vectors and priorities ------------------------------------------------------------------ */
 
-static int highest(const uint64_t *bits)
+/* Of the eight registers from FIRST on, of which no others than WORDS have any bit; 0: none, as no
+ * vector below LOWEST_VECTOR is requested. */
+static unsigned highest(const struct lapic *l, unsigned first, unsigned words)
 {
-    for (int i = 3; i >= 0; i--)
-        if (bits[i] != 0)
-            return 64 * i + 63 - __builtin_clzll(bits[i]);
-    return -1;
+    while (words != 0) {
+        unsigned i = 31 - (unsigned)__builtin_clz(words);
+        uint32_t bits = *lapic_reg(l, first + i);
+        if (bits != 0)
+            return 32 * i + 31 - (unsigned)__builtin_clz(bits);
+        words &= ~(1u << i);
+    }
+    return 0;
+}
+
+static unsigned highest_requested(const struct lapic *l)
+{
+    return highest(l, LAPIC_IRR, l->irr_words);
+}
+
+static unsigned highest_served(const struct lapic *l)
+{
+    return highest(l, LAPIC_ISR, l->isr_words);
+}
+
+static void set_bit(const struct lapic *l, unsigned first, uint8_t *words, unsigned vector)
+{
+    *lapic_reg(l, first + vector / 32) |= 1u << vector % 32;
+    *words |= (uint8_t)(1u << vector / 32);
+}
+
+static void clear_bit(const struct lapic *l, unsigned first, uint8_t *words, unsigned vector)
+{
+    uint32_t *reg = lapic_reg(l, first + vector / 32);
+    *reg &= ~(1u << vector % 32);
+    if (*reg == 0)
+        *words &= (uint8_t) ~(1u << vector / 32);
+}
+
+static bool is_requested(const struct lapic *l, unsigned vector)
+{
+    return (*lapic_reg(l, LAPIC_IRR + vector / 32) >> vector % 32 & 1) != 0;
+}
+
+RARE unsigned lapic_highest(struct lapic *l)
+{
+    unsigned requested = highest_requested(l), served = highest_served(l);
+    l->irr_words &= lapic_words(requested);
+    l->isr_words &= lapic_words(served);
+    return requested | served << 8;
 }
 
 uint8_t lapic_ppr(const struct lapic *l)
 {
-    int top = highest(l->isr);
-    unsigned served = top < 0 ? 0 : (unsigned)top & CLASS;
-    return (uint8_t)((l->reg[LAPIC_TPR] & CLASS) >= served ? l->reg[LAPIC_TPR] : served);
+    unsigned served = highest_served(l) & CLASS, tpr = *lapic_reg(l, LAPIC_TPR);
+    return (uint8_t)((tpr & CLASS) >= served ? tpr : served);
 }
 
 int lapic_pending(const struct lapic *l)
 {
-    int top = highest(l->irr);
-    return top >= 0 && (top & CLASS) > (lapic_ppr(l) & CLASS) ? top : -1;
+    unsigned top = highest_requested(l);
+    return (top & CLASS) > (lapic_ppr(l) & CLASS) ? (int)top : -1;
 }
 
 void lapic_take(struct lapic *l, unsigned vector)
 {
-    uint64_t bit = 1ull << vector % 64;
-    assert((l->irr[vector / 64] & bit) != 0);
-    l->irr[vector / 64] &= ~bit;
-    l->isr[vector / 64] |= bit;
+    assert(is_requested(l, vector));
+    clear_bit(l, LAPIC_IRR, &l->irr_words, vector);
+    set_bit(l, LAPIC_ISR, &l->isr_words, vector);
 }
 
 static enum lapic_effect if_requested(const struct lapic *l)
@@ -142,11 +204,11 @@ static enum lapic_effect if_requested(const struct lapic *l)
     return lapic_requests(l) ? LAPIC_EVENTS : LAPIC_DONE;
 }
 
-static enum lapic_effect end_of_interrupt(struct lapic *l)
+static __attribute__((noinline)) enum lapic_effect end_of_interrupt(struct lapic *l)
 {
-    int top = highest(l->isr);
-    if (top >= 0)
-        l->isr[top / 64] &= ~(1ull << top % 64);
+    unsigned top = highest_served(l);
+    if (top != 0)
+        clear_bit(l, LAPIC_ISR, &l->isr_words, top);
     return if_requested(l);
 }
 
@@ -154,7 +216,7 @@ static enum lapic_effect end_of_interrupt(struct lapic *l)
 static void note_error(struct lapic *l, uint8_t error)
 {
     bool first = l->errors == 0;
-    uint32_t lvt = l->reg[LAPIC_LVT_ERROR];
+    uint32_t lvt = *lapic_reg(l, LAPIC_LVT_ERROR);
     l->errors |= error;
     if (first && (lvt & LAPIC_LVT_MASK) == 0)
         lapic_post(l, lvt & 0xff);
@@ -165,7 +227,7 @@ void lapic_post(struct lapic *l, unsigned vector)
     if (vector < LOWEST_VECTOR)
         note_error(l, LAPIC_RECEIVE_ILLEGAL);
     else
-        l->irr[vector / 64] |= 1ull << vector % 64;
+        set_bit(l, LAPIC_IRR, &l->irr_words, vector);
 }
 
 /* --- IPIs ------------------------------------------------------------------------------------ */
@@ -173,9 +235,9 @@ void lapic_post(struct lapic *l, unsigned vector)
 /* SDM, "Interrupt Command Register (ICR)", with its tables of valid combinations. */
 static RARE enum lapic_effect command(struct lapic *l, struct ipi *ipi)
 {
-    uint32_t low = l->reg[LAPIC_ICR], high = l->reg[LAPIC_ICR_HIGH];
+    uint32_t low = *lapic_reg(l, LAPIC_ICR), high = *lapic_reg(l, LAPIC_ICR_HIGH);
     *ipi = (struct ipi){
-        .dest = lapic_x2apic(l)     ? high
+        .dest = lapic_x2apic(l)     ? lapic_reg(l, LAPIC_ICR)[1]
                 : high >> 24 == 255 ? IPI_BROADCAST
                                     : high >> 24,
         .mode = low >> 8 & 7,
@@ -216,20 +278,14 @@ static RARE enum lapic_effect self_ipi(struct lapic *l, unsigned vector)
 
 void lapic_receive(struct lapic *l, unsigned vector)
 {
-    if ((l->reg[LAPIC_SVR] & LAPIC_SVR_ENABLE) != 0)
+    if ((*lapic_reg(l, LAPIC_SVR) & LAPIC_SVR_ENABLE) != 0)
         lapic_post(l, vector);
-}
-
-/* SDM, "Logical x2APIC ID". */
-static RARE uint32_t logical_id(const struct lapic *l)
-{
-    return lapic_x2apic(l) ? (l->id >> 4) << 16 | 1u << (l->id & 0xf) : l->reg[LAPIC_LDR];
 }
 
 /* SDM, "Determining IPI Destination", "Extended Message Addressing". */
 static RARE bool is_addressed(const struct lapic *l, const struct ipi *ipi)
 {
-    uint32_t dest = ipi->dest, logical = logical_id(l);
+    uint32_t dest = ipi->dest, logical = *lapic_reg(l, LAPIC_LDR);
     if (!lapic_enabled(l))
         return false;
     if (dest == IPI_BROADCAST)
@@ -241,7 +297,7 @@ static RARE bool is_addressed(const struct lapic *l, const struct ipi *ipi)
     logical >>= 24;
     if (dest > 0xff)
         return false;
-    if (l->reg[LAPIC_DFR] >> 28 == 0) /* clusters */
+    if (*lapic_reg(l, LAPIC_DFR) >> 28 == 0) /* clusters */
         return logical >> 4 == dest >> 4 && (logical & dest & 0xf) != 0;
     return (logical & dest) != 0;
 }
@@ -272,7 +328,7 @@ RARE uint64_t lapic_targets(struct lapic *const *set, unsigned count, unsigned s
         if (!is_target(set, i, self, ipi))
             continue;
         targets |= 1ull << i;
-        if ((set[i]->reg[LAPIC_SVR] & LAPIC_SVR_ENABLE) != 0 && lapic_ppr(set[i]) < least) {
+        if ((*lapic_reg(set[i], LAPIC_SVR) & LAPIC_SVR_ENABLE) != 0 && lapic_ppr(set[i]) < least) {
             least = lapic_ppr(set[i]);
             lowest = 1ull << i;
         }
@@ -285,19 +341,19 @@ RARE uint64_t lapic_targets(struct lapic *const *set, unsigned count, unsigned s
 /* Of a tick of the divided bus, in TSC ticks: a power of two (SDM, "APIC Timer"). */
 static unsigned tick_shift(const struct lapic *l)
 {
-    unsigned code = (l->reg[LAPIC_DIVIDE] & 3) | (l->reg[LAPIC_DIVIDE] >> 1 & 4);
+    unsigned code = (*lapic_reg(l, LAPIC_DIVIDE) & 3) | (*lapic_reg(l, LAPIC_DIVIDE) >> 1 & 4);
     return LAPIC_BUS_SHIFT + ((code + 1) & 7);
 }
 
 static uint64_t period(const struct lapic *l)
 {
-    return (uint64_t)l->reg[LAPIC_INITIAL] << tick_shift(l);
+    return (uint64_t)*lapic_reg(l, LAPIC_INITIAL) << tick_shift(l);
 }
 
 static void fire(struct lapic *l)
 {
-    if ((l->reg[LAPIC_LVT_TIMER] & LAPIC_LVT_MASK) == 0)
-        lapic_post(l, l->reg[LAPIC_LVT_TIMER] & 0xff);
+    if ((*lapic_reg(l, LAPIC_LVT_TIMER) & LAPIC_LVT_MASK) == 0)
+        lapic_post(l, *lapic_reg(l, LAPIC_LVT_TIMER) & 0xff);
 }
 
 static void tick_count(struct lapic *l, uint64_t now)
@@ -320,11 +376,10 @@ void lapic_tick(struct lapic *l, struct lapic_now now)
     }
 }
 
-uint64_t lapic_timer_left(const struct lapic *l, struct lapic_now now)
+static inline uint64_t until_next(const struct lapic *l, struct lapic_now now)
 {
-    unsigned vector = l->reg[LAPIC_LVT_TIMER] & 0xff;
-    bool requested = (l->irr[vector / 64] >> vector % 64 & 1) != 0;
-    if (requested || vector < LOWEST_VECTOR || (l->reg[LAPIC_LVT_TIMER] & LAPIC_LVT_MASK) != 0)
+    uint32_t lvt = *lapic_reg(l, LAPIC_LVT_TIMER);
+    if ((lvt & 0xff) < LOWEST_VECTOR || (lvt & LAPIC_LVT_MASK) != 0)
         return UINT64_MAX;
     if (l->counting) {
         uint64_t elapsed = now.host - l->start;
@@ -335,11 +390,23 @@ uint64_t lapic_timer_left(const struct lapic *l, struct lapic_now now)
     return l->deadline > now.guest ? l->deadline - now.guest : 0;
 }
 
+uint64_t lapic_timer_left(const struct lapic *l, struct lapic_now now)
+{
+    unsigned vector = *lapic_reg(l, LAPIC_LVT_TIMER) & 0xff;
+    return is_requested(l, vector) ? UINT64_MAX : until_next(l, now);
+}
+
+RARE uint64_t lapic_timer_next(const struct lapic *l, struct lapic_now now)
+{
+    return until_next(l, now);
+}
+
 static uint32_t current_count(struct lapic *l, struct lapic_now now)
 {
     lapic_tick(l, now);
-    return l->counting ? l->reg[LAPIC_INITIAL] - (uint32_t)((now.host - l->start) >> tick_shift(l))
-                       : 0;
+    return l->counting
+               ? *lapic_reg(l, LAPIC_INITIAL) - (uint32_t)((now.host - l->start) >> tick_shift(l))
+               : 0;
 }
 
 static RARE void set_initial(struct lapic *l, uint32_t value, struct lapic_now now)
@@ -347,7 +414,7 @@ static RARE void set_initial(struct lapic *l, uint32_t value, struct lapic_now n
     if (timer_mode(l) == LAPIC_DEADLINE)
         return;
     lapic_tick(l, now);
-    l->reg[LAPIC_INITIAL] = value;
+    *lapic_reg(l, LAPIC_INITIAL) = value;
     l->start = now.host;
     l->counting = value != 0;
 }
@@ -355,8 +422,8 @@ static RARE void set_initial(struct lapic *l, uint32_t value, struct lapic_now n
 /* The count goes on from where it is, at the new rate. */
 static RARE void set_divide(struct lapic *l, uint32_t value, struct lapic_now now)
 {
-    uint64_t counted = l->reg[LAPIC_INITIAL] - current_count(l, now);
-    l->reg[LAPIC_DIVIDE] = value;
+    uint64_t counted = *lapic_reg(l, LAPIC_INITIAL) - current_count(l, now);
+    *lapic_reg(l, LAPIC_DIVIDE) = value;
     l->start = now.host - (counted << tick_shift(l));
 }
 
@@ -367,11 +434,11 @@ static RARE void set_divide(struct lapic *l, uint32_t value, struct lapic_now no
 static void set_timer(struct lapic *l, uint32_t value)
 {
     bool was_deadline = timer_mode(l) == LAPIC_DEADLINE;
-    l->reg[LAPIC_LVT_TIMER] = value;
+    *lapic_reg(l, LAPIC_LVT_TIMER) = value;
     if (was_deadline == (timer_mode(l) == LAPIC_DEADLINE))
         return;
     l->counting = false;
-    l->reg[LAPIC_INITIAL] = 0;
+    *lapic_reg(l, LAPIC_INITIAL) = 0;
     l->deadline = 0;
 }
 
@@ -390,42 +457,29 @@ uint64_t lapic_deadline(struct lapic *l, struct lapic_now now)
 
 /* --- registers ------------------------------------------------------------------------------- */
 
-static uint32_t vectors(const uint64_t *bits, unsigned index)
-{
-    return (uint32_t)(bits[index / 2] >> 32 * (index % 2));
-}
-
 static RARE uint64_t read_register(struct lapic *l, unsigned reg, struct lapic_now now)
 {
-    if (reg >= LAPIC_ISR && reg < LAPIC_TMR)
-        return vectors(l->isr, reg - LAPIC_ISR);
-    if (reg >= LAPIC_IRR && reg < LAPIC_ESR) {
+    if (reg >= LAPIC_IRR && reg < LAPIC_ESR)
         lapic_tick(l, now);
-        return vectors(l->irr, reg - LAPIC_IRR);
-    }
     switch (reg) {
-    case LAPIC_ID:
-        return lapic_x2apic(l) ? l->id : l->id << 24;
     case LAPIC_PPR:
         return lapic_ppr(l);
-    case LAPIC_LDR:
-        return logical_id(l);
     case LAPIC_ICR:
-        return l->reg[reg] | (lapic_x2apic(l) ? (uint64_t)l->reg[LAPIC_ICR_HIGH] << 32 : 0);
+        return *lapic_reg(l, reg) | (uint64_t)lapic_reg(l, reg)[1] << 32;
     case LAPIC_CURRENT:
         return current_count(l, now);
     default: /* APR, RRD, TMR and EOI are never written here */
-        return l->reg[reg];
+        return *lapic_reg(l, reg);
     }
 }
 
 static RARE enum lapic_effect write_svr(struct lapic *l, uint32_t value, struct lapic_now now)
 {
     lapic_tick(l, now);
-    l->reg[LAPIC_SVR] = value;
+    *lapic_reg(l, LAPIC_SVR) = value;
     for (unsigned i = LAPIC_LVT_TIMER; i <= LAPIC_LVT_ERROR; i++)
         if ((value & LAPIC_SVR_ENABLE) == 0)
-            l->reg[i] |= LAPIC_LVT_MASK;
+            *lapic_reg(l, i) |= LAPIC_LVT_MASK;
     return LAPIC_EVENTS;
 }
 
@@ -435,20 +489,20 @@ static RARE enum lapic_effect write_lvt(struct lapic *l, unsigned reg, uint32_t 
                                         struct lapic_now now)
 {
     lapic_tick(l, now);
-    if ((l->reg[LAPIC_SVR] & LAPIC_SVR_ENABLE) == 0)
+    if ((*lapic_reg(l, LAPIC_SVR) & LAPIC_SVR_ENABLE) == 0)
         value |= LAPIC_LVT_MASK;
     if (reg == LAPIC_LVT_TIMER)
         set_timer(l, value);
     else
-        l->reg[reg] = value;
+        *lapic_reg(l, reg) = value;
     return LAPIC_EVENTS;
 }
 
 static enum lapic_effect write_icr(struct lapic *l, uint64_t value, struct ipi *ipi)
 {
-    l->reg[LAPIC_ICR] = (uint32_t)value;
+    *lapic_reg(l, LAPIC_ICR) = (uint32_t)value;
     if (lapic_x2apic(l))
-        l->reg[LAPIC_ICR_HIGH] = (uint32_t)(value >> 32);
+        lapic_reg(l, LAPIC_ICR)[1] = (uint32_t)(value >> 32);
     return command(l, ipi);
 }
 
@@ -458,18 +512,18 @@ static enum lapic_effect write_register(struct lapic *l, unsigned reg, uint64_t 
 {
     switch (reg) {
     case LAPIC_TPR:
-        l->reg[LAPIC_TPR] = (uint32_t)value;
+        *lapic_reg(l, LAPIC_TPR) = (uint32_t)value;
         return if_requested(l);
     case LAPIC_EOI:
         return end_of_interrupt(l);
     case LAPIC_DFR:
-        l->reg[LAPIC_DFR] = (uint32_t)value | 0x0fffffff;
+        *lapic_reg(l, LAPIC_DFR) = (uint32_t)value | 0x0fffffff;
         return LAPIC_DONE;
     case LAPIC_SVR:
         return write_svr(l, (uint32_t)value, now);
     case LAPIC_ESR:
         lapic_tick(l, now);
-        l->reg[LAPIC_ESR] = l->errors;
+        *lapic_reg(l, LAPIC_ESR) = l->errors;
         l->errors = 0;
         return LAPIC_DONE;
     case LAPIC_ICR:
@@ -490,7 +544,7 @@ static enum lapic_effect write_register(struct lapic *l, unsigned reg, uint64_t 
     case LAPIC_SELF_IPI:
         return self_ipi(l, (unsigned)value);
     default: /* LDR, the high half of ICR */
-        l->reg[reg] = (uint32_t)value;
+        *lapic_reg(l, reg) = (uint32_t)value;
         return LAPIC_DONE;
     }
 }

@@ -64,16 +64,28 @@ enum {
 /* The bus that the timer counts by, undivided, has a tick for each 2^LAPIC_BUS_SHIFT of the TSC. */
 enum { LAPIC_BUS_SHIFT = 4 };
 
+/*
+ * The registers are in a page, at their places and as they read in the APIC's mode: all but PPR and
+ * CURRENT, which are computed. So a CPU can use the page too, and change there what is requested
+ * and in service, and TPR.
+ */
 struct lapic {
-    uint64_t base;            /* IA32_APIC_BASE */
-    uint64_t irr[4], isr[4];  /* a bit a vector */
-    uint64_t start;           /* host TSC at which the count was INITIAL */
-    uint64_t deadline;        /* guest TSC; 0: none */
-    uint32_t id;              /* in xAPIC mode its low 8 bits */
-    uint32_t reg[LAPIC_REGS]; /* those that are what was last written, as they read in xAPIC mode */
-    uint8_t errors;           /* since the last write of ESR */
+    uint32_t *page;
+    uint64_t base;     /* IA32_APIC_BASE */
+    uint64_t start;    /* host TSC at which the count was INITIAL */
+    uint64_t deadline; /* guest TSC; 0: none */
+    uint32_t id;       /* in xAPIC mode its low 8 bits */
+    uint8_t irr_words; /* which of the eight registers may have any bit, by bits */
+    uint8_t isr_words;
+    uint8_t errors; /* since the last write of ESR */
     bool counting;
 };
+
+/* Of eight that belong together, of 32 vectors each, the I-th is at FIRST + I. */
+static inline uint32_t *lapic_reg(const struct lapic *lapic, unsigned reg)
+{
+    return lapic->page + reg * (LAPIC_STRIDE / sizeof(uint32_t));
+}
 
 /* The TSC as the host and as the guest reads it. */
 struct lapic_now {
@@ -101,8 +113,11 @@ enum lapic_effect {
     LAPIC_SEND,   /* an IPI is to be sent */
 };
 
-/* As a reset leaves it: enabled, in xAPIC mode; and as an INIT does, which keeps the mode. */
-void lapic_reset(struct lapic *lapic, uint32_t id, bool bsp);
+/*
+ * As a reset leaves it: enabled, in xAPIC mode, with its registers in PAGE; and as an INIT does,
+ * which keeps the mode.
+ */
+void lapic_reset(struct lapic *lapic, uint32_t *page, uint32_t id, bool bsp);
 void lapic_init(struct lapic *lapic);
 
 static inline bool lapic_enabled(const struct lapic *lapic)
@@ -127,6 +142,12 @@ enum lapic_effect lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t va
                                   struct lapic_now now, struct ipi *ipi);
 
 /*
+ * Whether in x2APIC mode a read of the register gives the 8 bytes at its place in the page, PPR
+ * being kept there by a CPU that delivers what is requested.
+ */
+bool lapic_is_in_page(unsigned reg);
+
+/*
  * Accesses of WIDTH bytes at OFFSET of the page, in xAPIC mode. What is no part of a register's
  * first 4 bytes reads as 0; a write that is not all of them is dropped (SDM, "Local APIC": both
  * are undefined).
@@ -142,11 +163,36 @@ uint8_t lapic_ppr(const struct lapic *lapic);
 /* The vector that the CPU would be given now, or -1: none, or none whose class is high enough. */
 int lapic_pending(const struct lapic *lapic);
 
-/* Whether any interrupt is requested. */
+/* Whether any interrupt is requested; after lapic_follow(), whether any may be. */
 static inline bool lapic_requests(const struct lapic *lapic)
 {
-    return (lapic->irr[0] | lapic->irr[1] | lapic->irr[2] | lapic->irr[3]) != 0;
+    return lapic->irr_words != 0;
 }
+
+/* Whether nothing is requested or in service. */
+static inline bool lapic_is_idle(const struct lapic *lapic)
+{
+    return (lapic->irr_words | lapic->isr_words) == 0;
+}
+
+/* Those of the eight registers that can have any bit if the highest is VECTOR; 0: there is none. */
+static inline uint8_t lapic_words(unsigned vector)
+{
+    return (uint8_t)(vector == 0 ? 0 : (2u << vector / 32) - 1);
+}
+
+/*
+ * A CPU that uses the page may have changed it: HIGHEST is the highest vector that is requested
+ * now, or 0, and in bits 15:8 the highest in service.
+ */
+static inline void lapic_follow(struct lapic *lapic, unsigned highest)
+{
+    lapic->irr_words |= lapic_words(highest & 0xff);
+    lapic->isr_words |= lapic_words(highest >> 8);
+}
+
+/* The same of what it is now. */
+unsigned lapic_highest(struct lapic *lapic);
 
 /* The CPU takes VECTOR, which lapic_pending() has named. */
 void lapic_take(struct lapic *lapic, unsigned vector);
@@ -167,8 +213,12 @@ void lapic_receive(struct lapic *lapic, unsigned vector);
 /* Has the timer fire if it is time. */
 void lapic_tick(struct lapic *lapic, struct lapic_now now);
 
-/* Host TSC ticks until the timer next requests an interrupt; UINT64_MAX: it will not. */
+/*
+ * Host TSC ticks until the timer next requests an interrupt; UINT64_MAX: it will not, or not before
+ * the one that it has requested is taken; by the second, whether that has been or not.
+ */
 uint64_t lapic_timer_left(const struct lapic *lapic, struct lapic_now now);
+uint64_t lapic_timer_next(const struct lapic *lapic, struct lapic_now now);
 
 /* IA32_TSC_DEADLINE: in other modes of the timer it reads as 0, and a write is ignored. */
 void lapic_set_deadline(struct lapic *lapic, uint64_t value, struct lapic_now now);

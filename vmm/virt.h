@@ -112,6 +112,7 @@ enum exit_kind {
     /* From here on the exit carries more than its kind. */
     EXIT_IO,
     EXIT_CR,        /* an access to CR0, CR4 or CR8 */
+    EXIT_APIC,      /* the CPU has put into the APIC's page what was written, and gone on */
     EXIT_MEMORY,    /* a second-level fault */
     EXIT_EXCEPTION, /* an intercepted exception of the guest */
     EXIT_FAILED,    /* the CPU refused the entry: the backend has logged why */
@@ -153,6 +154,7 @@ struct vm_exit {
         struct exit_io io;
         struct exit_cr cr;
         struct exit_memory memory;
+        uint32_t apic_reg;      /* EXIT_APIC: enum lapic_reg */
         struct event exception; /* EXIT_EXCEPTION; #PF has its address in CR2 */
         uint64_t code;          /* EXIT_UNKNOWN, EXIT_FAILED: the backend's own number */
     };
@@ -176,6 +178,8 @@ struct virt_caps {
     bool has_misc_enable;   /* IA32_MISC_ENABLE and the MSRs of its CPUs */
     bool has_syscfg;        /* SYSCFG, HWCR, TOP_MEM and the other MSRs from C0010010h on */
     bool syscall_is_64_bit; /* SYSCALL is there, and CPUID says so, in 64-bit mode alone */
+    bool delivers_x2apic;   /* it delivers what an APIC in x2APIC mode requests, with this mode's
+                               registers, and keeps its page */
     uint8_t hypercall;      /* enum insn_op: the instruction of this vendor */
 };
 
@@ -197,7 +201,7 @@ enum blocked {
 enum await {
     AWAIT_INTERRUPT = 1 << 0, /* the guest can take an interrupt */
     AWAIT_NMI = 1 << 1,       /* it can take an NMI */
-    AWAIT_CR8 = 1 << 2,       /* it writes CR8 */
+    AWAIT_CR8 = 1 << 2,       /* it lowers the class of TPR as it is now, if not before */
 };
 
 struct virt_ops {
@@ -247,7 +251,10 @@ struct virt_ops {
      */
     void (*invalidate)(struct vm *vm, hpa_t root, struct cpu_set cpus);
 
-    /* Makes VCPU->controls hold. */
+    /*
+     * Makes VCPU->controls hold, and has the CPU do by itself what it can of the guest's APIC in
+     * its mode, if the config allows it.
+     */
     void (*control)(struct vcpu *vcpu);
 
     /* The guest's CR8, where it accesses it without exits but for what await() says; else NULL. */
@@ -262,6 +269,13 @@ struct virt_ops {
      * also before an entry that injects an NMI, which blocks others.
      */
     void (*await)(struct vcpu *vcpu, unsigned what);
+
+    /*
+     * For VCPU->delivers, else NULL: the highest vectors that the CPU has left requested and in
+     * service, and those that it is to go on from, both as lapic_highest() has them.
+     */
+    unsigned (*delivered)(const struct vcpu *vcpu);
+    void (*deliver)(struct vcpu *vcpu, unsigned highest);
 
     /* Logs every field of the backend's control structure by name. */
     void (*dump)(struct vcpu *vcpu);

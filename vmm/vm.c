@@ -82,7 +82,7 @@ static int reset_vcpu(struct vcpu *vcpu)
     vm_reset_mtrrs(vcpu->vm, &vcpu->mtrr);
     vcpu->hides_mtrrs = vcpu->vm->typing.policy.report == KNOB_REPORT_HIDDEN;
     msr_reset(vcpu);
-    lapic_reset(&vcpu->lapic, 0, true);
+    lapic_reset(&vcpu->lapic, vcpu->apic_page, 0, true);
     vcpu->walk = (struct walk_state){
         .phys_bits = vcpu->mtrr.phys_bits,
         .has_1g = (vcpu->vm->cpuid.extended[1].edx & 1u << 26) != 0,
@@ -114,6 +114,9 @@ static int create_vcpus(struct vm *vm)
     vm->vcpus->vm = vm;
     vm->vcpus->cpu = this_cpu();
     vm->vcpus->cpu_index = this_cpu()->index;
+    vm->vcpus->apic_page = frames_alloc(&vm->host->frames, 1);
+    if (vm->vcpus->apic_page == NULL)
+        return -ENOMEM;
     return vm->ops->vcpu_create(vm->vcpus);
 }
 

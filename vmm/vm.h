@@ -62,17 +62,20 @@ struct vcpu {
     bool owes;                 /* CR0.CD = 1 acts, and its end exits: its view has to change then */
     uint64_t pat;              /* the guest's IA32_PAT, where its accesses exit */
     uint32_t controls;         /* enum control: what holds for the next entry */
-    struct lapic lapic;
-    uint64_t timer_due; /* host TSC at which the CPU's timer makes it exit; 0: it does not */
-    uint32_t again;     /* STATE_EVENTS while something is blocked: any exit may end that */
-    uint8_t awaits;     /* enum await: what it is to exit for */
-    bool nmi;           /* one is pending */
+    struct lapic lapic;        /* its registers are in APIC_PAGE */
+    bool delivers;             /* the CPU itself delivers what the APIC requests */
+    uint16_t delivered;        /* and what it had left of that, when it was last looked at */
+    uint64_t timer_due;        /* host TSC at which the CPU's timer makes it exit; 0: it does not */
+    uint32_t again;            /* STATE_EVENTS while something is blocked: any exit may end that */
+    uint8_t awaits;            /* enum await: what it is to exit for */
+    bool nmi;                  /* one is pending */
     /* A reset clears what stands above, and leaves the rest alone. */
     struct vm *vm;
     void (*run)(struct vcpu *vcpu);   /* what the run loop calls: ENTER, or the trace around it */
     void (*enter)(struct vcpu *vcpu); /* of the backend: its run() or run_uncached() */
     struct cpu *cpu;                  /* which no other CPU may look at */
     uint32_t cpu_index;               /* its number */
+    uint32_t *apic_page;              /* of the host pool */
     void *backend;
     uint64_t exits[EXIT_KINDS];
 };

@@ -41,6 +41,10 @@ static const struct feature features[] = {
 
     {MUST, VMX_PROC2, PROC2_ENABLE_EPT,                 "EPT"},
     {MUST, VMX_PROC2, PROC2_UNRESTRICTED_GUEST,         "unrestricted guest"},
+    {WANT, VMX_PROC,  PROC_USE_TPR_SHADOW,              "TPR shadow"},
+    {WANT, VMX_PROC2, PROC2_VIRTUALIZE_X2APIC_MODE,     "x2APIC-mode virtualization"},
+    {WANT, VMX_PROC2, PROC2_APIC_REGISTER_VIRTUALIZATION, "APIC-register virtualization"},
+    {WANT, VMX_PROC2, PROC2_VIRTUAL_INTERRUPT_DELIVERY, "virtual-interrupt delivery"},
     {WANT, VMX_PROC2, PROC2_ENABLE_VPID,                "VPID"},
     {WANT, VMX_PROC2, PROC2_ENABLE_RDTSCP,              "RDTSCP"},
     {WANT, VMX_PROC2, PROC2_WBINVD_EXITING,             "WBINVD exiting"},
@@ -168,6 +172,17 @@ static void drop_useless_vpid(struct vmx_caps *caps)
     add_missing(caps, "VPID");
 }
 
+/* What the controls for APICs need of each other, and what is of use only with others. */
+static void drop_useless_apic(struct vmx_caps *caps)
+{
+    const uint32_t delivers = PROC2_APIC_REGISTER_VIRTUALIZATION | PROC2_VIRTUAL_INTERRUPT_DELIVERY;
+    uint32_t *proc2 = &caps->control[VMX_PROC2];
+    if ((caps->control[VMX_PROC] & PROC_USE_TPR_SHADOW) == 0)
+        *proc2 &= ~PROC2_VIRTUALIZE_X2APIC_MODE;
+    if ((*proc2 & PROC2_VIRTUALIZE_X2APIC_MODE) == 0 || (*proc2 & delivers) != delivers)
+        *proc2 &= ~delivers;
+}
+
 /* Names what is missing. Returns how many must-haves are. */
 static unsigned find_missing(struct vmx_caps *caps)
 {
@@ -202,5 +217,6 @@ int vmx_caps_init(struct vmx_caps *caps, const struct vmx_msrs *msrs)
     for (unsigned word = 0; word < VMX_CONTROL_WORDS; word++)
         caps->control[word] = control_word(msrs, (enum vmx_word)word);
     drop_useless_vpid(caps);
+    drop_useless_apic(caps);
     return 0;
 }

@@ -157,6 +157,8 @@ static const struct exit_row rows[ARRAY_SIZE(names)] = {
     [VMX_EXIT_IO_INSTRUCTION] = {EXIT_IO, true},
     [VMX_EXIT_RDMSR] = {EXIT_RDMSR, true},
     [VMX_EXIT_WRMSR] = {EXIT_WRMSR, true},
+    [VMX_EXIT_TPR_BELOW_THRESHOLD] = {EXIT_WINDOW, false},
+    [VMX_EXIT_APIC_WRITE] = {EXIT_APIC, false},
     [VMX_EXIT_MWAIT] = {EXIT_UNDEFINED, false},
     [VMX_EXIT_MONITOR] = {EXIT_UNDEFINED, false},
     [VMX_EXIT_EPT_VIOLATION] = {EXIT_MEMORY, false},
@@ -217,6 +219,8 @@ static __attribute__((noinline)) void decode_rest(struct vcpu *vcpu, struct vm_e
 {
     if (exit->kind == EXIT_MEMORY)
         decode_memory(exit);
+    else if (exit->kind == EXIT_APIC)
+        exit->apic_reg = (uint32_t)vmread(VMCS_EXIT_QUALIFICATION) % PAGE_SIZE / LAPIC_STRIDE;
     else if (exit->kind == EXIT_INTERRUPT)
         keep_step_pending(vcpu, vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE));
     else if (exit->kind == EXIT_EXCEPTION)

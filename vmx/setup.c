@@ -10,8 +10,9 @@
 #include "vmx/vmx.h"
 
 /* Deny by default, for all guests (SDM, "MSR-Bitmap Address", "I/O-Bitmap Addresses"). The second
- * bitmap of MSRs is for guests whose PAT is not in force: there what the CPU switches exits too. */
-static _Alignas(4096) uint8_t msr_bitmaps[2][4096];
+ * bitmaps of MSRs are for guests whose PAT is not in force: there what the CPU switches exits too.
+ * The second pair are for those whose x2APIC the CPU looks after. */
+static _Alignas(4096) uint8_t msr_bitmaps[2][2][4096];
 static _Alignas(4096) uint8_t io_bitmaps[2][4096];
 
 /* Reads of low and high MSRs, then writes of low and high MSRs: 1 KiB each. */
@@ -26,15 +27,37 @@ static void allow_msr(uint8_t *bitmap, const struct msr_direct *direct)
         bitmap[2048 + high * 1024 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
 }
 
+/* What a guest reaches of an x2APIC that the CPU looks after: what it reads and writes in the page
+ * and no more, the rest would be the CPU's own (SDM, "Virtualizing MSR-Based APIC Accesses"). */
+static struct msr_direct apic_direct(const struct virt_caps *caps, unsigned reg)
+{
+    bool all = caps->delivers_x2apic;
+    return (struct msr_direct){
+        .msr = LAPIC_MSRS + reg,
+        .read = all ? lapic_is_in_page(reg) : reg == LAPIC_TPR,
+        .write = reg == LAPIC_TPR || (all && (reg == LAPIC_EOI || reg == LAPIC_SELF_IPI)),
+    };
+}
+
 void vmx_fill_bitmaps(const struct virt_caps *caps)
 {
     struct msr_direct direct;
     memset(msr_bitmaps, 0xff, sizeof(msr_bitmaps));
     memset(io_bitmaps, 0xff, sizeof(io_bitmaps));
     for (unsigned i = 0; msr_direct(caps, i, &direct); i++)
-        for (unsigned forced = 0; forced < ARRAY_SIZE(msr_bitmaps); forced++)
-            if (forced == 0 || direct.msr != MSR_PAT)
-                allow_msr(msr_bitmaps[forced], &direct);
+        for (unsigned which = 0; which < 4; which++)
+            if (which % 2 == 0 || direct.msr != MSR_PAT)
+                allow_msr(msr_bitmaps[which / 2][which % 2], &direct);
+    for (unsigned reg = 0; reg < LAPIC_REGS; reg++) {
+        direct = apic_direct(caps, reg);
+        for (unsigned forced = 0; forced < 2; forced++)
+            allow_msr(msr_bitmaps[1][forced], &direct);
+    }
+}
+
+const uint8_t *vmx_msr_bitmap(bool forced, bool x2apic)
+{
+    return msr_bitmaps[x2apic][forced];
 }
 
 static void set_execution(const struct vcpu *vcpu)
@@ -43,7 +66,6 @@ static void set_execution(const struct vcpu *vcpu)
     const struct vmx_vcpu *vmx = vmx_of(vcpu);
     const uint32_t *control = vmx->caps->control;
     vmwrite(VMCS_PIN_BASED_CONTROLS, control[VMX_PIN]);
-    vmwrite(VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, control[VMX_PROC]);
     vmwrite(VMCS_PRIMARY_VM_EXIT_CONTROLS, control[VMX_EXIT]);
     vmwrite(VMCS_VM_ENTRY_CONTROLS, control[VMX_ENTRY]);
     vmwrite(VMCS_ADDRESS_OF_IO_BITMAP_A, host_address(host, io_bitmaps[0]).v);
@@ -58,6 +80,7 @@ static void set_execution(const struct vcpu *vcpu)
     if ((control[VMX_PROC2] & PROC2_ENABLE_ENCLV_EXITING) != 0)
         vmwrite(VMCS_ENCLV_EXITING_BITMAP, UINT64_MAX);
     vmwrite(VMCS_VMCS_LINK_POINTER, UINT64_MAX);
+    vmx_set_apic(vcpu);
 }
 
 /* A VMCS begins with unknown contents: all else is 0. (SDM, "Initializing a VMCS") */
@@ -109,8 +132,9 @@ static void set_host(const struct cpu *cpu)
 /* Accesses of CR0.CD always exit: it is the host's here. */
 void vmx_control(struct vcpu *vcpu)
 {
-    uint32_t proc2 = vmx_of(vcpu)->caps->control[VMX_PROC2];
-    const uint8_t *msrs = msr_bitmaps[(vcpu->controls & CONTROL_PAT) != 0];
+    bool x2apic;
+    uint32_t proc2 = vmx_control_apic(vcpu, &x2apic);
+    const uint8_t *msrs = vmx_msr_bitmap((vcpu->controls & CONTROL_PAT) != 0, x2apic);
     if ((vcpu->controls & CONTROL_WBINVD) == 0)
         proc2 &= ~PROC2_WBINVD_EXITING;
     vmwrite(VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS, proc2);

@@ -61,6 +61,11 @@ static void forget_all(void)
     assert(done);
 }
 
+static const char *yes_no(bool yes)
+{
+    return yes ? "yes" : "no";
+}
+
 static void take_features(struct virt_caps *caps)
 {
     *caps = (struct virt_caps){
@@ -78,12 +83,17 @@ static void take_features(struct virt_caps *caps)
         .repeats_last_leaf = true,
         .has_misc_enable = true,
         .syscall_is_64_bit = true,
+        .delivers_x2apic = (vmx_caps.control[VMX_PROC2] & PROC2_VIRTUAL_INTERRUPT_DELIVERY) != 0,
         .hypercall = INSN_VMCALL,
     };
     log_line("VMX: revision %x, VPID %s, largest EPT page level %u, accessed and dirty flags %s",
              (unsigned)vmx_caps.msrs.basic & 0x7fffffff,
-             (vmx_caps.control[VMX_PROC2] & PROC2_ENABLE_VPID) != 0 ? "yes" : "no", caps->max_leaf,
-             (vmx_caps.ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0 ? "yes" : "no");
+             yes_no((vmx_caps.control[VMX_PROC2] & PROC2_ENABLE_VPID) != 0), caps->max_leaf,
+             yes_no((vmx_caps.ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0));
+    log_line("VMX: of APICs the CPU does CR8 %s, TPR in x2APIC mode %s, interrupts there %s",
+             yes_no((vmx_caps.control[VMX_PROC] & PROC_USE_TPR_SHADOW) != 0),
+             yes_no((vmx_caps.control[VMX_PROC2] & PROC2_VIRTUALIZE_X2APIC_MODE) != 0),
+             yes_no(caps->delivers_x2apic));
     vmx_fill_bitmaps(caps);
 }
 
@@ -178,17 +188,6 @@ static unsigned vmx_blocked(struct vcpu *vcpu)
            ((state & BLOCKING_BY_NMI) != 0 ? BLOCKED_NMI : 0);
 }
 
-/* Accesses of CR8 always exit. */
-static void vmx_await(struct vcpu *vcpu, unsigned what)
-{
-    uint32_t proc = vmx_of(vcpu)->caps->control[VMX_PROC];
-    if ((what & AWAIT_INTERRUPT) != 0)
-        proc |= PROC_INTERRUPT_WINDOW_EXITING;
-    if ((what & AWAIT_NMI) != 0)
-        proc |= PROC_NMI_WINDOW_EXITING;
-    vmwrite(VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, proc);
-}
-
 const struct virt_ops vmx_ops = {
     .name = "VMX",
     .cpu_start = vmx_cpu_start,
@@ -205,5 +204,7 @@ const struct virt_ops vmx_ops = {
     .control = vmx_control,
     .blocked = vmx_blocked,
     .await = vmx_await,
+    .delivered = vmx_delivered,
+    .deliver = vmx_deliver,
     .dump = vmx_dump,
 };

@@ -14,6 +14,7 @@ struct vmx_vcpu {
     hpa_t vmcs;
     const struct vmx_caps *caps;
     uint64_t eptp;
+    uint32_t proc;     /* primary controls, but for what is awaited */
     uint64_t cr4_host; /* CR4 bits that exit when the guest changes them */
     uint8_t flush;     /* enum vmx_flush: what the next entry makes the CPU forget */
 };
@@ -67,8 +68,19 @@ enum { VMX_GUEST_VPID = 1 };
 /* vmx/setup.c: which MSRs and ports guests reach without exits. */
 void vmx_fill_bitmaps(const struct virt_caps *caps);
 
+/* The same file: the MSR bitmap of a guest whose PAT is FORCED, or not, and that reaches the page of
+ * its X2APIC, or not. */
+const uint8_t *vmx_msr_bitmap(bool forced, bool x2apic);
+
 /* The same file: fills the current VMCS but for the guest's state and what vmx_control() sets. */
 void vmx_set_controls(struct vcpu *vcpu);
+
+/*
+ * vmx/apic.c: what the CPU does of APICs: fields that never change; and, by the APIC's mode, the
+ * primary controls, the secondary ones, which are returned, and whether its MSRs are the page's.
+ */
+void vmx_set_apic(const struct vcpu *vcpu);
+uint32_t vmx_control_apic(struct vcpu *vcpu, bool *x2apic);
 
 /* vmx/report.c: logs each broken rule of VM entry, and the VM-instruction ERROR if it is not 0. */
 void vmx_explain(struct vcpu *vcpu, uint64_t error);
@@ -82,6 +94,9 @@ void vmx_run_uncached(struct vcpu *vcpu);
 unsigned vmx_fetch(struct vcpu *vcpu, unsigned groups);
 void vmx_commit(struct vcpu *vcpu, unsigned groups);
 void vmx_control(struct vcpu *vcpu);
+void vmx_await(struct vcpu *vcpu, unsigned what);
+unsigned vmx_delivered(const struct vcpu *vcpu);
+void vmx_deliver(struct vcpu *vcpu, unsigned highest);
 void vmx_dump(struct vcpu *vcpu);
 
 /* vmx/entry.asm: where an exit goes on; the second begins by clearing CR0.CD. */

@@ -141,6 +141,7 @@ static void check_vm(const struct vm_config *vm)
     require(vm->cd <= KNOB_CD_WB_IPAT && vm->mmio <= KNOB_MMIO_GUEST);
     require(vm->report <= KNOB_REPORT_HIDDEN && vm->reset <= KNOB_RESET_ARCHITECTURAL);
     require(vm->on_reset <= ON_RESET_RESTART && vm->unmapped <= UNMAPPED_STOP);
+    require(vm->apic <= APIC_SOFTWARE);
     check_modules(vm);
     check_regions(vm);
     check_devices(vm);

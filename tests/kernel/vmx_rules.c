@@ -19,6 +19,7 @@ struct row {
 
 #define NON_CANONICAL (1ull << 47)
 #define BEYOND_WIDTH  (1ull << 45)
+#define TPR_SHADOW    VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, PROC_USE_TPR_SHADOW
 
 /* clang-format off */
 /* A guest in 32-bit protected mode without paging: the state at the first entry. */
@@ -129,6 +130,23 @@ static const struct row rows_32[] = {
     {"link-pointer",         VMCS_VMCS_LINK_POINTER, 1},
 };
 
+/* The same with another field that has to change first. */
+static const struct row_of_two {
+    struct row row;
+    enum vmcs_field also;
+    uint64_t also_flip;
+} rows_of_two[] = {
+    {{"virtual-apic",        VMCS_VIRTUAL_APIC_ADDRESS, 0x800}, TPR_SHADOW},
+    {{"virtual-apic",        VMCS_VIRTUAL_APIC_ADDRESS, BEYOND_WIDTH}, TPR_SHADOW},
+    {{"tpr-threshold",       VMCS_TPR_THRESHOLD, 0x10}, TPR_SHADOW},
+    {{"x2apic-or-apic-accesses", VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS,
+                             PROC2_VIRTUALIZE_X2APIC_MODE | PROC2_VIRTUALIZE_APIC_ACCESSES},
+                             TPR_SHADOW},
+    {{"apic-access",         VMCS_APIC_ACCESS_ADDRESS, 0x800},
+                             VMCS_SECONDARY_PROCESSOR_BASED_CONTROLS,
+                             PROC2_VIRTUALIZE_APIC_ACCESSES},
+};
+
 /* A guest in 64-bit mode. */
 static const struct row rows_64[] = {
     {"guest-long-without-pae", VMCS_GUEST_CR4, CR4_PAE},
@@ -172,6 +190,14 @@ static void try(struct vcpu *vcpu, const struct row *row)
     vcpu->event = event;
 }
 
+static void try_two(struct vcpu *vcpu, const struct row_of_two *two)
+{
+    uint64_t accepted = vmread(two->also);
+    vmwrite(two->also, accepted ^ two->also_flip);
+    try(vcpu, &two->row);
+    vmwrite(two->also, accepted);
+}
+
 static void try_all(struct vcpu *vcpu, const struct row *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -184,6 +210,13 @@ static bool is_64_bit(void)
            (vmread(VMCS_GUEST_CS_ACCESS_RIGHTS) & RIGHTS_L) != 0;
 }
 
+static void try_32(struct vcpu *vcpu)
+{
+    try_all(vcpu, rows_32, ARRAY_SIZE(rows_32));
+    for (size_t i = 0; i < ARRAY_SIZE(rows_of_two); i++)
+        try_two(vcpu, &rows_of_two[i]);
+}
+
 /* The first entry of a 32-bit and of a 64-bit guest is tried with each row before it is made. */
 void __wrap_vmx_run(struct vcpu *vcpu)
 {
@@ -194,7 +227,7 @@ void __wrap_vmx_run(struct vcpu *vcpu)
         if (long_mode)
             try_all(vcpu, rows_64, ARRAY_SIZE(rows_64));
         else
-            try_all(vcpu, rows_32, ARRAY_SIZE(rows_32));
+            try_32(vcpu);
         log_line("accepted state of a %s-bit guest:", long_mode ? "64" : "32");
         vmx_dump(vcpu);
     }

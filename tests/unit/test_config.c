@@ -84,6 +84,7 @@ static void defaults(void **state)
     assert_false(vm->control);
     assert_int_equal(vm->on_reset, ON_RESET_STOP);
     assert_int_equal(vm->unmapped, UNMAPPED_ONES);
+    assert_int_equal(vm->apic, APIC_HARDWARE);
 }
 
 static void all_host_keys(void **state)
@@ -118,7 +119,7 @@ static void all_vm_keys(void **state)
          " [ vm  test-1.a_B ] \r\n  kernel=boot/k.elf\r\ncmdline =  a=b; #c  \"d\"\t e \r\n"
          "memory = 2G\r\ncpus = 2\r\npin = 3 ,2\r\nserial=log\r\npolicy = exact\r\nmtrr=ignore\r\n"
          "pat=guest\r\ncd=uc-ipat\r\nmmio=uc\r\nreport=hidden\r\nreset=architectural\r\n"
-         "control=yes\r\non_reset=restart\r\nunmapped=stop");
+         "control=yes\r\non_reset=restart\r\nunmapped=stop\r\napic=software");
     const struct vm_config *vm = &config.vms[0];
     assert_int_equal(vm->line, 4);
     assert_int_equal(vm->kernel_line, 5);
@@ -140,6 +141,7 @@ static void all_vm_keys(void **state)
     assert_true(vm->control);
     assert_int_equal(vm->on_reset, ON_RESET_RESTART);
     assert_int_equal(vm->unmapped, UNMAPPED_STOP);
+    assert_int_equal(vm->apic, APIC_SOFTWARE);
 }
 
 /* Every legal word of every knob, as the contract lists them. */
@@ -161,6 +163,7 @@ static void all_words(void **state)
     assert_int_equal(good_key("serial = com1")->serial, PORT_COM1);
     assert_int_equal(good_key("on_reset = stop")->on_reset, ON_RESET_STOP);
     assert_int_equal(good_key("unmapped = ones")->unmapped, UNMAPPED_ONES);
+    assert_int_equal(good_key("apic = hardware")->apic, APIC_HARDWARE);
     assert_int_equal(good_key("control = no")->control, false);
     assert_string_equal(good_key("cmdline =")->cmdline, "");
     good("[host]\ndangerous = yes\n" GUEST "mmio = guest\n");
@@ -538,7 +541,7 @@ static void unknown_keys(void **state)
         "a_very_long_key_that_nobody_knows_and_that_is_cut = 1",
         "unknown key \"a_very_long_key_that_nobody_knows_and_th\" in [vm]; write one of: kernel, "
         "cmdline, module, memory, cpus, pin, serial, policy, mtrr, pat, cd, mmio, report, "
-        "reset, region, device, control, on_reset, unmapped");
+        "reset, region, device, control, on_reset, unmapped, apic");
     bad_key("Memory = 1M", "unknown key \"Memory\" in [vm]; write memory");
 }
 
@@ -551,6 +554,7 @@ static void bad_values(void **state)
             "bad value \"none # no port\" of serial; write one of: com1, com2, log, none");
     bad_key("cd = vieww", "bad value \"vieww\" of cd; write one of: view, hw, ignore, pat-uc, "
                           "uc-ipat, wb-ipat");
+    bad_key("apic = yes", "bad value \"yes\" of apic; write one of: hardware, software");
     bad_key("control = true", "bad value \"true\" of control; write one of: no, yes");
     bad("[vm a]\nkernel = a b\n",
         "nosnoop.cfg:2: \"b\" after the name in kernel; write one name without blanks\n");
@@ -559,7 +563,7 @@ static void bad_values(void **state)
     bad_key("memory", "no = in \"memory\"; write KEY = VALUE");
     bad_key("= 1", "unknown key \"\" in [vm]; write one of: kernel, cmdline, module, memory, cpus, "
                    "pin, serial, policy, mtrr, pat, cd, mmio, report, reset, region, device, "
-                   "control, on_reset, unmapped");
+                   "control, on_reset, unmapped, apic");
     bad_key("kernel = again", "kernel a second time in this section; remove one");
     assert_string_equal(config.vms[0].kernel, "k");
     bad("[host]\nlog = none\nlog = none\n" GUEST,
@@ -727,7 +731,7 @@ static void what_is_supported(void **state)
     supported(GUEST);
     supported("[host]\nlog=none\ncpus=64\ndangerous=yes\niommu=off\non_end=reset\n" GUEST
               "cmdline=x\nmodule=m\nmemory=3G\ncpus=1\npin=0\nserial=com2\ncontrol=yes\n"
-              "on_reset=restart\nunmapped=stop\n");
+              "on_reset=restart\nunmapped=stop\napic=software\n");
     supported(GUEST "policy = exact\nmtrr = guest\npat = ignore\ncd = ignore\nmmio = uc\n"
                     "report = stored\nreset = architectural\nregion = 0+4K uc\n");
     supported("[host]\ndangerous = yes\n" GUEST "policy = xen\ncd = wb-ipat\nmmio = guest\n"

@@ -382,11 +382,12 @@ static bool has(const char *access, char what)
 }
 
 static const struct lapic_now never = {0, 0};
+static uint32_t pages[SET_SIZE][1024];
 
 static struct lapic reset_one(bool x2)
 {
     struct lapic l;
-    lapic_reset(&l, 0, true);
+    lapic_reset(&l, pages[0], 0, true);
     if (x2)
         assert_true(lapic_set_base(&l, 0xfee00d00));
     return l;
@@ -486,7 +487,7 @@ static void transitions(void **context)
         assert_int_equal(lapic_set_base(&l, 0xfee00100 | cases[i].to), cases[i].legal);
         assert_int_equal(l.base, cases[i].legal ? 0xfee00100 | cases[i].to : old);
         bool kept = cases[i].from != 0 && (cases[i].to != 0 || !cases[i].legal);
-        assert_int_equal(l.reg[LAPIC_TPR], kept ? 0x55 : 0);
+        assert_int_equal(pages[0][0x80 / 4], kept ? 0x55 : 0);
     }
     struct lapic l = reset_one(false);
     assert_true(lapic_set_base(&l, 0xfee00800)); /* BSP is writable */
@@ -517,6 +518,7 @@ static void odd_accesses(void **context)
 struct pair {
     struct lapic l;
     struct naive n;
+    bool shared; /* a CPU uses the page: which registers have bits is known less exactly */
 };
 
 static struct lapic_now now_of(const struct naive *n)
@@ -527,13 +529,24 @@ static struct lapic_now now_of(const struct naive *n)
 static void begin(struct pair *p, uint32_t id)
 {
     memset(p, 0, sizeof(*p));
-    lapic_reset(&p->l, id, id == 0);
+    lapic_reset(&p->l, pages[0], id, id == 0);
     p->n.id = id;
     p->n.enabled = true;
     p->n.bsp = id == 0;
     p->n.host = 1000000;
     p->n.offset = -1000000ull + 77;
     naive_init(&p->n);
+}
+
+/* What a CPU that knows the page would read there, but for what is computed: PPR and CURRENT. */
+static void compare_page(const struct pair *p, unsigned offset, uint64_t expected)
+{
+    const uint32_t *at = pages[0] + offset / 4;
+    bool in_page = offset != 0xa0 && offset != 0x390;
+    if (p->n.x2)
+        assert_int_equal(lapic_is_in_page(offset / 16), offset != 0x390);
+    if (in_page)
+        assert_int_equal(at[0] | (uint64_t)at[1] << 32, expected);
 }
 
 static void compare(struct pair *p)
@@ -549,12 +562,17 @@ static void compare(struct pair *p)
         } else {
             continue;
         }
-        if (there)
+        if (there) {
             assert_int_equal(value, expected);
+            compare_page(p, offset, expected);
+        } else {
+            assert_false(lapic_is_in_page(offset / 16));
+        }
     }
     assert_int_equal(lapic_pending(&p->l), naive_pending(&p->n));
     assert_int_equal(lapic_deadline(&p->l, now), p->n.deadline);
-    assert_int_equal(lapic_requests(&p->l), naive_top(p->n.irr) >= 0);
+    if (!p->shared || naive_top(p->n.irr) >= 0)
+        assert_int_equal(lapic_requests(&p->l), naive_top(p->n.irr) >= 0);
     assert_int_equal(p->l.errors, p->n.errors);
 }
 
@@ -648,6 +666,36 @@ static void take_both(struct pair *p)
     p->n.isr[vector] = true;
 }
 
+static unsigned naive_highest(const struct naive *n)
+{
+    int irr = naive_top(n->irr), isr = naive_top(n->isr);
+    return (unsigned)(irr < 0 ? 0 : irr) + 256 * (unsigned)(isr < 0 ? 0 : isr);
+}
+
+static void flip(bool *bit, unsigned first, unsigned vector)
+{
+    *bit = !*bit;
+    pages[0][(first + vector / 32 * 16) / 4] ^= 1u << vector % 32;
+}
+
+/* A CPU requests, takes and ends interrupts in the page, and says what the highest are then. */
+static void cpu_acts(struct pair *p)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned vector = 16 + (unsigned)below(240);
+        if (below(2) == 0)
+            flip(&p->n.irr[vector], 0x200, vector);
+        else
+            flip(&p->n.isr[vector], 0x100, vector);
+    }
+    p->shared = true;
+    lapic_follow(&p->l, naive_highest(&p->n));
+    if (below(2) == 0) {
+        assert_int_equal(lapic_highest(&p->l), naive_highest(&p->n));
+        assert_int_equal(lapic_is_idle(&p->l), naive_highest(&p->n) == 0);
+    }
+}
+
 static void change_mode(struct pair *p)
 {
     struct naive *n = &p->n;
@@ -686,6 +734,8 @@ static void step(struct pair *p)
         set_deadline(p);
     } else if (what == 60) {
         change_mode(p);
+    } else if (what == 63 && below(4) == 0) {
+        cpu_acts(p);
     } else if (what == 61 && below(4) == 0) {
         lapic_init(&p->l);
         naive_init(&p->n);
@@ -730,8 +780,8 @@ static bool naive_addressed(const struct lapic *l, const struct ipi *ipi)
         return l->id / 16 == dest / 65536 && (dest >> l->id % 16 & 1) != 0;
     if (dest > 255)
         return false;
-    uint32_t ldr = l->reg[LAPIC_LDR] >> 24;
-    if (l->reg[LAPIC_DFR] == 0xffffffff)
+    uint32_t ldr = l->page[0xd0 / 4] >> 24;
+    if (l->page[0xe0 / 4] == 0xffffffff)
         return (ldr & dest) != 0;
     return ldr / 16 == dest / 16 && (ldr & dest & 15) != 0;
 }
@@ -749,8 +799,8 @@ static uint64_t naive_targets(struct lapic *const *set, unsigned self, const str
         if (!hit)
             continue;
         bits |= 1ull << i;
-        if ((set[i]->reg[LAPIC_SVR] >> 8 & 1) != 0 &&
-            (best < 0 || set[i]->reg[LAPIC_TPR] < set[best]->reg[LAPIC_TPR]))
+        if ((set[i]->page[0xf0 / 4] >> 8 & 1) != 0 &&
+            (best < 0 || set[i]->page[0x80 / 4] < set[best]->page[0x80 / 4]))
             best = (int)i;
     }
     if (ipi->mode != 1)
@@ -761,7 +811,7 @@ static uint64_t naive_targets(struct lapic *const *set, unsigned self, const str
 static void random_member(struct lapic *l, unsigned i, bool x2)
 {
     struct ipi ipi;
-    lapic_reset(l, below(4) == 0 ? (uint32_t)below(255) : i, i == 0);
+    lapic_reset(l, pages[i], below(4) == 0 ? (uint32_t)below(255) : i, i == 0);
     lapic_write_mmio(l, 0xd0, 4, (uint32_t)(below(2) == 0 ? 1u << 24 << i : below(256) << 24),
                      never, &ipi);
     lapic_write_mmio(l, 0xe0, 4, below(2) == 0 ? 0xf0000000 : 0, never, &ipi);

@@ -42,6 +42,7 @@ void views_follow_mtrr(struct vcpu *v, bool def_type)
 }
 
 static struct lapic_now now;
+static uint32_t apic_page[PAGE_SIZE / sizeof(uint32_t)];
 
 bool apic_read_base(struct vcpu *v, const struct msr_rule *rule, uint32_t msr, uint64_t *value)
 {
@@ -168,7 +169,7 @@ static void reset(bool misc_enable, bool syscfg)
     vm.logged_msrs = 0;
     vcpu.fetched = UINT32_MAX;
     msr_reset(&vcpu);
-    lapic_reset(&vcpu.lapic, 0, true);
+    lapic_reset(&vcpu.lapic, apic_page, 0, true);
     host_log_reset();
 }
 

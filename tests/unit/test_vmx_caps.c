@@ -128,8 +128,8 @@ static void test_skylake(void **state)
     assert_int_equal(vmx_caps_init(&caps, &msrs), 0);
     assert_int_equal(caps.missing_count, 0);
     assert_int_equal(caps.control[VMX_PIN], 0x0000003f);
-    assert_int_equal(caps.control[VMX_PROC], 0xb6186dfa);
-    assert_int_equal(caps.control[VMX_PROC2], 0x000000ea);
+    assert_int_equal(caps.control[VMX_PROC], 0xb6386dfa);
+    assert_int_equal(caps.control[VMX_PROC2], 0x000003fa);
     assert_int_equal(caps.control[VMX_EXIT], 0x003f6fff);
     assert_int_equal(caps.control[VMX_ENTRY], 0x0000d1ff);
     assert_int_equal(caps.ept_vpid, 0x00000f0106334141);
@@ -142,8 +142,10 @@ static void test_sandy_bridge(void **state)
     struct vmx_caps caps;
     struct vmx_msrs msrs = msrs_of(sandy_bridge);
     assert_int_equal(vmx_caps_init(&caps, &msrs), 0);
-    assert_int_equal(caps.control[VMX_PROC2], 0xea);
-    assert_int_equal(caps.missing_count, 2);
+    assert_int_equal(caps.control[VMX_PROC2], 0xfa);
+    assert_int_equal(caps.missing_count, 4);
+    assert_true(is_missing(&caps, "APIC-register virtualization"));
+    assert_true(is_missing(&caps, "virtual-interrupt delivery"));
     assert_true(is_missing(&caps, "1G EPT pages"));
     assert_true(is_missing(&caps, "EPT accessed and dirty flags"));
 }
@@ -255,6 +257,32 @@ static void test_each_want(void **state)
     }
 }
 
+/* SDM, "VM-Execution Control Fields": all need the TPR shadow, and not to be worse than none the
+ * delivery of interrupts needs x2APIC mode and its registers, and they need it. */
+static void test_apic_controls(void **state)
+{
+    static const struct {
+        struct lack lack;
+        uint32_t left; /* of the secondary controls */
+    } rows[] = {
+        {{VMX_PROC, 21, "TPR shadow"}, 0xea},
+        {{VMX_PROC2, 4, "x2APIC-mode virtualization"}, 0xea},
+        {{VMX_PROC2, 8, "APIC-register virtualization"}, 0xfa},
+        {{VMX_PROC2, 9, "virtual-interrupt delivery"}, 0xfa},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct vmx_caps caps;
+        struct vmx_msrs msrs = msrs_of(skylake);
+        take(&msrs, rows[i].lack.word, rows[i].lack.bit);
+        assert_int_equal(vmx_caps_init(&caps, &msrs), 0);
+        assert_int_equal(caps.control[VMX_PROC2], rows[i].left);
+        assert_int_equal(caps.control[VMX_PROC] >> 21 & 1, i != 0);
+        assert_int_equal(caps.missing_count, 1);
+        assert_string_equal(caps.missing[0], rows[i].lack.line);
+    }
+}
+
 /* Neither Bochs model has SGX: the controls that hide it are added. */
 static void test_taken_where_there(void **state)
 {
@@ -264,7 +292,7 @@ static void test_taken_where_there(void **state)
     const uint32_t encls = 1u << 15, enclv = 1u << 28;
     msrs.word[VMX_PROC2] |= (uint64_t)(encls | enclv) << 32;
     assert_int_equal(vmx_caps_init(&caps, &msrs), 0);
-    assert_int_equal(caps.control[VMX_PROC2], 0x000000ea | encls | enclv);
+    assert_int_equal(caps.control[VMX_PROC2], 0x000003fa | encls | enclv);
     assert_int_equal(caps.missing_count, 0);
 }
 
@@ -275,13 +303,13 @@ static void test_vpid_that_cannot_be_flushed(void **state)
     struct vmx_msrs msrs = msrs_of(skylake);
     take(&msrs, VMX_EPT_VPID_CAP, 32);
     assert_int_equal(vmx_caps_init(&caps, &msrs), 0);
-    assert_int_equal(caps.control[VMX_PROC2], 0x000000ca);
+    assert_int_equal(caps.control[VMX_PROC2], 0x000003da);
     assert_true(is_missing(&caps, "VPID"));
     msrs = msrs_of(skylake);
     take(&msrs, VMX_EPT_VPID_CAP, 41);
     take(&msrs, VMX_EPT_VPID_CAP, 42);
     assert_int_equal(vmx_caps_init(&caps, &msrs), 0);
-    assert_int_equal(caps.control[VMX_PROC2], 0xca);
+    assert_int_equal(caps.control[VMX_PROC2], 0x3da);
 }
 
 static void test_firmware(void **state)
@@ -325,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_penryn),
         cmocka_unit_test(test_each_must_have),
         cmocka_unit_test(test_each_want),
+        cmocka_unit_test(test_apic_controls),
         cmocka_unit_test(test_taken_where_there),
         cmocka_unit_test(test_vpid_that_cannot_be_flushed),
         cmocka_unit_test(test_firmware),

@@ -58,7 +58,7 @@ SHORT = rows_of("cpuid value.7 memory memory.nowhere msr io shutdown.triple halt
                 "steps steps.uncached exceptions exceptions.uncached storms hostile.short types "
                 "typemap mtrrs oracle retype memmap "
                 "trace trace.denied policies switch policymap "
-                "reports.fixed reports.hidden alias apic")
+                "reports.fixed reports.hidden alias apic apic.x2")
 COLUMNS = (
     Column("svm", "svm"),
     Column("vmx", "vmx", extra_time=5),

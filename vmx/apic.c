@@ -1,0 +1,76 @@
+/* What the CPU does of a guest's local APIC by itself (SDM, "APIC Virtualization and Virtual
+ * Interrupts"). */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/host.h"
+#include "vmx/controls.h"
+#include "vmx/vmx.h"
+
+enum { PROC_CR8_EXITING = PROC_CR8_LOAD_EXITING | PROC_CR8_STORE_EXITING };
+enum {
+    PROC2_X2APIC = PROC2_VIRTUALIZE_X2APIC_MODE | PROC2_APIC_REGISTER_VIRTUALIZATION |
+                   PROC2_VIRTUAL_INTERRUPT_DELIVERY,
+};
+
+void vmx_set_apic(const struct vcpu *vcpu)
+{
+    const uint32_t *control = vmx_of(vcpu)->caps->control;
+    if ((control[VMX_PROC] & PROC_USE_TPR_SHADOW) != 0) {
+        vmwrite(VMCS_VIRTUAL_APIC_ADDRESS, host_address(vcpu->vm->host, vcpu->apic_page).v);
+        vmwrite(VMCS_TPR_THRESHOLD, 0);
+    }
+    if ((control[VMX_PROC2] & PROC2_VIRTUAL_INTERRUPT_DELIVERY) != 0) {
+        vmwrite(VMCS_GUEST_INTERRUPT_STATUS, 0);
+        for (unsigned i = 0; i < 4; i++)
+            vmwrite((enum vmcs_field)(VMCS_EOI_EXIT_BITMAP_0 + 2 * i), 0);
+    }
+}
+
+static void put_primary(const struct vcpu *vcpu, unsigned awaited)
+{
+    uint32_t proc = vmx_of(vcpu)->proc;
+    if ((awaited & AWAIT_INTERRUPT) != 0)
+        proc |= PROC_INTERRUPT_WINDOW_EXITING;
+    if ((awaited & AWAIT_NMI) != 0)
+        proc |= PROC_NMI_WINDOW_EXITING;
+    vmwrite(VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, proc);
+}
+
+/*
+ * The TPR is the page's in every mode. MSRs are reached while the APIC is enabled by software: one
+ * that is not must not take what the guest sends to itself, and the CPU does not look at that.
+ */
+uint32_t vmx_control_apic(struct vcpu *vcpu, bool *x2apic)
+{
+    struct vmx_vcpu *vmx = vmx_of(vcpu);
+    uint32_t proc = vmx->caps->control[VMX_PROC], proc2 = vmx->caps->control[VMX_PROC2];
+    bool helps = vcpu->vm->config->apic == APIC_HARDWARE && (proc & PROC_USE_TPR_SHADOW) != 0;
+    vmx->proc = proc & ~(uint32_t)(helps ? PROC_CR8_EXITING : PROC_USE_TPR_SHADOW);
+    put_primary(vcpu, vcpu->awaits);
+    if (!helps || !lapic_x2apic(&vcpu->lapic))
+        proc2 &= ~(uint32_t)PROC2_X2APIC;
+    *x2apic = (proc2 & PROC2_VIRTUALIZE_X2APIC_MODE) != 0 &&
+              (*lapic_reg(&vcpu->lapic, LAPIC_SVR) & LAPIC_SVR_ENABLE) != 0;
+    return proc2;
+}
+
+/* Where CR8 exits, it does so always. */
+void vmx_await(struct vcpu *vcpu, unsigned what)
+{
+    bool cr8 = (what & AWAIT_CR8) != 0;
+    put_primary(vcpu, what);
+    if ((vmx_of(vcpu)->proc & PROC_USE_TPR_SHADOW) != 0)
+        vmwrite(VMCS_TPR_THRESHOLD, cr8 ? *lapic_reg(&vcpu->lapic, LAPIC_TPR) >> 4 : 0);
+}
+
+/* SDM, "Guest Interrupt Status": RVI, and SVI above it. */
+unsigned vmx_delivered(const struct vcpu *vcpu)
+{
+    (void)vcpu; /* its VMCS is the current one */
+    return (unsigned)vmread_always(VMCS_GUEST_INTERRUPT_STATUS);
+}
+
+void vmx_deliver(struct vcpu *vcpu, unsigned highest)
+{
+    (void)vcpu;
+    vmwrite_always(VMCS_GUEST_INTERRUPT_STATUS, highest);
+}
