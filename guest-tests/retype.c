@@ -2,11 +2,12 @@
  * What changes of memory types touch: the manuals' update sequence with the same values, `same=N`
  * times, and then one range of 2 MiB from WB to UC, at `change=N` MiB. With `touch=yes` a byte of
  * every page is read before. The log counts what came of it; with `wait=yes` the guest waits at its
- * end, so that its tables can be dumped.
+ * end, so that its tables can be dumped. With `pieces=yes` every other MiB of all memory becomes
+ * UC in the end, by one range whose mask has a single bit: each 2 MiB need a table of their own.
  *
  * row: retype end=0 set=policy=exact cmdline="same=8 change=32 touch=yes"
  *
- * tests/system/test_retype.py has more memory for it.
+ * tests/system/test_retype.py has more memory for it, tests/system/test_vms.py another VM beside it.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/console.h"
@@ -67,6 +68,17 @@ static void one_range(void)
     expect(mtrrs_type(&values, at, &rule) == MT_UC, "the range is not UC");
 }
 
+static void all_in_pieces(void)
+{
+    struct mtrrs values;
+    if (!cmdline_has("pieces", "yes"))
+        return;
+    mtrrs_read(&values);
+    values.pair[2 * FREE_PAIR] = MT_UC;
+    values.pair[2 * FREE_PAIR + 1] = MIB | MASK_V;
+    update(&values);
+}
+
 /* --- all memory ------------------------------------------------------------------------------- */
 
 static const char *needs_large_pages(void)
@@ -96,6 +108,7 @@ static const struct test_case cases[] = {
     {"a byte of each page", needs_large_pages, touch_all},
     {"the manuals' sequence with the same values", NULL, same_values},
     {"a range of 2 MiB from WB to UC", NULL, one_range},
+    {"every other MiB of all memory", NULL, all_in_pieces},
 };
 
 void test_main(void)

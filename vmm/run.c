@@ -12,6 +12,7 @@
 #include "vmm/trace.h"
 #include "vmm/traps.h"
 #include "vmm/views.h"
+#include "vmm/watchdog.h"
 
 static const char *const kind_names[EXIT_KINDS] = {
     [EXIT_NONE] = "none",
@@ -196,6 +197,7 @@ void vcpu_run(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     assert(vcpu->cpu == this_cpu());
+    watchdog_follow(vcpu);
     vcpu->cpu->vcpu = vcpu;
     trace_follow(vcpu);
     log_line("vm %s: first entry after %lu ticks", vm->config->name, log_ticks());

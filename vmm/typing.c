@@ -6,6 +6,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "vmm/trace.h"
+#include "vmm/watchdog.h"
 
 /* --- the owner of the tables ------------------------------------------------------------------ */
 
@@ -170,6 +171,14 @@ struct piece {
     struct pt_attr leaf;
 };
 
+/* False: there are too many. They may take longer than the watchdog waits. */
+static inline bool step(unsigned *steps)
+{
+    if (++*steps % 256 == 0)
+        watchdog_look();
+    return *steps <= TYPING_MAX_STEPS;
+}
+
 /* Once for each VM. */
 static void report_undefined(struct typing *typing, uint64_t at)
 {
@@ -198,7 +207,7 @@ static int map_extent(struct view *view, const struct extent *extent, unsigned *
         if (rule == MTRR_RULE_UNDEFINED)
             report_undefined(typing, at);
         next = min_u64(next, end);
-        if (++*steps > TYPING_MAX_STEPS)
+        if (!step(steps))
             return -E2BIG;
         if (piece.size > 0 && !pt_same_attr(leaf, piece.leaf)) {
             int error = map_piece(view, extent, &piece);
@@ -274,7 +283,7 @@ static int next_change(struct view *view, struct rules rules, uint64_t *at, uint
         bool changes = !pt_same_attr(old, leaf);
         if (piece->size > 0 && (!changes || !pt_same_attr(leaf, piece->leaf)))
             return 0;
-        if (++*steps > TYPING_MAX_STEPS)
+        if (!step(steps))
             return -E2BIG;
         if (changes && piece->size == 0)
             *piece = (struct piece){gpa(*at), 0, leaf};

@@ -9,6 +9,7 @@
 #include "vmm/request.h"
 #include "vmm/smp.h"
 #include "vmm/timer.h"
+#include "vmm/vm.h"
 
 /* Microseconds: between looks, and between looks at a CPU that has been asked. */
 enum { LOOK = 1000000, LOOK_AGAIN = 250000 };
@@ -19,9 +20,10 @@ enum { UNANSWERED = LOOK / LOOK_AGAIN };
 struct watch {
     _Alignas(64) uint64_t due; /* TSC */
     uint64_t looks;            /* how often this CPU has looked: that it goes on */
+    const struct vcpu *vcpu;   /* whose exits tell the same; or NULL */
     uint32_t next;             /* the CPU that it looks at */
     uint32_t unanswered;       /* looks at that since it was asked; 0: it was not */
-    uint64_t seen, number;     /* its LOOKS when it last went on; that of the request */
+    uint64_t seen, number;     /* what it showed last; of the request */
 };
 
 static struct watch watches[MAX_CPUS];
@@ -33,44 +35,59 @@ static bool is_on(void)
     return __atomic_load_n(&on, __ATOMIC_RELAXED);
 }
 
-static bool answers_nmi(uint32_t cpu, uint64_t number)
+/* What changes as long as CPU goes on. */
+static uint64_t shown(uint32_t cpu)
+{
+    const struct watch *watch = &watches[cpu];
+    const struct vcpu *vcpu = __atomic_load_n(&watch->vcpu, __ATOMIC_ACQUIRE);
+    uint64_t sum = __atomic_load_n(&watch->looks, __ATOMIC_RELAXED);
+    for (unsigned kind = 0; vcpu != NULL && kind < EXIT_KINDS; kind++)
+        sum += __atomic_load_n(&vcpu->exits[kind], __ATOMIC_RELAXED);
+    return sum;
+}
+
+static bool next_lives(struct watch *own)
+{
+    uint64_t seen = own->seen;
+    own->seen = shown(own->next);
+    return own->seen != seen || (own->unanswered != 0 && request_is_done(own->next, own->number));
+}
+
+static bool answers_nmi(struct watch *own)
 {
     uint64_t start = rdtsc(), ticks = clock_ticks(LOOK_AGAIN);
-    smp_send_nmi(cpu);
-    while (!request_is_done(cpu, number) && rdtsc() - start < ticks)
+    bool lives;
+    smp_send_nmi(own->next);
+    while (!(lives = next_lives(own)) && rdtsc() - start < ticks)
         cpu_relax();
-    return request_is_done(cpu, number);
+    return lives;
 }
 
 /*
  * The first NMI makes a guest exit, whatever holds back the kick. By the second one the CPU reports
  * where it is: no other maps its stack.
  */
-static void accuse(uint32_t cpu, uint64_t number)
+static void accuse(struct watch *own)
 {
-    if (answers_nmi(cpu, number))
+    if (answers_nmi(own))
         return;
-    __atomic_store_n(&suspect, cpu + 1, __ATOMIC_RELEASE);
-    if (!answers_nmi(cpu, number))
-        panic("CPU %u is stuck in the hypervisor, and does not even take an NMI", cpu);
+    __atomic_store_n(&suspect, own->next + 1, __ATOMIC_RELEASE);
+    if (!answers_nmi(own))
+        panic("CPU %u is stuck in the hypervisor, and does not even take an NMI", own->next);
     __atomic_store_n(&suspect, 0, __ATOMIC_RELEASE);
 }
 
-/* Microseconds until the next look. A guest that never exits on its own answers when asked. */
+/* Microseconds until the next look. */
 static uint64_t look_at_next(struct watch *own)
 {
-    uint64_t looks = __atomic_load_n(&watches[own->next].looks, __ATOMIC_RELAXED);
-    bool lives =
-        looks != own->seen || (own->unanswered != 0 && request_is_done(own->next, own->number));
-    own->seen = looks;
-    if (lives) {
+    if (next_lives(own)) {
         own->unanswered = 0;
         return LOOK;
     }
     if (own->unanswered == 0)
         own->number = request_ask(own->next, REQUEST_LOOK);
     else if (own->unanswered == UNANSWERED)
-        accuse(own->next, own->number);
+        accuse(own);
     own->unanswered++;
     return LOOK_AGAIN;
 }
@@ -99,6 +116,11 @@ void watchdog_nmi(const struct trap_frame *frame)
     uint32_t me = this_cpu()->index;
     if (__atomic_load_n(&suspect, __ATOMIC_ACQUIRE) == me + 1 && request_is_posted(me))
         panic_stuck(frame);
+}
+
+void watchdog_follow(const struct vcpu *vcpu)
+{
+    __atomic_store_n(&watches[this_cpu()->index].vcpu, vcpu, __ATOMIC_RELEASE);
 }
 
 static void start_timer(void *unused)

@@ -6,6 +6,8 @@
 
 #include "vmm/traps.h"
 
+struct vcpu;
+
 /*
  * From here on each CPU that is up looks once a second at the next one, in a ring; of one CPU there
  * is nothing to look at. Called on the first CPU while the others are parked.
@@ -24,6 +26,9 @@ void watchdog_look(void);
 
 /* TSC ticks until the running CPU is to look; UINT64_MAX: it is not. */
 uint64_t watchdog_left(void);
+
+/* The running CPU has VCPU, whose exits show that it goes on, too. */
+void watchdog_follow(const struct vcpu *vcpu);
 
 /* On a CPU that an NMI comes to, at FRAME: ends the machine if it was asked where it is stuck. */
 void watchdog_nmi(const struct trap_frame *frame);

@@ -178,6 +178,21 @@ def test_memory_is_disjoint_on_the_other_vendors(system, tmp_path):
         check_disjoint(machine, lambda root: walk_ept(machine.page, root), 2)
 
 
+@pytest.mark.parametrize("bed", ["svm", "vmx"])
+def test_tables_of_one_are_not_taken_from_another(system, tmp_path, bed):
+    """One wants more than there are; when it has been stopped, the other still gets its own."""
+    exact = {"policy": "exact"}
+    outcome = run(system, bed, config(system, tmp_path, [
+        vm("greedy", "retype", "pieces=yes", memory="1G", **exact),
+        vm("modest", "retype", "same=3000 change=32", memory="64M", serial="log", **exact)]))
+    assert outcome.status == STOPPED, outcome.messages + outcome.log_text
+    assert [what for _, what in ends(outcome.log_text)] == [
+        "stopped: vm greedy its memory types need more tables than there are",
+        "exit: vm modest value 0", "end: all VMs ended"]
+    (size,) = re.findall(r"vm modest: types (\d+) bytes of leaves", outcome.log_text)
+    assert int(size) == 2 << 20
+
+
 # --- a panic --------------------------------------------------------------------------------------
 
 def test_a_panic_stops_all(system, tmp_path):
