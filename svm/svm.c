@@ -181,9 +181,9 @@ static void svm_vcpu_reset(struct vcpu *vcpu)
  */
 static void svm_invalidate(struct vm *vm, hpa_t root, struct cpu_set cpus)
 {
-    (void)root;
+    (void)vm, (void)root;
     assert(cpus.bits == 1ull << this_cpu()->index);
-    svm_flush(svm_of(vm->vcpus));
+    svm_flush(svm_of(this_cpu()->vcpu));
 }
 
 static __attribute__((noinline)) void put_view(const struct vcpu *vcpu)

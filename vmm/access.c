@@ -56,7 +56,7 @@ static int read_nothing(struct vcpu *vcpu, gpa_t gpa, uint64_t *value)
     *value = UINT64_MAX;
     if (vm_gpa_kind(vcpu->vm, gpa) != GPA_HOLE)
         return -EIO;
-    vcpu->vm->hole_reads++;
+    vcpu->hole_reads++;
     return 0;
 }
 
@@ -251,8 +251,8 @@ static void copy_part(struct vcpu *vcpu, const struct walk_result *at, unsigned 
     if (page == NULL) {
         if (!write)
             memset(data, 0xff, width);
-        vcpu->vm->hole_writes += write ? 1 : 0;
-        vcpu->vm->hole_reads += write ? 0 : 1;
+        vcpu->hole_writes += write ? 1 : 0;
+        vcpu->hole_reads += write ? 0 : 1;
         return;
     }
     if (write)

@@ -26,8 +26,7 @@ static const struct limit host_limits[] = {
 };
 
 static const struct limit vm_limits[] = {
-    {VM(cpus),         1, "a VM of more than one CPU", "write cpus = 1"},
-    {VM(device_count), 0, "device",                    "remove the line"},
+    {VM(device_count), 0, "device", "remove the line"},
 };
 /* clang-format on */
 

@@ -10,13 +10,13 @@
 
 /* Leaves that are asked of live_leaf(). */
 #define LIVE_BASIC    (BIT(0x1) | BIT(0x4) | BIT(0x7) | BIT(0xb) | BIT(0xd))
-#define LIVE_EXTENDED (BIT(0x1) | BIT(0x1d))
+#define LIVE_EXTENDED (BIT(0x1) | BIT(0x1d) | BIT(0x1e))
 static_assert(CPUID_BASIC < 32 && CPUID_EXTENDED_COUNT <= 32, "a bit a leaf");
 
 /* The answers are taken once: they are the same for ever, and no exit asks the CPU again. */
 void cpuid_init(struct vm *vm)
 {
-    cpuid_table_init(&vm->cpuid, cpuid, cpu_phys_bits(), clock_tsc_khz());
+    cpuid_table_init(&vm->cpuid, cpuid, cpu_phys_bits(), clock_tsc_khz(), vm->config->cpus);
     if (vm->config->report == KNOB_REPORT_HIDDEN) { /* MTRR */
         vm->cpuid.basic[1].edx &= ~BIT(12);
         vm->cpuid.extended[1].edx &= ~BIT(12);
@@ -47,9 +47,10 @@ static __attribute__((noinline)) struct cpuid_regs live_leaf(struct vcpu *vcpu, 
             r.ecx &= ~BIT(27);
         if (!lapic_enabled(&vcpu->lapic))
             r.edx &= ~BIT(9);
+        r.ebx |= vcpu->index << 24;
         return r;
     case 0xb:
-        return cpuid_topology(table, subleaf);
+        return cpuid_topology(table, subleaf, vcpu->index);
     case 0xd:
         return cpuid_xsave(table, subleaf, table->xsave[0].eax != 0 ? xgetbv() : 0);
     case CPUID_EXTENDED + 1:
@@ -61,6 +62,9 @@ static __attribute__((noinline)) struct cpuid_regs live_leaf(struct vcpu *vcpu, 
         return r;
     case 0x7:
         return subleaf == 0 ? r : (struct cpuid_regs){0, 0, 0, 0};
+    case CPUID_EXTENDED + 0x1e: /* APM, "Function 8000_001Eh": APIC ID, core, node 0 */
+        r = (struct cpuid_regs){vcpu->index, vcpu->index, 0, 0};
+        return (table->extended[1].ecx & BIT(22)) != 0 ? r : (struct cpuid_regs){0, 0, 0, 0};
     default: /* 4 and 8000001Dh */
         return cpuid_cache(table, leaf, subleaf);
     }

@@ -17,20 +17,25 @@ struct cpuid_table {
     struct cpuid_regs cache[CPUID_SUBLEAVES]; /* of leaf 4, or of 8000001Dh */
     struct cpuid_regs xsave[CPUID_SUBLEAVES]; /* of leaf 0Dh, without what follows XCR0 */
     uint32_t tsc_khz, apic_khz;               /* 0: not known; of the APIC's bus */
+    uint32_t cpus;
 };
 
 typedef struct cpuid_regs cpuid_reader(uint32_t leaf, uint32_t subleaf);
 
 /*
  * Fills TABLE with what HOST answers less what is not virtualized, for guests with PHYS_BITS of
- * physical addresses and a TSC of TSC_KHZ, 0: not known.
+ * physical addresses, a TSC of TSC_KHZ, 0: not known, and 1 to 64 CPUS.
  */
 void cpuid_table_init(struct cpuid_table *table, cpuid_reader *host, unsigned phys_bits,
-                      uint32_t tsc_khz);
+                      uint32_t tsc_khz, uint32_t cpus);
 
-/* Subleaves of leaf 4 or 8000001Dh, of 0Bh, and of 0Dh with the guest's XCR0. */
+/*
+ * Subleaves of leaf 4 or 8000001Dh, of 0Bh on the CPU with that APIC ID, and of 0Dh with the
+ * guest's XCR0.
+ */
 struct cpuid_regs cpuid_cache(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf);
-struct cpuid_regs cpuid_topology(const struct cpuid_table *table, uint32_t subleaf);
+struct cpuid_regs cpuid_topology(const struct cpuid_table *table, uint32_t subleaf,
+                                 uint32_t apic_id);
 struct cpuid_regs cpuid_xsave(const struct cpuid_table *table, uint32_t subleaf, uint64_t xcr0);
 
 /* Leaves 40000000h to 40000010h. */

@@ -24,7 +24,7 @@ static const struct cpuid_regs basic[CPUID_BASIC + 1] = {
     [0x00] = {0, ALL, ALL, ALL},
     /* Hidden in ECX: DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, CNXT-ID, SDBG, xTPR, PDCM, PCID,
        DCA. In EDX: serial number, DS, ACPI, self-snoop, HTT, TM, PBE.
-       EBX is made: one logical processor with APIC id 0. */
+       EBX is made, and HTT. */
     [0x01] = {ALL, 0x0000ffff,
               BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(22) | BIT(23) |
                   BIT(25) | BIT(26) | BIT(27) | BIT(28) | BIT(29) | BIT(30),
@@ -53,12 +53,12 @@ static const struct cpuid_regs basic[CPUID_BASIC + 1] = {
     [0x16] = {0xffff, 0xffff, 0xffff, 0},
 };
 
-/* The same from 80000000h on. Reading as 0: 0Ah (SVM), 1Bh (IBS), 1Ch (LWP), 1Eh (ids: all 0). */
+/* The same from 80000000h on. Reading as 0: 0Ah (SVM), 1Bh (IBS), 1Ch (LWP). */
 static const struct cpuid_regs extended[CPUID_EXTENDED_COUNT] = {
     [0x00] = {0, ALL, ALL, ALL},
     /* Hidden in ECX: multi-core (1), SVM, extended APIC space, CR8 by LOCK MOV, OSVW, IBS, SKINIT,
        watchdog, LWP, TCE, node ids, performance counters, breakpoint masks, MWAITX.
-       TopologyExtensions (22) announces 1Dh and 1Eh. */
+       TopologyExtensions (22) announces 1Dh and 1Eh, which is the running CPU's IDs. */
     [0x01] = {ALL, ALL,
               BIT(0) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(11) | BIT(16) | BIT(21) | BIT(22),
               FEATURES_EDX | BIT(11) | BIT(20) | BIT(22) | BIT(25) | BIT(26) | BIT(27) | BIT(29)},
@@ -71,7 +71,7 @@ static const struct cpuid_regs extended[CPUID_EXTENDED_COUNT] = {
     /* Invariant TSC; no power management, no RAS. */
     [0x07] = {0, 0, 0, BIT(8)},
     /* Address widths; CLZERO, and that FXSAVE always saves error pointers. Hidden: InstRetCntMsr,
-       INVLPGB, RDPRU, MCOMMIT, WBNOINVD, IBPB, IBRS, STIBP, SSBD. ECX: one thread, no id bits. */
+       INVLPGB, RDPRU, MCOMMIT, WBNOINVD, IBPB, IBRS, STIBP, SSBD. ECX is made. */
     [0x08] = {0x0000ffff, BIT(0) | BIT(2), 0, 0},
     /* TLBs of 1G pages; how fast vectors are. */
     [0x19] = {ALL, ALL, 0, 0},
@@ -141,10 +141,35 @@ static void make_crystal(struct cpuid_table *table)
     table->basic[0x15] = known ? crystal : (struct cpuid_regs){0, 0, 0, 0};
 }
 
-void cpuid_table_init(struct cpuid_table *table, cpuid_reader *host, unsigned phys_bits,
-                      uint32_t tsc_khz)
+/* Bits of an APIC ID that tell the cores of the one package apart. */
+static unsigned core_bits(uint32_t cpus)
 {
-    *table = (struct cpuid_table){.tsc_khz = tsc_khz, .apic_khz = tsc_khz >> LAPIC_BUS_SHIFT};
+    return cpus == 1 ? 0 : 32 - (unsigned)__builtin_clz(cpus - 1);
+}
+
+/*
+ * One package of CPUS cores, each of one thread (SDM, "CPUID", leaves 1 and 4; APM, "Legacy
+ * Method", "Extended Method": where CPUs have SVM they count cores in 80000008h).
+ */
+static void make_cores(struct cpuid_table *table, cpuid_reader *host, uint32_t cpus)
+{
+    bool counts = (host(CPUID_EXTENDED + 1, 0).ecx & BIT(2)) != 0;
+    table->basic[1].ebx |= cpus << 16;
+    if (cpus == 1)
+        return;
+    table->basic[1].edx |= BIT(28);
+    table->extended[1].ecx |= counts ? BIT(1) : 0;
+    table->extended[8].ecx = counts ? core_bits(cpus) << 12 | (cpus - 1) : 0;
+    for (uint32_t i = 0; i < CPUID_SUBLEAVES && has_leaf_4(table); i++)
+        if ((table->cache[i].eax & CACHE_TYPE) != 0)
+            table->cache[i].eax |= ((1u << core_bits(cpus)) - 1) << 26;
+}
+
+void cpuid_table_init(struct cpuid_table *table, cpuid_reader *host, unsigned phys_bits,
+                      uint32_t tsc_khz, uint32_t cpus)
+{
+    *table = (struct cpuid_table){
+        .tsc_khz = tsc_khz, .apic_khz = tsc_khz >> LAPIC_BUS_SHIFT, .cpus = cpus};
     table->last = (uint32_t)min_u64(host(0, 0).eax, CPUID_BASIC);
     table->last_extended =
         (uint32_t)min_u64(host(CPUID_EXTENDED, 0).eax - CPUID_EXTENDED, CPUID_EXTENDED_COUNT - 1);
@@ -153,7 +178,6 @@ void cpuid_table_init(struct cpuid_table *table, cpuid_reader *host, unsigned ph
     for (uint32_t i = 0; i <= table->last_extended; i++)
         table->extended[i] = filter(host(CPUID_EXTENDED + i, 0), &extended[i]);
     table->basic[0].eax = table->last;
-    table->basic[1].ebx |= BIT(16);           /* one logical processor, APIC id 0 */
     table->basic[1].ecx |= BIT(31);           /* a hypervisor is there */
     table->basic[1].ecx |= BIT(21) | BIT(24); /* x2APIC and TSC-deadline, whatever the CPU has */
     if (table->last >= 6)
@@ -168,6 +192,7 @@ void cpuid_table_init(struct cpuid_table *table, cpuid_reader *host, unsigned ph
         read_caches(table, host, CPUID_EXTENDED + 0x1d);
     if (table->last >= 0xd && (table->basic[1].ecx & BIT(26)) != 0)
         read_xsave(table, host);
+    make_cores(table, host, cpus);
 }
 
 struct cpuid_regs cpuid_cache(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf)
@@ -177,17 +202,19 @@ struct cpuid_regs cpuid_cache(const struct cpuid_table *table, uint32_t leaf, ui
     return table->cache[min_u64(subleaf, CPUID_SUBLEAVES - 1)]; /* the last is empty */
 }
 
-/* SDM, "CPUID", leaf 0Bh: a core of one thread, a package of one core, and no further level. */
-struct cpuid_regs cpuid_topology(const struct cpuid_table *table, uint32_t subleaf)
+/* SDM, "CPUID", leaf 0Bh: cores of one thread, a package of them, and no further level. */
+struct cpuid_regs cpuid_topology(const struct cpuid_table *table, uint32_t subleaf,
+                                 uint32_t apic_id)
 {
-    enum { LEVELS = 2 };
-    struct cpuid_regs r = {0, 0, subleaf & 0xff, 0};
+    enum { THREADS, CORES, LEVELS };
+    struct cpuid_regs r = {0, 0, subleaf & 0xff, apic_id};
     if ((table->basic[0xb].ebx & 0xffff) == 0)
         return (struct cpuid_regs){0, 0, 0, 0};
-    if (subleaf < LEVELS) {
-        r.ebx = 1;
-        r.ecx |= (subleaf + 1) << 8; /* 1: thread, 2: core */
-    }
+    if (subleaf >= LEVELS)
+        return r;
+    r.eax = subleaf == CORES ? core_bits(table->cpus) : 0;
+    r.ebx = subleaf == CORES ? table->cpus : 1;
+    r.ecx |= (subleaf + 1) << 8; /* 1: thread, 2: core */
     return r;
 }
 

@@ -35,7 +35,7 @@ static void reset_registers(void)
     write_cr4(cr4);
 }
 
-void fpu_reset(void)
+void fpu_reset_breakpoints(void)
 {
     __asm__ volatile("mov %0, %%dr0\n\t"
                      "mov %0, %%dr1\n\t"
@@ -43,6 +43,11 @@ void fpu_reset(void)
                      "mov %0, %%dr3"
                      :
                      : "r"(0ull));
+}
+
+void fpu_reset(void)
+{
+    fpu_reset_breakpoints();
     reset_registers();
     /* MSRs that not every CPU has: one that faults is not there. */
     (void)wrmsr_safe(MSR_XSS, 0);

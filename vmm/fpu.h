@@ -8,3 +8,6 @@
  * VM's first entry.
  */
 void fpu_reset(void);
+
+/* Only DR0 to DR3. */
+void fpu_reset_breakpoints(void);

@@ -112,9 +112,10 @@ int guest_load(struct vm *vm, const struct boot_info *info)
     if (error != 0)
         return error;
     wbinvd();
-    vm->vcpus->state.rip = plan.entry;
-    vm->vcpus->state.gpr[RAX] = MULTIBOOT_MAGIC;
-    vm->vcpus->state.gpr[RBX] = at.v;
+    struct guest_state *state = &vm->vcpus[0]->state;
+    state->rip = plan.entry;
+    state->gpr[RAX] = MULTIBOOT_MAGIC;
+    state->gpr[RBX] = at.v;
     if (vm->restarts == 0)
         log_line("vm %s: %s enters at 0x%x, information at 0x%lx", vm->config->name, kernel->name,
                  plan.entry, at.v);

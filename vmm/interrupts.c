@@ -5,7 +5,6 @@
 #include "lib/rare.h"
 #include "lib/x86.h"
 #include "vmm/exits.h"
-#include "vmm/monitor.h"
 #include "vmm/request.h"
 #include "vmm/timer.h"
 
@@ -62,32 +61,98 @@ void vcpu_set_tpr(struct vcpu *vcpu, uint64_t value)
 
 /* --- interprocessor interrupts --------------------------------------------------------------- */
 
+static RARE void post(struct vcpu *to, uint32_t flags)
+{
+    if (__atomic_fetch_or(&to->mail.flags, flags, __ATOMIC_SEQ_CST) == 0)
+        request_kick(to->cpu_index);
+}
+
+static void post_vector(struct vcpu *to, unsigned vector)
+{
+    (void)__atomic_fetch_or(&to->mail.vectors[vector / 64], 1ull << vector % 64, __ATOMIC_RELAXED);
+    post(to, MAIL_VECTORS);
+}
+
+/* What an INIT finds on its way does not come any more; what comes behind it stays. */
+static RARE void post_init(struct vcpu *to)
+{
+    (void)__atomic_fetch_and(&to->mail.flags, ~(uint32_t)MAIL_STARTUP, __ATOMIC_SEQ_CST);
+    post(to, MAIL_INIT);
+}
+
+/* The first of several counts (SDM, "MP Initialization"). */
+static RARE void post_startup(struct vcpu *to, uint8_t vector)
+{
+    if ((__atomic_load_n(&to->mail.flags, __ATOMIC_ACQUIRE) & MAIL_STARTUP) != 0)
+        return;
+    __atomic_store_n(&to->mail.startup, vector, __ATOMIC_RELAXED);
+    post(to, MAIL_STARTUP);
+}
+
 /* There is no firmware that an INIT could lead the boot CPU to: it is the machine's reset. */
-static RARE void receive(struct vcpu *vcpu, const struct ipi *ipi)
+static RARE void deliver(struct vcpu *to, const struct ipi *ipi)
 {
     switch ((enum ipi_mode)ipi->mode) {
     case IPI_FIXED:
     case IPI_LOWEST:
-        lapic_receive(&vcpu->lapic, ipi->vector);
+        post_vector(to, ipi->vector);
         break;
     case IPI_NMI:
-        vcpu->nmi = true;
+        post(to, MAIL_NMI);
         break;
     case IPI_INIT:
-        vm_reset(vcpu->vm, "an INIT");
+        if (to->index == 0)
+            vm_reset(to->vm, "an INIT");
+        else
+            post_init(to);
         break;
-    case IPI_STARTUP: /* no CPU waits for one */
+    case IPI_STARTUP:
+        post_startup(to, ipi->vector);
+        break;
     case IPI_SMI:
         break;
     }
-    vcpu->changed |= STATE_EVENTS;
 }
 
 static RARE void send(struct vcpu *vcpu, const struct ipi *ipi)
 {
-    struct lapic *const set[] = {&vcpu->lapic}; /* of all vCPUs of its VM */
-    if (lapic_targets(set, ARRAY_SIZE(set), 0, ipi) != 0)
-        receive(vcpu, ipi);
+    const struct vm *vm = vcpu->vm;
+    uint64_t targets = lapic_targets(vm->lapics, vm->vcpu_count, vcpu->index, ipi);
+    for (; targets != 0; targets &= targets - 1) {
+        struct vcpu *to = vm->vcpus[__builtin_ctzll(targets)];
+        if (to == vcpu && ipi->mode <= IPI_LOWEST)
+            lapic_receive(&vcpu->lapic, ipi->vector);
+        else
+            deliver(to, ipi);
+    }
+}
+
+static RARE void take_vectors(struct vcpu *vcpu)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(vcpu->mail.vectors); i++) {
+        uint64_t bits = __atomic_exchange_n(&vcpu->mail.vectors[i], 0, __ATOMIC_ACQUIRE);
+        for (; bits != 0; bits &= bits - 1)
+            lapic_receive(&vcpu->lapic, 64 * i + (unsigned)__builtin_ctzll(bits));
+    }
+}
+
+/* After an INIT its APIC takes no vectors, and nothing but a startup IPI does anything. */
+RARE bool vcpu_take_mail(struct vcpu *vcpu)
+{
+    if (__atomic_load_n(&vcpu->mail.flags, __ATOMIC_ACQUIRE) == 0)
+        return false;
+    uint32_t flags = __atomic_exchange_n(&vcpu->mail.flags, 0, __ATOMIC_SEQ_CST);
+    bool begins = (flags & MAIL_INIT) != 0;
+    if (begins)
+        vcpu_init(vcpu);
+    if ((flags & MAIL_VECTORS) != 0)
+        take_vectors(vcpu);
+    if ((flags & MAIL_NMI) != 0 && !vcpu->waits)
+        vcpu->nmi = true;
+    if ((flags & MAIL_STARTUP) != 0 && vcpu->waits)
+        vcpu_startup(vcpu, __atomic_load_n(&vcpu->mail.startup, __ATOMIC_RELAXED));
+    vcpu->changed |= STATE_EVENTS;
+    return begins;
 }
 
 /* --- accesses -------------------------------------------------------------------------------- */
@@ -300,24 +365,21 @@ static bool timer_can_wake(const struct vcpu *vcpu, struct lapic_now now)
            (*lapic_reg(lapic, LAPIC_LVT_TIMER) & 0xf0) > (lapic_ppr(lapic) & 0xf0);
 }
 
-RARE void vcpu_wait(struct vcpu *vcpu)
+RARE bool vcpu_wait(struct vcpu *vcpu)
 {
-    struct lapic_now now = now_of(vcpu);
     pull_apic(vcpu);
-    lapic_tick(&vcpu->lapic, now);
-    while (vcpu->vm->state == VM_RUNNING && !is_woken(vcpu)) {
-        if (!timer_can_wake(vcpu, now)) {
-            vm_stop(vcpu->vm, "halted for good");
-            return;
-        }
-        set_timer(vcpu, now);
-        if (!request_is_posted(vcpu->cpu_index))
-            timer_wait();
-        vcpu->timer_due = 0; /* it may have been the timer's */
-        request_serve(vcpu->cpu_index);
-        monitor_poll(vcpu);
-        now = now_of(vcpu);
+    for (;;) {
+        struct lapic_now now = now_of(vcpu);
+        if (vcpu_take_mail(vcpu) || vcpu->vm->state != VM_RUNNING)
+            return false;
         lapic_tick(&vcpu->lapic, now);
+        if (is_woken(vcpu))
+            break;
+        bool timed = timer_can_wake(vcpu, now);
+        if (timed)
+            set_timer(vcpu, now);
+        vcpu_pause(vcpu, !timed);
     }
     vcpu->changed |= STATE_EVENTS;
+    return true;
 }

@@ -11,8 +11,26 @@
  */
 void vcpu_settle(struct vcpu *vcpu);
 
-/* Waits until an interrupt can wake the guest that has halted; stops the VM where none ever can. */
-void vcpu_wait(struct vcpu *vcpu);
+/*
+ * Takes what others have sent to the running vCPU, after a kick. True: an INIT was among it, and
+ * its guest does not go on where it was.
+ */
+bool vcpu_take_mail(struct vcpu *vcpu);
+
+/*
+ * Waits until an interrupt can wake the guest that has halted; stops the VM where none ever can.
+ * False: the VM no longer runs, or an INIT has come.
+ */
+bool vcpu_wait(struct vcpu *vcpu);
+
+/* vmm/wait.c: waits until a startup IPI has come, or the VM no longer runs. */
+void vcpu_wait_for_startup(struct vcpu *vcpu);
+
+/*
+ * One pause in which the CPU has nothing to do but what others ask of it, until anything comes.
+ * ASLEEP: nothing but another vCPU can wake the guest; stops the VM where none ever can.
+ */
+void vcpu_pause(struct vcpu *vcpu, bool asleep);
 
 /* IA32_APIC_BASE, IA32_TSC_DEADLINE, and the MSRs of x2APIC mode. */
 msr_reader apic_read_base, apic_read_deadline, apic_read_msr;

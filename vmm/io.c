@@ -28,28 +28,44 @@ static uint32_t narrow(uint64_t value, unsigned width)
     return (uint32_t)(value & (width == 4 ? UINT32_MAX : (1u << 8 * width) - 1));
 }
 
-static uint32_t port_in(struct vm *vm, uint16_t port, unsigned width)
+static uint32_t uart_in(struct vm *vm, uint16_t port)
 {
-    if (in_uart(&vm->uart, port) && width == 1)
-        return uart_read(&vm->uart, port - vm->uart.base);
-    vm->port_reads++;
+    lock_take(&vm->lock);
+    uint32_t value = uart_read(&vm->uart, port - vm->uart.base);
+    lock_release(&vm->lock);
+    return value;
+}
+
+static void uart_out(struct vm *vm, uint16_t port, uint8_t value)
+{
+    lock_take(&vm->lock);
+    uart_write(&vm->uart, port - vm->uart.base, value);
+    lock_release(&vm->lock);
+}
+
+static uint32_t port_in(struct vcpu *vcpu, uint16_t port, unsigned width)
+{
+    if (in_uart(&vcpu->vm->uart, port) && width == 1)
+        return uart_in(vcpu->vm, port);
+    vcpu->port_reads++;
     return UINT32_MAX;
 }
 
 /* A write that resets the machine if its value is, or has, what the port asks for. */
-static void reset_out(struct vm *vm, bool resets)
+static void reset_out(struct vcpu *vcpu, bool resets)
 {
     if (resets)
-        vm_reset(vm, "a port");
+        vm_reset(vcpu->vm, "a port");
     else
-        vm->port_writes++;
+        vcpu->port_writes++;
 }
 
 /* VALUE may have more bits than WIDTH says. */
-static void port_out(struct vm *vm, uint16_t port, unsigned width, uint32_t value)
+static void port_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
 {
+    struct vm *vm = vcpu->vm;
     if (in_uart(&vm->uart, port) && width == 1) {
-        uart_write(&vm->uart, port - vm->uart.base, (uint8_t)value);
+        uart_out(vm, port, (uint8_t)value);
         return;
     }
     switch (port) {
@@ -57,16 +73,16 @@ static void port_out(struct vm *vm, uint16_t port, unsigned width, uint32_t valu
         vm_exit_value(vm, narrow(value, width));
         break;
     case PORT_KEYBOARD:
-        reset_out(vm, (value & 0xff) == KEYBOARD_RESET);
+        reset_out(vcpu, (value & 0xff) == KEYBOARD_RESET);
         break;
     case PORT_A:
-        reset_out(vm, (value & PORT_A_RESET) != 0);
+        reset_out(vcpu, (value & PORT_A_RESET) != 0);
         break;
     case PORT_RESET:
-        reset_out(vm, (value & RESET_CPU) != 0);
+        reset_out(vcpu, (value & RESET_CPU) != 0);
         break;
     default:
-        vm->port_writes++;
+        vcpu->port_writes++;
         break;
     }
 }
@@ -109,13 +125,13 @@ static bool string_element(struct vcpu *vcpu, const struct exit_io *io, const st
     if (in) {
         if (!vcpu_probe(vcpu, linear, WALK_WRITE, io->width))
             return false;
-        value = port_in(vcpu->vm, io->port, io->width);
+        value = port_in(vcpu, io->port, io->width);
         if (!vcpu_access(vcpu, linear, WALK_WRITE, &value, io->width))
             return false;
     } else {
         if (!vcpu_access(vcpu, linear, WALK_READ, &value, io->width))
             return false;
-        port_out(vcpu->vm, io->port, io->width, value);
+        port_out(vcpu, io->port, io->width, value);
     }
     set_index(index, insn->addr_size, offset + step);
     return true;
@@ -153,10 +169,10 @@ void exit_io(struct vcpu *vcpu, const struct vm_exit *exit)
     if ((io->flags & IO_STRING) != 0) {
         string_io(vcpu, exit);
     } else if ((io->flags & IO_IN) != 0) {
-        set_accumulator(rax, io->width, port_in(vcpu->vm, io->port, io->width));
+        set_accumulator(rax, io->width, port_in(vcpu, io->port, io->width));
         vcpu_skip(vcpu, exit->next_rip);
     } else {
-        port_out(vcpu->vm, io->port, io->width, (uint32_t)*rax);
+        port_out(vcpu, io->port, io->width, (uint32_t)*rax);
         vcpu_skip(vcpu, exit->next_rip);
     }
 }

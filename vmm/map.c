@@ -91,7 +91,7 @@ static void log_range(struct vcpu *vcpu, const struct map_range *range)
 
 void map_log(struct vm *vm)
 {
-    struct vcpu *vcpu = vm->vcpus;
+    struct vcpu *vcpu = this_cpu()->vcpu;
     struct map_range range;
     unsigned count = 0, steps = MAP_MAX_STEPS;
     uint64_t at = 0, rest = 0;

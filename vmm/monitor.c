@@ -74,7 +74,7 @@ static void entered(void)
     monitor_print("\n");
     log_around(NULL, NULL);
     const struct vm *vm = monitor_subject(line_entered(&line));
-    uint32_t cpu = vm == NULL ? this_cpu()->index : vm->vcpus->cpu_index;
+    uint32_t cpu = vm == NULL ? this_cpu()->index : vm->vcpus[0]->cpu_index;
     __atomic_store_n(&worker, cpu + 1, __ATOMIC_RELEASE);
     if (cpu != this_cpu()->index)
         request_kick(cpu);

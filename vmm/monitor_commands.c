@@ -61,7 +61,7 @@ static struct vm *subject(void)
 static void show_vm(const struct vm *vm)
 {
     monitor_print("%s: %s on CPU %u, %lu KiB, policy %s, %lu restarts\n", vm->config->name,
-                  vms_is_running(vm) ? "running" : "ended", vm->vcpus->cpu_index,
+                  vms_is_running(vm) ? "running" : "ended", vm->vcpus[0]->cpu_index,
                   vm->config->memory / KIB, vm->typing.policy.preset->name, vm->restarts);
 }
 

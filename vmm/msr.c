@@ -364,7 +364,7 @@ bool msr_direct(const struct virt_caps *caps, unsigned i, struct msr_direct *dir
     return false;
 }
 
-static __attribute__((noinline)) void log_unknown(struct vcpu *vcpu, uint32_t msr)
+static void name_unknown(const struct vcpu *vcpu, uint32_t msr)
 {
     struct vm *vm = vcpu->vm;
     for (unsigned i = 0; i < min_u64(vm->logged_msrs, VM_LOGGED_MSRS); i++)
@@ -384,6 +384,13 @@ static __attribute__((noinline)) void log_unknown(struct vcpu *vcpu, uint32_t ms
             return;
         }
     log_line("vm %s: unknown MSR 0x%x at RIP 0x%lx: #GP", vm->config->name, msr, vcpu->state.rip);
+}
+
+static __attribute__((noinline)) void log_unknown(const struct vcpu *vcpu, uint32_t msr)
+{
+    lock_take(&vcpu->vm->lock);
+    name_unknown(vcpu, msr);
+    lock_release(&vcpu->vm->lock);
 }
 
 static inline const struct msr_rule *rule_or_log(struct vcpu *vcpu, uint32_t msr)

@@ -57,16 +57,17 @@ static void exit_hlt(struct vcpu *vcpu, const struct vm_exit *exit)
     (void)exit;
     if (next == 0)
         return;
-    if ((vcpu->state.rflags & RFLAGS_TF) == 0)
-        vcpu_wait(vcpu);
-    if (vcpu->vm->state == VM_RUNNING)
+    if ((vcpu->state.rflags & RFLAGS_TF) != 0 || vcpu_wait(vcpu))
         vcpu_skip(vcpu, next);
+    else
+        vcpu_wait_for_startup(vcpu);
 }
 
 static void exit_freeze(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     (void)exit;
-    vcpu_wait(vcpu);
+    if (!vcpu_wait(vcpu))
+        vcpu_wait_for_startup(vcpu);
 }
 
 /* INVD discards nothing: it becomes WBINVD, which is made where there is anything to write back. */
@@ -120,6 +121,8 @@ static void exit_interrupt(struct vcpu *vcpu, const struct vm_exit *exit)
     request_serve(vcpu->cpu_index);
     vcpu->timer_due = 0; /* it may have been the timer's */
     vcpu->changed |= STATE_EVENTS;
+    (void)vcpu_take_mail(vcpu);
+    vcpu_wait_for_startup(vcpu);
     monitor_poll(vcpu);
 }
 
@@ -161,16 +164,30 @@ static exit_handler *const handlers[EXIT_KINDS] = {
     [EXIT_UNKNOWN] = exit_fatal,
 };
 
-static void log_exits(const struct vcpu *vcpu)
+/* Of all vCPUs together: what is at OFFSET of each. */
+static uint64_t total(const struct vm *vm, size_t offset)
 {
-    const struct vm *vm = vcpu->vm;
-    for (unsigned kind = 0; kind < EXIT_KINDS; kind++)
-        if (vcpu->exits[kind] != 0)
-            log_line("vm %s: exits %s %lu", vm->config->name, kind_names[kind], vcpu->exits[kind]);
-    log_line("vm %s: types %lu bytes of leaves rewritten, %lu invalidations", vm->config->name,
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        sum += *(const uint64_t *)(const void *)((const char *)vm->vcpus[i] + offset);
+    return sum;
+}
+
+#define TOTAL(vm, field) total(vm, offsetof(struct vcpu, field))
+
+static void log_exits(const struct vm *vm)
+{
+    const char *name = vm->config->name;
+    for (unsigned kind = 0; kind < EXIT_KINDS; kind++) {
+        uint64_t exits = total(vm, offsetof(struct vcpu, exits) + kind * sizeof(uint64_t));
+        if (exits != 0)
+            log_line("vm %s: exits %s %lu", name, kind_names[kind], exits);
+    }
+    log_line("vm %s: types %lu bytes of leaves rewritten, %lu invalidations", name,
              vm->typing.leaves_changed, vm->typing.invalidations);
-    log_line("vm %s: hole %lu reads %lu writes, unassigned ports %lu reads %lu writes",
-             vm->config->name, vm->hole_reads, vm->hole_writes, vm->port_reads, vm->port_writes);
+    log_line("vm %s: hole %lu reads %lu writes, unassigned ports %lu reads %lu writes", name,
+             TOTAL(vm, hole_reads), TOTAL(vm, hole_writes), TOTAL(vm, port_reads),
+             TOTAL(vm, port_writes));
 }
 
 /* Until the VM ends or is to be reset. */
@@ -200,15 +217,19 @@ void vcpu_run(struct vcpu *vcpu)
     watchdog_follow(vcpu);
     vcpu->cpu->vcpu = vcpu;
     trace_follow(vcpu);
-    log_line("vm %s: first entry after %lu ticks", vm->config->name, log_ticks());
+    if (vcpu->index == 0)
+        log_line("vm %s: first entry after %lu ticks", vm->config->name, log_ticks());
     do {
         fpu_reset();
+        vcpu_wait_for_startup(vcpu);
         monitor_poll(vcpu); /* what was typed behind a command that reset the VM */
         run_until_end_or_reset(vcpu);
-    } while (vm_restart(vm));
+    } while (vm_restart(vcpu));
     trace_dump();
     vcpu->cpu->vcpu = NULL;
     timer_set(UINT64_MAX);
-    log_exits(vcpu);
+    if (vcpu->index != 0)
+        return;
+    log_exits(vm);
     vm_show_screen(vm);
 }

@@ -45,7 +45,7 @@ static uint64_t *table_at(const struct typing *typing, hpa_t page)
 static void invalidate(struct typing *typing, hpa_t root)
 {
     struct vm *vm = vm_of(typing);
-    vm->ops->invalidate(vm, root, (struct cpu_set){1ull << vm->vcpus->cpu_index});
+    vm->ops->invalidate(vm, root, (struct cpu_set){1ull << this_cpu()->index});
 }
 
 /* SDM, "CLFLUSH": CPUID says how long a line is, and whether there is the instruction. */
@@ -278,7 +278,7 @@ int views_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent)
 void views_log(const struct vm *vm)
 {
     const struct policy *policy = &vm->typing.policy;
-    const struct pt *pt = &vm->typing.views[vm->vcpus->view].pt;
+    const struct pt *pt = &vm->typing.views[vm->vcpus[0]->view].pt;
     log_line("vm %s: policy %s, %u table pages, format %s, root 0x%lx", vm->config->name,
              policy->preset->name, pt->pages, pt->format->name, pt->root.v);
 }

@@ -1,4 +1,4 @@
-/* Makes and ends virtual machines: memory, second-level tables, the first vCPU. */
+/* Makes and ends virtual machines: memory, second-level tables, vCPUs. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/vm.h"
 
@@ -6,13 +6,15 @@
 #include "lib/errno.h"
 #include "lib/format.h"
 #include "lib/string.h"
+#include "lib/assert.h"
 #include "lib/x86.h"
 #include "mm/memtype.h"
 #include "vmm/exits.h"
 #include "vmm/guest.h"
 #include "vmm/host.h"
 #include "vmm/log.h"
-#include "vmm/msr.h"
+#include "vmm/request.h"
+#include "vmm/smp.h"
 #include "vmm/views.h"
 
 enum { EXIT_VALUE_MAX = 99, LOGGED_RESTARTS = 10 };
@@ -58,43 +60,6 @@ void vm_reset_mtrrs(const struct vm *vm, struct mtrr_state *mtrr)
         mtrr_reset_firmware(mtrr, cpu_phys_bits());
 }
 
-/* Multiboot Specification 0.6.96, "Machine state": flat 32-bit segments, no paging, no interrupts.
- */
-static int reset_vcpu(struct vcpu *vcpu)
-{
-    const struct seg code = {0x08, SEG_P | SEG_S | SEG_D | SEG_G | 0xb, UINT32_MAX, 0};
-    const struct seg data = {0x10, SEG_P | SEG_S | SEG_D | SEG_G | 0x3, UINT32_MAX, 0};
-    struct guest_state *state = &vcpu->state;
-    memset(vcpu, 0, offsetof(struct vcpu, vm));
-    state->rflags = RFLAGS_FIXED;
-    state->cr0 = CR0_PE | CR0_ET;
-    state->dr6 = DR6_RESET;
-    state->dr7 = DR7_RESET;
-    vcpu->pat = PAT_RESET;
-    state->tsc_offset = -rdtsc();
-    for (unsigned i = 0; i < SEG_LDTR; i++)
-        state->seg[i] = i == SEG_CS ? code : data;
-    state->seg[SEG_LDTR] = (struct seg){0, SEG_P | 0x2, 0xffff, 0};
-    state->seg[SEG_TR] = (struct seg){0, SEG_P | 0xb, 0xffff, 0};
-    state->gdtr = state->idtr = (struct table_reg){0, 0xffff};
-    if (vcpu->vm->typing.policy.reset == KNOB_RESET_ARCHITECTURAL)
-        state->cr0 |= CR0_CD | CR0_NW;
-    vm_reset_mtrrs(vcpu->vm, &vcpu->mtrr);
-    vcpu->hides_mtrrs = vcpu->vm->typing.policy.report == KNOB_REPORT_HIDDEN;
-    msr_reset(vcpu);
-    lapic_reset(&vcpu->lapic, vcpu->apic_page, 0, true);
-    vcpu->walk = (struct walk_state){
-        .phys_bits = vcpu->mtrr.phys_bits,
-        .has_1g = (vcpu->vm->cpuid.extended[1].edx & 1u << 26) != 0,
-        .reserves_bit8 = vcpu->vm->caps->reserves_bit8,
-        .pdpte_valid = vcpu->vm->caps->has_pdptes,
-    };
-    vcpu->fetched = STATE_CR | STATE_CODE | STATE_SEG | STATE_MSR | STATE_MODE;
-    vcpu->changed = vcpu->fetched | STATE_EVENTS;
-    vcpu->vm->ops->vcpu_reset(vcpu);
-    return views_reset(vcpu);
-}
-
 /* A port that the log has: on a machine with one port, lines of both go there. */
 static enum config_port serial_of(const struct vm_config *config)
 {
@@ -104,54 +69,80 @@ static enum config_port serial_of(const struct vm_config *config)
     return shared ? PORT_LOG : port;
 }
 
-static int create_vcpus(struct vm *vm)
-{
-    static_assert(sizeof(*vm->vcpus) <= PAGE_SIZE, "one page");
-    vm->vcpus = frames_alloc(&vm->host->frames, 1);
-    if (vm->vcpus == NULL)
-        return -ENOMEM;
-    vm->vcpu_count = 1;
-    vm->vcpus->vm = vm;
-    vm->vcpus->cpu = this_cpu();
-    vm->vcpus->cpu_index = this_cpu()->index;
-    vm->vcpus->apic_page = frames_alloc(&vm->host->frames, 1);
-    if (vm->vcpus->apic_page == NULL)
-        return -ENOMEM;
-    return vm->ops->vcpu_create(vm->vcpus);
-}
-
 int vm_create(struct vm *vm, const struct vm_config *config, struct host *host)
 {
     vm->config = config;
     vm->host = host;
     vm->most_tables = UINT32_MAX;
     vm->cr4_allowed = cr4_allowed();
+    vm->tsc_offset = -rdtsc();
     lay_out(vm);
     int error = back_with_memory(vm);
     if (error != 0)
         return error;
     uart_init(&vm->uart, serial_of(config), config->name);
-    error = create_vcpus(vm);
-    if (error != 0) {
-        log_line("vm %s: no memory for its vCPU", config->name);
-        return error;
-    }
     cpuid_init(vm);
-    error = views_init(vm);
-    if (error == 0)
-        error = reset_vcpu(vm->vcpus);
-    if (error == 0)
-        views_log(vm);
-    return error;
+    return views_init(vm);
+}
+
+int vm_add_vcpu(struct vm *vm, uint32_t index)
+{
+    struct vcpu *vcpu = frames_alloc(&vm->host->frames, 1);
+    static_assert(sizeof(*vcpu) <= PAGE_SIZE, "one page");
+    assert(index == vm->vcpu_count);
+    if (vcpu != NULL) {
+        vcpu->vm = vm;
+        vcpu->index = index;
+        vcpu->cpu = this_cpu();
+        vcpu->cpu_index = this_cpu()->index;
+        vcpu->apic_page = frames_alloc(&vm->host->frames, 1);
+    }
+    if (vcpu == NULL || vcpu->apic_page == NULL || vm->ops->vcpu_create(vcpu) != 0) {
+        log_line("vm %s: no memory for vCPU %u", vm->config->name, index);
+        return -ENOMEM;
+    }
+    vm->vcpus[index] = vcpu;
+    vm->lapics[index] = &vcpu->lapic;
+    vm->cpus.bits |= 1ull << vcpu->cpu_index;
+    vm->vcpu_count++;
+    return vcpu_reset(vcpu);
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+void vm_kick_others(const struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        if (vm->vcpus[i]->cpu_index != this_cpu()->index)
+            request_kick(vm->vcpus[i]->cpu_index);
+}
+
+/* True where the caller is the one who has ended it. */
+static bool leave(struct vm *vm, enum vm_state to)
+{
+    enum vm_state from = VM_RUNNING;
+    if (!__atomic_compare_exchange_n(&vm->state, &from, to, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE))
+        return false;
+    vm_kick_others(vm);
+    return true;
+}
+
+static void flush_serial(struct vm *vm)
+{
+    lock_take(&vm->lock);
+    uart_flush(&vm->uart);
+    lock_release(&vm->lock);
 }
 
 void vm_exit_value(struct vm *vm, unsigned value)
 {
-    uart_flush(&vm->uart);
+    if (!leave(vm, VM_EXITED))
+        return;
+    flush_serial(vm);
     if (value > EXIT_VALUE_MAX)
         log_line("vm %s: exit value %u is larger than %u", vm->config->name, value, EXIT_VALUE_MAX);
     log_line("exit: vm %s value %u", vm->config->name, value);
-    vm->state = VM_EXITED;
 }
 
 static void log_seg(const char *name, const struct seg *seg)
@@ -165,6 +156,8 @@ static void log_state(struct vcpu *vcpu)
     const struct guest_state *s = &vcpu->state;
     const uint64_t *r = s->gpr;
     vcpu_fetch(vcpu, STATE_CR | STATE_MODE | STATE_CODE | STATE_SEG);
+    if (vcpu->vm->vcpu_count > 1)
+        log_line("  vCPU %u on CPU %u", vcpu->index, vcpu->cpu_index);
     log_line("  rip %016lx rflags %lx cpl %u", s->rip, s->rflags, s->cpl);
     for (unsigned i = 0; i < GPRS; i += 4)
         log_line("  r%-2u %016lx %016lx %016lx %016lx", i, r[i], r[i + 1], r[i + 2], r[i + 3]);
@@ -177,25 +170,23 @@ void vm_stop(struct vm *vm, const char *fmt, ...)
 {
     char reason[128];
     va_list args;
-    if (vm->state != VM_RUNNING)
+    if (!leave(vm, VM_STOPPED))
         return;
     va_start(args, fmt);
     format_v(reason, sizeof(reason), fmt, args);
     va_end(args);
-    uart_flush(&vm->uart);
+    flush_serial(vm);
     log_line("stopped: vm %s %s", vm->config->name, reason);
-    log_state(vm->vcpus);
-    vm->state = VM_STOPPED;
+    log_state(this_cpu()->vcpu);
 }
 
 void vm_begin_reset(struct vm *vm, const char *why)
 {
-    if (vm->state != VM_RUNNING)
+    if (!leave(vm, VM_RESETTING))
         return;
     uint64_t n = ++vm->restarts;
     if (n <= LOGGED_RESTARTS || (n & (n - 1)) == 0) /* one without end must not flood the log */
         log_line("vm %s: reset by %s: restart %lu", vm->config->name, why, n);
-    vm->state = VM_RESETTING;
 }
 
 void vm_reset(struct vm *vm, const char *why)
@@ -208,13 +199,57 @@ void vm_reset(struct vm *vm, const char *why)
     }
 }
 
-bool vm_restart(struct vm *vm)
+/* On the boot CPU, while all others wait. */
+static void reset_all(struct vm *vm)
 {
-    if (vm->state != VM_RESETTING)
-        return false;
     vm->state = VM_RUNNING;
+    vm->asleep = 0;
+    vm->tsc_offset = -rdtsc();
     uart_reset(&vm->uart);
-    if (reset_vcpu(vm->vcpus) != 0 || guest_load(vm, vm->boot) != 0)
+    if (vcpu_reset(vm->vcpus[0]) != 0 || guest_load(vm, vm->boot) != 0)
         vm_stop(vm, "it cannot be started again");
-    return vm->state == VM_RUNNING;
+}
+
+static bool others_have_met(void)
+{
+    const struct vm *vm = this_cpu()->vcpu->vm;
+    return __atomic_load_n(&vm->met, __ATOMIC_ACQUIRE) == vm->vcpu_count - 1;
+}
+
+static bool has_gone_on(void)
+{
+    const struct vcpu *vcpu = this_cpu()->vcpu;
+    return __atomic_load_n(&vcpu->vm->rounds, __ATOMIC_ACQUIRE) != vcpu->round;
+}
+
+static void lead(struct vm *vm)
+{
+    if (vm->vcpu_count > 1)
+        smp_wait(others_have_met);
+    if (vm->state == VM_RESETTING)
+        reset_all(vm);
+    vm->met = 0;
+    (void)__atomic_add_fetch(&vm->rounds, 1, __ATOMIC_ACQ_REL);
+    vm_kick_others(vm);
+}
+
+static void follow(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    (void)__atomic_add_fetch(&vm->met, 1, __ATOMIC_ACQ_REL);
+    request_kick(vm->vcpus[0]->cpu_index);
+    smp_wait(has_gone_on);
+    vcpu->round++;
+    if (vm->state == VM_RUNNING)
+        (void)vcpu_reset(vcpu); /* it has no view, of which there could be too few tables */
+}
+
+bool vm_restart(struct vcpu *vcpu)
+{
+    assert(vcpu->vm->state != VM_RUNNING);
+    if (vcpu->index == 0)
+        lead(vcpu->vm);
+    else
+        follow(vcpu);
+    return vcpu->vm->state == VM_RUNNING;
 }

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
+#include "lib/lock.h"
 #include "lib/x86.h"
 #include "mm/extents.h"
 #include "mm/mtrr.h"
@@ -44,6 +45,20 @@ struct plain {
     const uint8_t *types; /* enum memtype of a window, by the guest's PAT type */
 };
 
+/* What has come for a vCPU from others, at which its CPU looks when it is kicked. */
+enum mail {
+    MAIL_VECTORS = 1 << 0,
+    MAIL_NMI = 1 << 1,
+    MAIL_INIT = 1 << 2,
+    MAIL_STARTUP = 1 << 3,
+};
+
+struct mailbox {
+    uint32_t flags;      /* enum mail; its CPU has been kicked for them */
+    uint8_t startup;     /* of MAIL_STARTUP: its vector */
+    uint64_t vectors[4]; /* a bit a vector */
+};
+
 struct vcpu {
     struct guest_state state;
     uint32_t fetched;    /* groups of STATE that are valid */
@@ -69,15 +84,21 @@ struct vcpu {
     uint32_t again;            /* STATE_EVENTS while something is blocked: any exit may end that */
     uint8_t awaits;            /* enum await: what it is to exit for */
     bool nmi;                  /* one is pending */
+    bool waits;                /* after a reset or an INIT, for a startup IPI */
     /* A reset clears what stands above, and leaves the rest alone. */
     struct vm *vm;
-    void (*run)(struct vcpu *vcpu);   /* what the run loop calls: ENTER, or the trace around it */
+    unsigned round;                 /* of vm->rounds: how many of them it has seen */
+    uint32_t index;                 /* among its VM's, and its APIC's first ID; 0 is the boot CPU */
+    void (*run)(struct vcpu *vcpu); /* what the run loop calls: ENTER, or the trace around it */
     void (*enter)(struct vcpu *vcpu); /* of the backend: its run() or run_uncached() */
     struct cpu *cpu;                  /* which no other CPU may look at */
     uint32_t cpu_index;               /* its number */
     uint32_t *apic_page;              /* of the host pool */
     void *backend;
     uint64_t exits[EXIT_KINDS];
+    uint64_t hole_reads, hole_writes; /* accesses to nothing in the hole */
+    uint64_t port_reads, port_writes; /* accesses to unassigned ports */
+    _Alignas(64) struct mailbox mail; /* of which others write */
 };
 
 struct vm {
@@ -98,14 +119,18 @@ struct vm {
     uint32_t controls;    /* those of its vCPUs' controls that the policy alone decides */
     uint64_t cr4_allowed; /* CR4 bits that the guest may set */
     struct cpuid_table cpuid;
-    struct vcpu *vcpus; /* of the host pool */
+    struct vcpu *vcpus[MAX_CPUS]; /* of the host pool */
+    struct lapic *lapics[MAX_CPUS];
     unsigned vcpu_count;
-    struct uart uart;
-    enum vm_state state;
-    unsigned value; /* VM_EXITED: what the guest wrote to the exit port */
+    struct cpu_set cpus; /* that its vCPUs run on */
+    enum vm_state state; /* what ends VM_RUNNING is told to all its CPUs */
+    unsigned met;        /* vCPUs, all but the boot CPU, that have left their guest for its end */
+    unsigned rounds;     /* how often all have met and gone on */
+    uint64_t asleep;     /* see wait.c */
+    uint64_t tsc_offset; /* of a vCPU whose TSC has not been written */
     uint64_t restarts;
-    uint64_t hole_reads, hole_writes;    /* accesses to nothing in the hole */
-    uint64_t port_reads, port_writes;    /* accesses to unassigned ports */
+    struct lock lock; /* for the next four */
+    struct uart uart;
     uint32_t logged_msr[VM_LOGGED_MSRS]; /* unknown MSRs that the log has named already */
     unsigned logged_msrs;
     unsigned tables, most_tables;   /* pages of the host pool for second-level tables */
@@ -136,10 +161,13 @@ static inline void vcpu_change(struct vcpu *vcpu, unsigned groups)
 }
 
 /*
- * Makes the VM that CONFIG describes on the backend of VM->ops and VM->caps: memory from HOST,
- * second-level tables, one vCPU on the running CPU. Returns 0 or a negative errno, logged.
+ * Makes the VM that CONFIG describes on the backend of VM->ops and VM->caps, without its vCPUs:
+ * memory from HOST, and what they share. Returns 0 or a negative errno, logged.
  */
 int vm_create(struct vm *vm, const struct vm_config *config, struct host *host);
+
+/* Makes vCPU INDEX of the VM on the running CPU; they are made in order. The same. */
+int vm_add_vcpu(struct vm *vm, uint32_t index);
 
 /* The MTRRs that a vCPU begins with. */
 void vm_reset_mtrrs(const struct vm *vm, struct mtrr_state *mtrr);
@@ -147,27 +175,36 @@ void vm_reset_mtrrs(const struct vm *vm, struct mtrr_state *mtrr);
 /* vmm/cpuid.c: fills what CPUID answers to the VM's guest. */
 void cpuid_init(struct vm *vm);
 
+/* Makes the CPUs of the VM's other vCPUs than the running one leave their guest. */
+void vm_kick_others(const struct vm *vm);
+
 /* Ends the VM with the value that its guest gave: `exit: vm NAME value N`. */
 void vm_exit_value(struct vm *vm, unsigned value);
 
-/* Stops the VM: `stopped: vm NAME reason`, with the state of its vCPU. */
+/* Stops the VM: `stopped: vm NAME reason`, with the state of the running vCPU. */
 __attribute__((format(printf, 2, 3))) void vm_stop(struct vm *vm, const char *fmt, ...);
 
 /* The guest asked for a reset, or ended in a triple fault: does what the config says. */
 void vm_reset(struct vm *vm, const char *why);
 
-/* The same, whatever the config says: its vCPU is to be reset. */
+/* The same, whatever the config says: its vCPUs are to be reset. */
 void vm_begin_reset(struct vm *vm, const char *why);
 
 /*
- * Carries out the reset that a VM asked for: as at its start, but RAM that nothing is loaded to
- * keeps its contents, and a policy that was taken at run time stays. False: it asked for none, or
- * has been stopped.
+ * The running vCPU has left its guest since the VM no longer runs: waits for the others, and
+ * carries out the reset that was asked for, as at the VM's start, but RAM that nothing is loaded to
+ * keeps its contents, and a policy that was taken at run time stays. False: the VM has ended.
  */
-bool vm_restart(struct vm *vm);
+bool vm_restart(struct vcpu *vcpu);
 
 /* Logs the lines of the text screen that its guest has written to. */
 void vm_show_screen(const struct vm *vm);
+
+/* vmm/reset.c: a vCPU as its VM starts it, after an INIT, and at the startup IPI that ends that.
+ * The first returns 0 or a negative errno, logged. */
+int vcpu_reset(struct vcpu *vcpu);
+void vcpu_init(struct vcpu *vcpu);
+void vcpu_startup(struct vcpu *vcpu, uint8_t vector);
 
 /* Runs the vCPU on the CPU that it is pinned to, until its VM ends. */
 void vcpu_run(struct vcpu *vcpu);

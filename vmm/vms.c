@@ -13,12 +13,13 @@
 #include "vmm/smp.h"
 #include "vmm/timer.h"
 #include "vmm/trace.h"
+#include "vmm/views.h"
 #include "vmm/watchdog.h"
 
 static struct vm *vms[CONFIG_MAX_VMS];
-static uint32_t cpus[CONFIG_MAX_VMS]; /* that they run on */
+static uint8_t cpus[CONFIG_MAX_VMS][CONFIG_MAX_CPUS]; /* that their vCPUs run on */
 static unsigned count;
-static unsigned running; /* VMs that have not ended */
+static unsigned running; /* vCPUs whose VM has not ended */
 
 static const struct virt_ops *ops;
 static struct virt_caps caps;
@@ -55,45 +56,54 @@ struct vm *vms_named(const char *name)
 
 /* --- which CPU a VM has ----------------------------------------------------------------------- */
 
-static struct cpu_set pinned(const struct config *config)
+static struct cpu_set pins(const struct vm_config *vm)
 {
     struct cpu_set set = {0};
-    for (const struct vm_config *vm = config->vms; vm < config->vms + config->vm_count; vm++)
-        if (vm->pin_count > 0 && vm->pin[0] < MAX_CPUS)
-            set.bits |= 1ull << vm->pin[0];
+    for (unsigned i = 0; i < vm->pin_count; i++)
+        set.bits |= vm->pin[i] < MAX_CPUS ? 1ull << vm->pin[i] : 0;
     return set;
 }
 
-/* LEFT: CPUs that no VM has or is pinned to. */
-static int choose_cpu(const struct vm_config *vm, struct cpu_set *left, uint32_t *cpu)
+static int check_pins(const struct vm_config *vm)
 {
     struct cpu_set up = smp_cpus();
-    if (vm->pin_count > 0) {
-        *cpu = vm->pin[0];
-        if (*cpu < MAX_CPUS && (up.bits >> *cpu & 1) != 0)
-            return 0;
+    for (unsigned i = 0; i < vm->pin_count; i++) {
+        if (vm->pin[i] < MAX_CPUS && (up.bits >> vm->pin[i] & 1) != 0)
+            continue;
         log_line("nosnoop.cfg:%u: vm %s: pin = %u, and there is no such CPU; choose another",
-                 vm->line, vm->name, *cpu);
+                 vm->line, vm->name, vm->pin[i]);
         return -EINVAL;
     }
-    if (left->bits == 0) {
-        log_line("nosnoop.cfg:%u: vm %s: no CPU is left for it, of %u that are used; give the "
+    return 0;
+}
+
+/* LEFT: CPUs that no VM has or is pinned to. */
+static int choose_free(const struct vm_config *vm, struct cpu_set *left, uint8_t *cpu)
+{
+    unsigned free = cpu_count(*left);
+    if (free < vm->cpus) {
+        log_line("nosnoop.cfg:%u: vm %s: %u of its %u CPUs are left, of %u that are used; give the "
                  "machine more CPUs, or leave a VM out",
-                 vm->line, vm->name, cpu_count(up));
+                 vm->line, vm->name, free, vm->cpus, cpu_count(smp_cpus()));
         return -EINVAL;
     }
-    *cpu = (uint32_t)__builtin_ctzll(left->bits);
-    left->bits &= left->bits - 1;
+    for (unsigned i = 0; i < vm->cpus; i++, left->bits &= left->bits - 1)
+        cpu[i] = (uint8_t)__builtin_ctzll(left->bits);
     return 0;
 }
 
 static int choose_cpus(const struct config *config)
 {
-    struct cpu_set left = {smp_cpus().bits & ~pinned(config).bits};
+    struct cpu_set left = smp_cpus();
     int result = 0;
     for (unsigned i = 0; i < config->vm_count; i++)
-        if (choose_cpu(&config->vms[i], &left, &cpus[i]) != 0)
+        left.bits &= ~pins(&config->vms[i]).bits;
+    for (unsigned i = 0; i < config->vm_count; i++) {
+        const struct vm_config *vm = &config->vms[i];
+        memcpy(cpus[i], vm->pin, sizeof(cpus[i]));
+        if ((vm->pin_count > 0 ? check_pins(vm) : choose_free(vm, &left, cpus[i])) != 0)
             result = -EINVAL;
+    }
     return result;
 }
 
@@ -114,15 +124,25 @@ static void make(void *context)
     vm->ops = ops;
     vm->caps = &caps;
     error = vm_create(vm, vm->config, host);
-    if (error == 0)
-        error = guest_load(vm, files);
+}
+
+static void add_vcpu(void *context)
+{
+    struct vm *vm = context;
+    error = vm_add_vcpu(vm, vm->vcpu_count);
+}
+
+static void load(void *context)
+{
+    struct vm *vm = context;
+    views_log(vm);
+    error = guest_load(vm, files);
 }
 
 /* The first CPU may wait for this VM, or for what its monitor wants of it. */
 static void run(void *context)
 {
-    const struct vm *vm = context;
-    vcpu_run(vm->vcpus);
+    vcpu_run(context);
     ops->cpu_stop(this_cpu());
     (void)__atomic_sub_fetch(&running, 1, __ATOMIC_ACQ_REL);
     if (this_cpu()->index != 0)
@@ -137,13 +157,14 @@ static int prepare(const struct config *config)
     if (ops == NULL)
         panic("this CPU cannot run guests: the line above says why");
     for (unsigned i = 0; i < config->vm_count; i++)
-        smp_call(cpus[i], start_cpu, NULL);
+        for (unsigned j = 0; j < config->vms[i].cpus; j++)
+            smp_call(cpus[i][j], start_cpu, NULL);
     if (extents_init(&host->guest, &host->map) != 0)
         return -ENOMEM;
     return caps.host_types_count ? host_types_keep_wb(&host->mtrr, &host->guest) : 0;
 }
 
-static int make_one(const struct vm_config *config, uint32_t cpu)
+static int make_one(const struct vm_config *config, const uint8_t *on)
 {
     enum { PAGES = (sizeof(struct vm) + PAGE_SIZE - 1) / PAGE_SIZE };
     struct vm *vm = frames_alloc(&host->frames, PAGES);
@@ -152,7 +173,11 @@ static int make_one(const struct vm_config *config, uint32_t cpu)
         return -ENOMEM;
     }
     vm->config = config;
-    smp_call(cpu, make, vm);
+    smp_call(on[0], make, vm);
+    for (unsigned i = 0; i < config->cpus && error == 0; i++)
+        smp_call(on[i], add_vcpu, vm);
+    if (error == 0)
+        smp_call(on[0], load, vm);
     vms[count] = vm;
     count += error == 0 ? 1 : 0;
     return error;
@@ -184,16 +209,28 @@ static bool all_have_ended(void)
     return __atomic_load_n(&running, __ATOMIC_ACQUIRE) == 0;
 }
 
+/* All but the running CPU's, which is returned, or NULL. */
+static struct vcpu *begin(const struct vm *vm)
+{
+    struct vcpu *own = NULL;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        if (vm->vcpus[i]->cpu_index == this_cpu()->index)
+            own = vm->vcpus[i];
+        else
+            smp_begin(vm->vcpus[i]->cpu_index, run, vm->vcpus[i]);
+    return own;
+}
+
 void vms_run(void)
 {
-    struct vm *own = NULL;
-    running = count;
+    struct vcpu *own = NULL;
     watchdog_start();
     for (unsigned i = 0; i < count; i++)
-        if (cpus[i] == 0)
-            own = vms[i];
-        else
-            smp_begin(cpus[i], run, vms[i]);
+        running += vms[i]->vcpu_count;
+    for (unsigned i = 0; i < count; i++) {
+        struct vcpu *here = begin(vms[i]);
+        own = here != NULL ? here : own;
+    }
     if (own != NULL)
         run(own);
     smp_wait(all_have_ended);

@@ -12,8 +12,8 @@ enum { EAX, EBX, ECX, EDX };
 static struct {
     uint32_t last, last_extended;
     bool caches_in_4, caches_in_1d;
-    uint32_t others;
-} host;
+    uint32_t others, cpus;
+} host = {.cpus = 1};
 
 static struct cpuid_regs xsave_of(uint32_t subleaf)
 {
@@ -63,7 +63,7 @@ static void make(uint32_t last, uint32_t last_extended, uint32_t others)
     host.last = last;
     host.last_extended = CPUID_EXTENDED + last_extended;
     host.others = others;
-    cpuid_table_init(&t, read_host, 46, 3000000);
+    cpuid_table_init(&t, read_host, 46, 3000000, host.cpus);
 }
 
 static void assert_regs(struct cpuid_regs r, uint32_t eax, uint32_t ebx, uint32_t ecx, uint32_t edx)
@@ -119,13 +119,39 @@ static void test_topology(void **state)
 {
     (void)state;
     make(0x16, 8, 1);
-    assert_regs(cpuid_topology(&t, 0), 0, 1, 0x100, 0);
-    assert_regs(cpuid_topology(&t, 1), 0, 1, 0x201, 0);
-    assert_regs(cpuid_topology(&t, 2), 0, 0, 2, 0);
-    assert_regs(cpuid_topology(&t, 0x1ff), 0, 0, 0xff, 0);
+    assert_regs(cpuid_topology(&t, 0, 0), 0, 1, 0x100, 0);
+    assert_regs(cpuid_topology(&t, 1, 0), 0, 1, 0x201, 0);
+    assert_regs(cpuid_topology(&t, 2, 0), 0, 0, 2, 0);
+    assert_regs(cpuid_topology(&t, 0x1ff, 0), 0, 0, 0xff, 0);
     make(0x16, 8, 0);
-    assert_regs(cpuid_topology(&t, 0), 0, 0, 0, 0);
-    assert_regs(cpuid_topology(&t, 1), 0, 0, 0, 0);
+    assert_regs(cpuid_topology(&t, 0, 0), 0, 0, 0, 0);
+    assert_regs(cpuid_topology(&t, 1, 0), 0, 0, 0, 0);
+}
+
+/* Six cores have three bits of the APIC ID; the last has ID 5. */
+static void test_cores(void **state)
+{
+    (void)state;
+    host.cpus = 6;
+    host.caches_in_4 = true;
+    make(0x16, 0x1e, 0xffffffff);
+    assert_int_equal(t.basic[1].ebx, 0x0006ffff);
+    assert_int_equal(t.basic[1].edx, 0x178bfbff);
+    assert_int_equal(t.extended[1].ecx, 0x006109e3);
+    assert_int_equal(t.extended[8].ecx, 0x3005);
+    assert_int_equal(cpuid_cache(&t, 4, 0).eax, 7u << 26 | 1 << 5 | 3);
+    assert_int_equal(cpuid_cache(&t, 4, 3).eax, 0);
+    assert_regs(cpuid_topology(&t, 0, 5), 0, 1, 0x100, 5);
+    assert_regs(cpuid_topology(&t, 1, 5), 3, 6, 0x201, 5);
+    assert_regs(cpuid_topology(&t, 2, 5), 0, 0, 2, 5);
+    host.caches_in_4 = false;
+    host.cpus = 64;
+    make(0x16, 0x1e, 1);
+    assert_int_equal(t.basic[1].ebx, 0x00400001);
+    assert_int_equal(t.extended[1].ecx, 1);
+    assert_int_equal(t.extended[8].ecx, 0);
+    assert_regs(cpuid_topology(&t, 1, 63), 6, 64, 0x201, 63);
+    host.cpus = 1;
 }
 
 static void check_caches(uint32_t leaf, uint32_t other)
@@ -231,11 +257,11 @@ static void test_pit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_highest),  cmocka_unit_test(test_hides),
-        cmocka_unit_test(test_topology), cmocka_unit_test(test_caches),
-        cmocka_unit_test(test_xsave),    cmocka_unit_test(test_hypervisor),
-        cmocka_unit_test(test_apic),     cmocka_unit_test(test_crystal),
-        cmocka_unit_test(test_pit),
+        cmocka_unit_test(test_highest),    cmocka_unit_test(test_hides),
+        cmocka_unit_test(test_topology),   cmocka_unit_test(test_cores),
+        cmocka_unit_test(test_caches),     cmocka_unit_test(test_xsave),
+        cmocka_unit_test(test_hypervisor), cmocka_unit_test(test_apic),
+        cmocka_unit_test(test_crystal),    cmocka_unit_test(test_pit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
