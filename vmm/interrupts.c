@@ -114,14 +114,25 @@ static RARE void deliver(struct vcpu *to, const struct ipi *ipi)
     }
 }
 
+/* What it sends itself does not wait for a kick, but for an INIT, which changes where it goes on. */
+static void deliver_to_self(struct vcpu *vcpu, const struct ipi *ipi)
+{
+    if (ipi->mode <= IPI_LOWEST)
+        lapic_receive(&vcpu->lapic, ipi->vector);
+    else if (ipi->mode == IPI_NMI)
+        vcpu->nmi = true;
+    else
+        deliver(vcpu, ipi);
+}
+
 static RARE void send(struct vcpu *vcpu, const struct ipi *ipi)
 {
     const struct vm *vm = vcpu->vm;
     uint64_t targets = lapic_targets(vm->lapics, vm->vcpu_count, vcpu->index, ipi);
     for (; targets != 0; targets &= targets - 1) {
         struct vcpu *to = vm->vcpus[__builtin_ctzll(targets)];
-        if (to == vcpu && ipi->mode <= IPI_LOWEST)
-            lapic_receive(&vcpu->lapic, ipi->vector);
+        if (to == vcpu)
+            deliver_to_self(vcpu, ipi);
         else
             deliver(to, ipi);
     }
