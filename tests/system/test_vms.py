@@ -125,9 +125,9 @@ def test_pins(system, tmp_path, bed):
 @pytest.mark.parametrize("keys, cpus, words", [
     ([{"pin": "5"}], 2, "vm a: pin = 5, and there is no such CPU; choose another"),
     ([{"pin": "200"}], 2, "vm a: pin = 200, and there is no such CPU; choose another"),
-    ([{}, {"serial": "log"}], 1, "vm b: no CPU is left for it, of 1 that are used; give the "
+    ([{}, {"serial": "log"}], 1, "vm b: 0 of its 1 CPUs are left, of 1 that are used; give the "
      "machine more CPUs, or leave a VM out"),
-    ([{}, {"serial": "log", "pin": "0"}, {"serial": "none"}], 2, "vm c: no CPU is left for it")])
+    ([{}, {"serial": "log", "pin": "0"}, {"serial": "none"}], 2, "vm c: 0 of its 1 CPUs are left")])
 def test_too_few_cpus(system, tmp_path, keys, cpus, words):
     vms = [vm(name, "value", **more) for name, more in zip("abc", keys)]
     outcome = run(system, "svm", config(system, tmp_path, vms), "--", "-smp", str(cpus))

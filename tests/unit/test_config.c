@@ -752,8 +752,6 @@ static void what_is_not(void **state)
     unsupported("\n[host]\non_end = poweroff\n" GUEST,
                 "nosnoop.cfg:2: host: on_end = poweroff is not supported yet; write on_end = halt "
                 "or reset\n");
-    unsupported(GUEST "cpus = 2\n", "nosnoop.cfg:1: a: a VM of more than one CPU is not supported "
-                                    "yet; write cpus = 1\n");
     unsupported(GUEST "device = 00:01.0\n",
                 "nosnoop.cfg:1: a: device is not supported yet; remove the line\n");
 }
