@@ -50,7 +50,11 @@ static void exit_none(struct vcpu *vcpu, const struct vm_exit *exit)
     (void)vcpu, (void)exit;
 }
 
-/* A single step is taken behind it at once, and ends it (SDM, "HLT"). */
+/*
+ * It exits on all CPUs: SVM does not say after another exit that the guest had halted, which would
+ * go on behind its HLT with no interrupt taken; and who halts for good is to be told at once.
+ * A single step is taken behind it at once, and ends it (SDM, "HLT").
+ */
 static void exit_hlt(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     uint64_t next = vcpu_next_rip(vcpu, INSN_HLT);

@@ -214,7 +214,7 @@ static __attribute__((noinline)) void decode_other(struct vcpu *vcpu, struct vm_
         vmx_explain(vcpu, 0);
 }
 
-/* Kinds that carry more than themselves, but for I/O and control registers. */
+/* What few kinds carry or need, but for I/O and control registers. */
 static __attribute__((noinline)) void decode_rest(struct vcpu *vcpu, struct vm_exit *exit)
 {
     if (exit->kind == EXIT_MEMORY)
@@ -244,7 +244,7 @@ static void decode(struct vcpu *vcpu, struct vm_exit *exit)
         decode_io(exit);
     else if (exit->kind == EXIT_CR)
         decode_cr(exit);
-    else if (exit->kind > EXIT_IO)
+    else if (exit->kind >= EXIT_INTERRUPT)
         decode_rest(vcpu, exit);
 }
 
