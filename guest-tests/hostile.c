@@ -4,8 +4,8 @@
  * fault nor hang nor stop it. Words of the command line: seed=N, ops=N; mode=N for one mode alone;
  * report=N for a line each so many operations. `make soak` runs it for hours.
  *
- * row: hostile.1 end=0 timeout=120 cmdline="seed=1 ops=500000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
- * row: hostile.2 end=0 timeout=120 cmdline="seed=2 ops=500000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
+ * row: hostile.1 end=0 timeout=120 cmdline="seed=1 ops=300000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
+ * row: hostile.2 end=0 timeout=120 cmdline="seed=2 ops=300000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
  * row: hostile.short end=0 cmdline="seed=21 ops=50000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
