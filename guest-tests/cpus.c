@@ -2,6 +2,8 @@
  * The machine's other CPUs: how many there are, who they are, and that they do what they are given.
  *
  * row: cpus end=0
+ * row: cpus.2 end=0 cpus=2 timeout=60 control-timeout=30
+ * row: cpus.4 end=0 cpus=4 timeout=90 control-timeout=60
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
@@ -10,7 +12,7 @@
 #include "guest-tests/runtime/machine.h"
 #include "guest-tests/runtime/smp.h"
 
-enum { ROUNDS = 200, LEVELS = 8 };
+enum { ROUNDS = 50, LEVELS = 8 };
 
 #define BASE_MASK 0xd00ull
 

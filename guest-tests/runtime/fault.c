@@ -4,6 +4,7 @@
 
 #include "guest-tests/runtime/console.h"
 #include "lib/assert.h"
+#include "lib/string.h"
 #include "mm/types.h"
 
 enum { CRASH_VALUE = 2, GATE_INTERRUPT = 0x8e, TSS_AVAILABLE = 0x89 };
@@ -25,29 +26,38 @@ struct idt_gate fault_idt[EXCEPTIONS];
 struct tss64 fault_tss;
 bool (*fault_hook)(struct fault_frame *frame);
 static uint8_t exception_stack[8192] __attribute__((aligned(16)));
+static uint8_t nmi_stack[4096] __attribute__((aligned(16)));
 
 static void set_gate(struct idt_gate *gate, uint64_t entry)
 {
     *gate = (struct idt_gate){.offset_low = (uint16_t)entry,
                               .selector = SEL_CODE64,
-                              .ist = 1,
+                              .ist = EXCEPTION_IST,
                               .type = GATE_INTERRUPT,
                               .offset_middle = (uint16_t)(entry >> 16),
                               .offset_high = (uint32_t)(entry >> 32)};
 }
 
+void fault_set_stacks(struct tss64 *tss, void *exceptions, void *nmi)
+{
+    uint64_t stack = (uint64_t)exceptions, stack_of_nmi = (uint64_t)nmi;
+    memcpy(&tss->ist[2 * (EXCEPTION_IST - 1)], &stack, sizeof(stack));
+    memcpy(&tss->ist[2 * (NMI_IST - 1)], &stack_of_nmi, sizeof(stack));
+    memcpy(&tss->rsp[0], &stack, sizeof(stack));
+    tss->io_bitmap = sizeof(*tss); /* beyond the limit: no port belongs to CPL 3 */
+}
+
 void fault_init(void)
 {
-    uint64_t base = (uint64_t)&fault_tss,
-             stack = (uint64_t)(exception_stack + sizeof(exception_stack));
-    fault_tss.ist[0] = (uint32_t)stack;
-    fault_tss.rsp[0] = (uint32_t)stack;
-    fault_tss.io_bitmap = sizeof(fault_tss); /* beyond the limit: no port belongs to CPL 3 */
+    uint64_t base = (uint64_t)&fault_tss;
+    fault_set_stacks(&fault_tss, exception_stack + sizeof(exception_stack),
+                     nmi_stack + sizeof(nmi_stack));
     gdt[SEL_TSS / 8] = (sizeof(fault_tss) - 1) | (base & 0xffffff) << 16 |
                        (uint64_t)TSS_AVAILABLE << 40 | (base >> 24 & 0xff) << 56;
     gdt[SEL_TSS / 8 + 1] = base >> 32;
     for (unsigned i = 0; i < EXCEPTIONS; i++)
         set_gate(&fault_idt[i], exception_entries[i]);
+    fault_idt[VECTOR_NMI].ist = NMI_IST;
     struct table_pointer pointer = {sizeof(fault_idt) - 1, (uint64_t)fault_idt};
     __asm__ volatile("lidt %0; ltr %w1" : : "m"(pointer), "r"(SEL_TSS));
 }

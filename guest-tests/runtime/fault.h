@@ -66,7 +66,10 @@ static_assert(sizeof(struct tss64) == 104, "SDM, \"Task Management in 64-bit Mod
 
 enum { EXCEPTIONS = 32 };
 
-/* For tests of delivery itself, which change them and put them back. All gates use IST 1. */
+/* NMIs have a stack of their own, as they come in the middle of other exceptions' handlers. */
+enum { EXCEPTION_IST = 1, NMI_IST = 3 };
+
+/* For tests of delivery itself, which change them and put them back. */
 extern struct idt_gate fault_idt[EXCEPTIONS];
 extern struct tss64 fault_tss;
 
@@ -81,6 +84,9 @@ extern struct fault fault_taken;
 
 /* Where the next exception goes on; 0: it is unexpected. For GUARDED and form_run() alone. */
 extern uint64_t fault_resume;
+
+/* Makes TSS that of a CPU with these stacks, given by their ends. */
+void fault_set_stacks(struct tss64 *tss, void *exceptions, void *nmi);
 
 /* Sets up the IDT and the TSS. An unexpected exception is reported and ends the machine. */
 void fault_init(void);

@@ -186,6 +186,12 @@ uint64_t machine_ticks(unsigned ms)
     return khz * ms;
 }
 
+bool machine_is_bochs(void)
+{
+    enum { LESS_THAN_KHZ = 100000 };
+    return machine_ticks(1) < LESS_THAN_KHZ;
+}
+
 unsigned physical_bits(void)
 {
     return cpuid(0x80000008, 0).eax & 0xff;

@@ -8,12 +8,12 @@
 #include "guest-tests/runtime/machine.h"
 #include "lib/string.h"
 
-enum { EXCEPTION_STACK = 4096, TSS_AVAILABLE = 0x89, CRASH_VALUE = 2 };
+enum { STACK = 4096, TSS_AVAILABLE = 0x89, CRASH_VALUE = 2 };
 enum { SEL_FIRST_TSS = 0x50, TSS_SIZE = 16, COPIED = SEL_FIRST_TSS / 8 };
 enum { COME_MS = 3000, DONE_MS = 20000 };
 
 #define EDX_HTT     (1u << 28)
-#define INIT_TICKS  200000
+#define INIT_TICKS  10000
 #define BASE_ENABLE (1ull << 11)
 #define BASE_EXTD   (1ull << 10)
 
@@ -26,13 +26,16 @@ struct cpu {
     void (*work)(unsigned cpu); /* NULL: it has none, or has done it */
     bool come;
     struct tss64 tss;
-    uint8_t exception_stack[EXCEPTION_STACK] __attribute__((aligned(16)));
+    uint8_t exception_stack[STACK] __attribute__((aligned(16)));
+    uint8_t nmi_stack[STACK] __attribute__((aligned(16)));
 };
 
 extern uint64_t gdt[];
+extern const uint8_t smp_trampoline[], smp_trampoline_end[];
 noreturn void smp_enter(unsigned index);
 
 static struct cpu cpus[SMP_MAX];
+void (*smp_first)(unsigned cpu);
 /* The first CPU's own GDT, and behind it a TSS for each of the others. */
 static uint64_t smp_gdt[COPIED + 2 * SMP_MAX];
 static struct table_pointer idtr;
@@ -66,10 +69,8 @@ static void load_tables(unsigned index)
 {
     struct cpu *cpu = &cpus[index];
     unsigned selector = SEL_FIRST_TSS + index * TSS_SIZE;
-    uint64_t base = (uint64_t)&cpu->tss, stack = (uint64_t)(cpu->exception_stack + EXCEPTION_STACK);
-    memcpy(&cpu->tss.ist[0], &stack, sizeof(stack));
-    memcpy(&cpu->tss.rsp[0], &stack, sizeof(stack));
-    cpu->tss.io_bitmap = sizeof(cpu->tss);
+    uint64_t base = (uint64_t)&cpu->tss;
+    fault_set_stacks(&cpu->tss, cpu->exception_stack + STACK, cpu->nmi_stack + STACK);
     smp_gdt[selector / 8] = (sizeof(cpu->tss) - 1) | (base & 0xffffff) << 16 |
                             (uint64_t)TSS_AVAILABLE << 40 | (base >> 24 & 0xff) << 56;
     smp_gdt[selector / 8 + 1] = base >> 32;
@@ -93,13 +94,15 @@ noreturn void smp_enter(unsigned index)
 {
     struct cpu *cpu = &cpus[index];
     load_tables(index);
+    if (smp_first != NULL)
+        smp_first(index);
     set_apic_mode();
     apic_enable();
     __atomic_store_n(&cpu->come, true, __ATOMIC_RELEASE);
     for (;;) {
         void (*work)(unsigned) = __atomic_load_n(&cpu->work, __ATOMIC_ACQUIRE);
         if (work == NULL) {
-            cpu_relax();
+            smp_relax();
             continue;
         }
         work(index);
@@ -112,18 +115,33 @@ static bool wait_until_come(const struct cpu *cpu, uint64_t ticks)
     for (uint64_t start = rdtsc(); !__atomic_load_n(&cpu->come, __ATOMIC_ACQUIRE);) {
         if (rdtsc() - start >= ticks)
             return false;
-        cpu_relax();
+        smp_relax();
     }
     return true;
 }
 
+void smp_forget(unsigned index)
+{
+    __atomic_store_n(&cpus[index].come, false, __ATOMIC_RELEASE);
+    __atomic_store_n(&cpus[index].work, NULL, __ATOMIC_RELEASE);
+}
+
+void smp_init(unsigned index)
+{
+    smp_forget(index);
+    apic_send(index, INIT | ASSERT);
+    wait_until_come(&cpus[index], INIT_TICKS);
+}
+
+bool smp_has_come(unsigned index)
+{
+    return wait_until_come(&cpus[index], machine_ticks(COME_MS));
+}
+
 bool smp_restart(unsigned index)
 {
-    struct cpu *cpu = &cpus[index];
-    __atomic_store_n(&cpu->come, false, __ATOMIC_RELEASE);
-    apic_send(index, INIT | ASSERT);
-    wait_until_come(cpu, INIT_TICKS);
-    cpu->work = NULL;
+    const struct cpu *cpu = &cpus[index];
+    smp_init(index);
     for (unsigned i = 0; i < 2; i++) {
         apic_send(index, STARTUP | SMP_PAGE / 4096);
         if (wait_until_come(cpu, machine_ticks(COME_MS) / 2))
@@ -165,7 +183,7 @@ void smp_wait(unsigned index)
             print("# CPU %u does not come to an end\n", index);
             guest_exit(CRASH_VALUE);
         }
-        cpu_relax();
+        smp_relax();
     }
 }
 
@@ -188,7 +206,7 @@ void smp_barrier(void)
         return;
     }
     while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) == now)
-        cpu_relax();
+        smp_relax();
 }
 
 static void follow_apic_mode(unsigned cpu)

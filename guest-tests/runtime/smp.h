@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/x86.h"
+
 enum { SMP_MAX = 8 };
 
 /* The page below 1 MiB that they begin in; others are free for tests from 50000h to 7FFFFh. */
@@ -27,8 +29,16 @@ void smp_start(void);
 /* Starts CPU with an INIT, wherever it is, and two STARTUP IPIs; false: it did not come. */
 bool smp_restart(unsigned cpu);
 
-/* What a STARTUP IPI may lead to: position-independent real-mode code that starts a CPU. */
-extern const uint8_t smp_trampoline[], smp_trampoline_end[];
+/*
+ * The parts of that: CPU, which is about to be sent an INIT, has no work any more and has not come;
+ * with the INIT; and whether it has come, after a while for that.
+ */
+void smp_forget(unsigned cpu);
+void smp_init(unsigned cpu);
+bool smp_has_come(unsigned cpu);
+
+/* If it is not NULL: what a CPU does first, before it sets up its APIC. */
+extern void (*smp_first)(unsigned cpu);
 
 /* Has CPU, which is not the running one, do WORK with interrupts off. */
 void smp_begin(unsigned cpu, void (*work)(unsigned cpu));
@@ -39,6 +49,19 @@ void smp_wait(unsigned cpu);
 
 /* All CPUs do WORK, the running one too; returns when all have. */
 void smp_run(void (*work)(unsigned cpu));
+
+/*
+ * PAUSE, with interrupts as they are. Where they are off, STI and CLI follow, between which a CPU
+ * takes none (not so all emulators): Bochs 2.7 holds those of the host back after an entry with
+ * RFLAGS.IF = 0 until the guest changes it.
+ */
+static inline void smp_relax(void)
+{
+    uint64_t flags;
+    __asm__ volatile("pause\n\tpushfq\n\tpopq %0" : "=r"(flags) : : "memory");
+    if ((flags & RFLAGS_IF) == 0)
+        __asm__ volatile("sti\n\tcli" : : : "memory");
+}
 
 /* All CPUs wait here for each other. */
 void smp_barrier(void);
