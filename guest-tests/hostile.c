@@ -4,8 +4,8 @@
  * fault nor hang nor stop it. Words of the command line: seed=N, ops=N; mode=N for one mode alone;
  * report=N for a line each so many operations. `make soak` runs it for hours.
  *
- * row: hostile.1 end=0 timeout=120 cmdline="seed=1 ops=500000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
- * row: hostile.2 end=0 timeout=120 cmdline="seed=2 ops=500000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
+ * row: hostile.1 end=0 timeout=120 cmdline="seed=1 ops=300000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
+ * row: hostile.2 end=0 timeout=120 cmdline="seed=2 ops=300000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
  * row: hostile.short end=0 cmdline="seed=21 ops=50000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
@@ -54,6 +54,12 @@ bool hostile_can_step_exits(void)
     return memcmp(&name.ebx, "Ryze", 4) != 0;
 }
 
+/* Emulator deviation: QEMU's TCG ends itself where it finds that a virtual interrupt is pending. */
+bool hostile_can_write_cr8(void)
+{
+    return machine.intel || !hostile_can_step_exits();
+}
+
 struct total {
     uint64_t operations;
     uint64_t faults[COUNTERS];
@@ -100,6 +106,7 @@ static void run_batch(const struct mode *mode)
         generate_registers();
         arena_begin(mode, random_flags());
         reset_registers(mode);
+        apic_begin();
         hostile_run((enum family)mode->family);
         count(mode);
     }

@@ -47,7 +47,7 @@ static void fetch_segments(struct guest_state *state, struct vmcb *vmcb)
 /* CR0 bits that the CPU does not get: those of a CD that must not act. */
 static uint64_t hidden_cr0(const struct vcpu *vcpu)
 {
-    return policy_cd_acts(&vcpu->vm->typing.policy, true) ? 0 : CR0_CD | CR0_NW;
+    return policy_cd_acts(&vcpu->vm->map.typing.policy, true) ? 0 : CR0_CD | CR0_NW;
 }
 
 /* Of EFER.LMA that is the meaning; Bochs 2.7 has changed it when a MOV to CR0 exits. */

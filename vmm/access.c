@@ -26,10 +26,10 @@ static __attribute__((noinline)) char *open_other(struct vcpu *vcpu, enum window
 {
     hpa_t at;
     const struct vm *vm = vcpu->vm;
-    const struct policy *policy = &vm->typing.policy;
+    const struct policy *policy = &vm->map.typing.policy;
     if (!extent_byte(vm->extents, vm->extent_count, gpa, &at))
         return NULL;
-    struct pt_attr leaf = pt_query(&vm->typing.views[vcpu->view].pt, gpa.v).attr;
+    struct pt_attr leaf = pt_query(&vcpu->map->typing.views[vcpu->view].pt, gpa.v).attr;
     bool cd = policy_cd_acts(policy, (vcpu->state.cr0 & CR0_CD) != 0);
     enum memtype host = (enum memtype)mtrr_type(&vm->host->mtrr, at.v).type;
     return window_open(vcpu->cpu, slot, at, policy_window(vm->caps->types, leaf, pat, cd, host));

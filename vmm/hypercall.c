@@ -60,7 +60,7 @@ static int64_t set_policy(struct vcpu *vcpu, uint64_t number, uint64_t flags)
     if (!vcpu->vm->config->control)
         return -EPERM;
     if (number == narrowed(vcpu, UINT64_MAX))
-        return vcpu->vm->typing.policy.preset->number;
+        return vcpu->vm->map.typing.policy.preset->number;
     if (number >= POLICIES || flags > 1)
         return -EINVAL;
     return views_switch(vcpu, (enum policy_number)number, flags == 1);

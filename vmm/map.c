@@ -49,7 +49,7 @@ static bool next_range(struct vcpu *vcpu, uint64_t *at, unsigned *steps, struct 
                 range->first = a;
             range->end = *at = a.next;
         } else {
-            *at = pt_query(&vcpu->vm->typing.views[vcpu->view].pt, *at).next;
+            *at = pt_query(&vcpu->map->typing.views[vcpu->view].pt, *at).next;
         }
     }
     return range->end != 0;
@@ -61,9 +61,10 @@ static void log_begin(struct vcpu *vcpu)
     vcpu_fetch(vcpu, STATE_MODE | STATE_CR);
     log_line("memmap %s begin policy %s noncoherent %u view %s enabled %u cd %u pat 0x%016lx "
              "root 0x%lx",
-             vm->config->name, vm->typing.policy.preset->name, vm->typing.policy.noncoherent,
-             map_view_name(vcpu->view), (vcpu->mtrr.def_type & MTRR_DEF_E) != 0,
-             (vcpu->state.cr0 & CR0_CD) != 0, vcpu->state.pat, vm->ops->root(vcpu).v);
+             vm->config->name, vm->map.typing.policy.preset->name,
+             vm->map.typing.policy.noncoherent, map_view_name(vcpu->view),
+             (vcpu->mtrr.def_type & MTRR_DEF_E) != 0, (vcpu->state.cr0 & CR0_CD) != 0,
+             vcpu->state.pat, vm->ops->root(vcpu).v);
 }
 
 /* What each type of the guest's PAT comes to; PAT: the type that acts in the place of all. */

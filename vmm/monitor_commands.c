@@ -62,7 +62,7 @@ static void show_vm(const struct vm *vm)
 {
     monitor_print("%s: %s on CPU %u, %lu KiB, policy %s, %lu restarts\n", vm->config->name,
                   vms_is_running(vm) ? "running" : "ended", vm->vcpus[0]->cpu_index,
-                  vm->config->memory / KIB, vm->typing.policy.preset->name, vm->restarts);
+                  vm->config->memory / KIB, vm->map.typing.policy.preset->name, vm->restarts);
 }
 
 static void list_vms(struct vcpu *vcpu, const struct words *words)
@@ -122,7 +122,7 @@ static void show_memtype(const struct vcpu *vcpu, const struct type_answer *a)
     static const char *const sizes[] = {"?", "4 KiB", "2 MiB", "1 GiB"};
     monitor_print("GPA 0x%lx: guest MTRR %s (%s), CR0.CD %u, policy %s, view %s\n", a->gpa,
                   memtype_name(a->guest_type), mtrr_rule_name(a->guest_rule), a->cd,
-                  vcpu->vm->typing.policy.preset->name, map_view_name(a->view));
+                  vcpu->vm->map.typing.policy.preset->name, map_view_name(a->view));
     if (a->present)
         monitor_print("at HPA 0x%lx: %s leaf %s%s by rule %s, host MTRR %s, PAT %s\neffective %s",
                       a->hpa, sizes[a->leaf_level & 3], memtype_name(a->leaf_type),
@@ -211,7 +211,7 @@ static void show_policies(void)
 
 static void show_policy(const struct vcpu *vcpu)
 {
-    const struct policy *policy = &vcpu->vm->typing.policy;
+    const struct policy *policy = &vcpu->vm->map.typing.policy;
     monitor_print("policy %s%s, view %s\n", policy->preset->name,
                   policy->noncoherent ? " noncoherent" : "", map_view_name(vcpu->view));
 }

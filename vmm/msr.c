@@ -117,7 +117,7 @@ static bool write_microcode(struct vcpu *vcpu, const struct msr_rule *rule, uint
 static bool read_mtrr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t *value)
 {
     struct mtrr_state first;
-    bool fixed = vcpu->vm->typing.policy.report == KNOB_REPORT_FIXED;
+    bool fixed = vcpu->vm->map.typing.policy.report == KNOB_REPORT_FIXED;
     (void)rule;
     if (fixed)
         vm_reset_mtrrs(vcpu->vm, &first);

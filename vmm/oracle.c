@@ -12,7 +12,7 @@
 static unsigned deciding_rule(const struct vcpu *vcpu, bool cd, bool region, uint8_t leaf,
                               const struct mtrr_answer *guest)
 {
-    enum knob_mtrr mtrr = vcpu->vm->typing.policy.mtrr;
+    enum knob_mtrr mtrr = vcpu->vm->map.typing.policy.mtrr;
     if (cd || vcpu->view == VIEW_CD)
         return TYPE_RULE_CD;
     if (region)
@@ -43,13 +43,13 @@ static uint64_t next_extent(const struct vm *vm, gpa_t at)
 static void describe(struct vcpu *vcpu, gpa_t at, enum memtype pat, struct type_answer *answer)
 {
     const struct vm *vm = vcpu->vm;
-    const struct pt *pt = &vm->typing.views[vcpu->view].pt;
+    const struct pt *pt = &vcpu->map->typing.views[vcpu->view].pt;
     struct pt_leaf leaf = pt_query(pt, at.v);
     struct mtrr_answer guest = mtrr_type(&vcpu->mtrr, at.v);
     vcpu_fetch(vcpu, STATE_MODE);
     bool cd = (vcpu->state.cr0 & CR0_CD) != 0;
     uint64_t next = min_u64(leaf.present ? leaf.next : next_extent(vm, at), guest.next);
-    bool region = typing_region(&vm->typing, at.v, &next) != NULL;
+    bool region = typing_region(&vm->map.typing, at.v, &next) != NULL;
     *answer = (struct type_answer){
         .gpa = at.v,
         .next = next,
@@ -62,7 +62,7 @@ static void describe(struct vcpu *vcpu, gpa_t at, enum memtype pat, struct type_
     };
     if (!leaf.present)
         return;
-    bool acts = policy_cd_acts(&vm->typing.policy, cd);
+    bool acts = policy_cd_acts(&vm->map.typing.policy, cd);
     enum memtype host = host_type(vm, leaf.hpa, at, &answer->next);
     answer->present = 1;
     answer->hpa = leaf.hpa.v;
@@ -78,7 +78,8 @@ static void describe(struct vcpu *vcpu, gpa_t at, enum memtype pat, struct type_
 void oracle_physical(struct vcpu *vcpu, gpa_t at, unsigned pat_type, struct type_answer *answer)
 {
     bool enabled = (vcpu->mtrr.def_type & MTRR_DEF_E) != 0;
-    uint64_t pat = policy_pat(&vcpu->vm->typing.policy, enabled, vcpu->cd, pat_type); /* slot 0 */
+    uint64_t pat =
+        policy_pat(&vcpu->vm->map.typing.policy, enabled, vcpu->cd, pat_type); /* slot 0 */
     describe(vcpu, at, (enum memtype)(pat & 7), answer);
 }
 

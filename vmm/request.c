@@ -66,6 +66,17 @@ void request_wait(const struct request *request, uint32_t me)
     }
 }
 
+void request_lock(struct request_lock *lock, uint32_t me)
+{
+    while (REQUEST_EXCHANGE(&lock->held, 1, __ATOMIC_ACQUIRE) != 0)
+        request_serve(me);
+}
+
+void request_unlock(struct request_lock *lock)
+{
+    REQUEST_STORE(&lock->held, 0, __ATOMIC_RELEASE);
+}
+
 bool request_is_posted(uint32_t me)
 {
     return REQUEST_LOAD(&boxes[me].asked, __ATOMIC_ACQUIRE) != boxes[me].done;

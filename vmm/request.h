@@ -5,8 +5,10 @@
 #include "vmm/cpu.h"
 
 enum request_flag {
-    REQUEST_TSC = 1 << 0,  /* to answer tsc_compare() */
-    REQUEST_LOOK = 1 << 1, /* to show that it goes on: watchdog_look() */
+    REQUEST_TSC = 1 << 0,        /* to answer tsc_compare() */
+    REQUEST_LOOK = 1 << 1,       /* to show that it goes on: watchdog_look() */
+    REQUEST_LET_GO = 1 << 2,     /* to leave its vCPU's view: views_let_go() */
+    REQUEST_WRITE_BACK = 1 << 3, /* to empty its caches */
 };
 
 /* What was asked of some CPUs. */
@@ -26,6 +28,14 @@ bool request_is_done(uint32_t cpu, uint64_t number);
 
 /* Waits until all have done it, and does meanwhile what is asked of CPU ME. */
 void request_wait(const struct request *request, uint32_t me);
+
+/* A lock that is held while waiting for others: who waits for it does what is asked of it. */
+struct request_lock {
+    uint32_t held;
+};
+
+void request_lock(struct request_lock *lock, uint32_t me);
+void request_unlock(struct request_lock *lock);
 
 /* True where something has been asked of CPU ME and is not done. */
 bool request_is_posted(uint32_t me);

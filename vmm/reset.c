@@ -62,7 +62,7 @@ static void put_all(struct vcpu *vcpu)
 int vcpu_reset(struct vcpu *vcpu)
 {
     const struct vm *vm = vcpu->vm;
-    bool architectural = vm->typing.policy.reset == KNOB_RESET_ARCHITECTURAL;
+    bool architectural = vm->map.typing.policy.reset == KNOB_RESET_ARCHITECTURAL;
     memset(vcpu, 0, offsetof(struct vcpu, vm));
     if (vcpu->index == 0)
         set_multiboot(&vcpu->state);
@@ -73,7 +73,7 @@ int vcpu_reset(struct vcpu *vcpu)
     vcpu->pat = PAT_RESET;
     vcpu->state.tsc_offset = vm->tsc_offset;
     vm_reset_mtrrs(vm, &vcpu->mtrr);
-    vcpu->hides_mtrrs = vm->typing.policy.report == KNOB_REPORT_HIDDEN;
+    vcpu->hides_mtrrs = vm->map.typing.policy.report == KNOB_REPORT_HIDDEN;
     msr_reset(vcpu);
     lapic_reset(&vcpu->lapic, vcpu->apic_page, vcpu->index, vcpu->index == 0);
     vcpu->walk = (struct walk_state){
@@ -92,6 +92,7 @@ void vcpu_init(struct vcpu *vcpu)
 {
     vcpu_fetch(vcpu, STATE_CR | STATE_CODE | STATE_SEG | STATE_MSR | STATE_MODE);
     vcpu->pat = views_own_pat(vcpu);
+    views_leave(vcpu);
     set_init(vcpu);
     vcpu->event.valid = false;
     vcpu->completed = vcpu->nmi = vcpu->owes = false;

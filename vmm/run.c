@@ -123,6 +123,8 @@ static void exit_interrupt(struct vcpu *vcpu, const struct vm_exit *exit)
     (void)exit;
     traps_take_interrupts();
     request_serve(vcpu->cpu_index);
+    views_return(vcpu);
+    views_look_at_split(vcpu->vm);
     vcpu->timer_due = 0; /* it may have been the timer's */
     vcpu->changed |= STATE_EVENTS;
     (void)vcpu_take_mail(vcpu);
@@ -187,8 +189,7 @@ static void log_exits(const struct vm *vm)
         if (exits != 0)
             log_line("vm %s: exits %s %lu", name, kind_names[kind], exits);
     }
-    log_line("vm %s: types %lu bytes of leaves rewritten, %lu invalidations", name,
-             vm->typing.leaves_changed, vm->typing.invalidations);
+    views_log_changes(vm);
     log_line("vm %s: hole %lu reads %lu writes, unassigned ports %lu reads %lu writes", name,
              TOTAL(vm, hole_reads), TOTAL(vm, hole_writes), TOTAL(vm, port_reads),
              TOTAL(vm, port_writes));
@@ -228,6 +229,7 @@ void vcpu_run(struct vcpu *vcpu)
         vcpu_wait_for_startup(vcpu);
         monitor_poll(vcpu); /* what was typed behind a command that reset the VM */
         run_until_end_or_reset(vcpu);
+        views_leave(vcpu);
     } while (vm_restart(vcpu));
     trace_dump();
     vcpu->cpu->vcpu = NULL;

@@ -16,6 +16,7 @@
 #include "vmm/request.h"
 #include "vmm/traps.h"
 #include "vmm/tsc.h"
+#include "vmm/views.h"
 #include "vmm/watchdog.h"
 
 /* Where a CPU is on its way; each step is one compare-and-exchange of who makes it. */
@@ -355,6 +356,10 @@ void request_do(uint32_t flags)
         tsc_answer();
     if ((flags & REQUEST_LOOK) != 0)
         watchdog_look();
+    if ((flags & REQUEST_LET_GO) != 0)
+        views_let_go();
+    if ((flags & REQUEST_WRITE_BACK) != 0)
+        wbinvd();
 }
 
 void request_waiting(uint32_t cpu, uint64_t *since)

@@ -8,6 +8,7 @@
 
 #include "mm/extents.h"
 #include "mm/mtrr.h"
+#include "vmm/cpu.h"
 #include "vmm/policy.h"
 
 struct typing;
@@ -50,10 +51,12 @@ struct typing {
     const struct pt_format *format;
     uint8_t max_leaf;
     struct view views[VIEWS];
-    bool undefined;          /* the log has said that some MTRRs overlap in an undefined way */
-    enum memtype becomes;    /* during a change: the type that leaves get */
-    uint64_t leaves_changed; /* bytes whose leaf was rewritten, since the start */
-    uint64_t invalidations;  /* since the start */
+    struct cpu_set on;           /* vCPUs that run on the typed view (vmm/sharing.h) */
+    struct cpu_set stale[VIEWS]; /* vCPUs whose CPU may have translations of other leaves */
+    bool undefined;              /* the log has said that some MTRRs overlap in an undefined way */
+    enum memtype becomes;        /* during a change: the type that leaves get */
+    uint64_t leaves_changed;     /* bytes whose leaf was rewritten, since the start */
+    uint64_t invalidations;      /* since the start */
 };
 
 /* An MTRR was written: the typed view, alone, may say something else than it should. */

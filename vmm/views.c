@@ -1,13 +1,14 @@
-/* A VM's memory types at run time: which view its vCPU runs on, and what moves it to another. */
+/* A VM's memory types at run time: which view a vCPU runs on, and what moves it to another. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/views.h"
 
 #include "lib/errno.h"
-#include "lib/string.h"
 #include "lib/x86.h"
 #include "mm/memtype.h"
+#include "vmm/clock.h"
 #include "vmm/host.h"
 #include "vmm/log.h"
+#include "vmm/request.h"
 #include "vmm/trace.h"
 
 /* Above this it is cheaper to write back all caches than to flush lines one by one. */
@@ -55,11 +56,36 @@ static unsigned line_size(void)
     return cpu_has(1, 3, 19) ? (cpuid(1, 0).ebx >> 8 & 0xff) * 8 : 0;
 }
 
-/* All caches, for the sake of SIZE bytes at AT, or of everything. */
+/* All caches of this CPU, for the sake of SIZE bytes at AT, or of everything. */
 static __attribute__((noinline)) void write_back(uint64_t at, uint64_t size)
 {
     wbinvd();
     trace(TRACE_FLUSH, 0, 0, at, size);
+}
+
+static struct cpu_set others_of(const struct vm *vm)
+{
+    return (struct cpu_set){vm->cpus.bits & ~(1ull << this_cpu()->index)};
+}
+
+static bool is_shared(const struct vm *vm)
+{
+    return vm->vcpu_count > 1;
+}
+
+static void ask_others(const struct vm *vm, enum request_flag what)
+{
+    struct request request;
+    request_post(&request, this_cpu()->index, others_of(vm), what);
+    request_wait(&request, this_cpu()->index);
+}
+
+/* The same of all CPUs of the VM: WBINVD is one CPU's (SDM, "WBINVD"). */
+static void write_back_all(const struct vm *vm, uint64_t at, uint64_t size)
+{
+    write_back(at, size);
+    if (is_shared(vm))
+        ask_others(vm, REQUEST_WRITE_BACK);
 }
 
 static void flush_page(const struct vm *vm, gpa_t at, enum memtype type, unsigned line)
@@ -78,7 +104,7 @@ static void flush(struct typing *typing, gpa_t at, uint64_t size, enum memtype t
     const struct vm *vm = vm_of(typing);
     unsigned line = line_size();
     if (size > FLUSH_BY_LINE_MAX || line == 0) {
-        write_back(at.v, size);
+        write_back_all(vm, at.v, size);
         return;
     }
     mfence();
@@ -91,50 +117,47 @@ static void flush(struct typing *typing, gpa_t at, uint64_t size, enum memtype t
 static const struct typing_hooks hooks = {table_alloc, table_free, table_at, invalidate, flush};
 
 /* The types of windows to memory with that leaf, by the guest's PAT types. */
-static void fill_window_types(struct vm *vm, enum view_kind kind, struct pt_attr leaf)
+static void fill_window_types(struct map *map, enum view_kind kind, struct pt_attr leaf)
 {
-    vm->window_leaf[kind] = leaf;
+    const struct type_rules *types = vm_of(&map->typing)->caps->types;
+    map->window_leaf[kind] = leaf;
     for (unsigned pat = 0; pat <= MT_UC_MINUS; pat++)
         if (memtype_is_pat(pat))
-            vm->window_types[kind][pat] =
-                (uint8_t)policy_window(vm->caps->types, leaf, (enum memtype)pat, false, MT_WB);
+            map->window_types[kind][pat] =
+                (uint8_t)policy_window(types, leaf, (enum memtype)pat, false, MT_WB);
 }
 
-/*
- * The largest part of one extent that is plain in the view. Other vCPUs may be reading it: it is
- * written only where it changes.
- */
-static void find_plain(struct vm *vm, enum view_kind kind)
+/* The largest part of one extent that is plain in the view. */
+static void find_plain(struct map *map, enum view_kind kind)
 {
-    const struct view *view = &vm->typing.views[kind];
-    struct plain plain = {.types = vm->window_types[kind]};
-    if (!pt_same_attr(view->plain_leaf, vm->window_leaf[kind]))
-        fill_window_types(vm, kind, view->plain_leaf);
-    for (unsigned i = 0; i < vm->extent_count; i++) {
-        const struct extent *e = &vm->extents[i];
+    const struct view *view = &map->typing.views[kind];
+    struct plain *plain = &map->plain[kind];
+    if (!pt_same_attr(view->plain_leaf, map->window_leaf[kind]))
+        fill_window_types(map, kind, view->plain_leaf);
+    *plain = (struct plain){.types = map->window_types[kind]};
+    for (unsigned i = 0; i < map->typing.extent_count; i++) {
+        const struct extent *e = &map->typing.extents[i];
         uint64_t start = max_u64(e->gpa.v, view->plain.start);
         uint64_t end = min_u64(e->gpa.v + e->size, view->plain.end);
-        if (start >= end || end - start <= plain.size)
+        if (start >= end || end - start <= plain->size)
             continue;
-        plain.start = start;
-        plain.size = end - start;
-        plain.to_hpa = e->hpa.v - e->gpa.v;
+        plain->start = start;
+        plain->size = end - start;
+        plain->to_hpa = e->hpa.v - e->gpa.v;
     }
-    if (memcmp(&vm->plain[kind], &plain, sizeof(plain)) != 0)
-        vm->plain[kind] = plain;
 }
 
 static __attribute__((noinline)) int make_ready(struct vcpu *vcpu, enum view_kind kind)
 {
-    int error = typing_prepare(&vcpu->vm->typing, &vcpu->mtrr, kind);
-    find_plain(vcpu->vm, kind);
+    int error = typing_prepare(&vcpu->vm->map.typing, &vcpu->mtrr, kind);
+    find_plain(&vcpu->vm->map, kind);
     return error;
 }
 
 /* Makes a view, or brings it up to date, if it must be. 0 or a negative errno, logged. */
 static inline int prepare(struct vcpu *vcpu, enum view_kind kind)
 {
-    return typing_is_ready(&vcpu->vm->typing, kind) ? 0 : make_ready(vcpu, kind);
+    return typing_is_ready(&vcpu->vm->map.typing, kind) ? 0 : make_ready(vcpu, kind);
 }
 
 static inline bool mtrrs_enabled(const struct vcpu *vcpu)
@@ -144,18 +167,19 @@ static inline bool mtrrs_enabled(const struct vcpu *vcpu)
 
 static inline enum view_kind view_needed(const struct vcpu *vcpu)
 {
-    return policy_view(&vcpu->vm->typing.policy, mtrrs_enabled(vcpu), vcpu->cd);
+    return policy_view(&vcpu->vm->map.typing.policy, mtrrs_enabled(vcpu), vcpu->cd);
 }
 
-static inline void take_view(struct vcpu *vcpu, enum view_kind kind)
+static inline void take_view(struct vcpu *vcpu, struct map *map, enum view_kind kind)
 {
+    vcpu->map = map;
     vcpu->view = kind;
-    vcpu->plain = &vcpu->vm->plain[kind];
+    vcpu->plain = &map->plain[kind];
 }
 
 hpa_t views_root(const struct vcpu *vcpu)
 {
-    return vcpu->vm->typing.views[vcpu->view].pt.root;
+    return vcpu->map->typing.views[vcpu->view].pt.root;
 }
 
 static void stop_without_tables(struct vm *vm)
@@ -163,15 +187,88 @@ static void stop_without_tables(struct vm *vm)
     vm_stop(vm, "its memory types need more tables than there are");
 }
 
+/* --- vCPUs that share views ------------------------------------------------------------------- */
+
+static struct map *map_of(struct typing *typing)
+{
+    static_assert(offsetof(struct map, typing) == 0, "the first");
+    return (struct map *)(void *)typing;
+}
+
+static void lock_views(struct vm *vm)
+{
+    if (is_shared(vm))
+        request_lock(&vm->views_lock, this_cpu()->index);
+}
+
+static void unlock_views(struct vm *vm)
+{
+    if (is_shared(vm))
+        request_unlock(&vm->views_lock);
+}
+
+/* Between now and the first time that all vCPUs run by the same MTRRs they may be changing them. */
+static void note_split(struct vm *vm)
+{
+    if (!sharing_is_split(&vm->sharing))
+        vm->split = 0;
+    else if (vm->split == 0)
+        vm->split = rdtsc() | 1;
+}
+
+/* With the lock. */
+static int take_shared(struct vcpu *vcpu, enum view_kind kind)
+{
+    struct vm *vm = vcpu->vm;
+    struct shared_view taken = sharing_take(&vm->sharing, vcpu->index, kind, &vcpu->mtrr);
+    struct map *map = map_of(taken.typing);
+    bool moves = map != vcpu->map || kind != vcpu->view;
+    if (taken.changed)
+        find_plain(map, kind);
+    take_view(vcpu, map, kind);
+    note_split(vm);
+    if (moves && taken.error == 0)
+        vm->ops->set_view(vcpu, views_root(vcpu));
+    return taken.error;
+}
+
+static __attribute__((noinline)) void go_to_shared_view(struct vcpu *vcpu, enum view_kind kind)
+{
+    if (kind == vcpu->view && typing_is_ready(&vcpu->map->typing, kind))
+        return;
+    lock_views(vcpu->vm);
+    int error = vcpu->let_go ? 0 : take_shared(vcpu, kind);
+    unlock_views(vcpu->vm);
+    if (error != 0)
+        stop_without_tables(vcpu->vm);
+    views_return(vcpu);
+}
+
+void views_leave(struct vcpu *vcpu)
+{
+    if (!is_shared(vcpu->vm))
+        return;
+    lock_views(vcpu->vm);
+    sharing_leave(&vcpu->vm->sharing, (struct cpu_set){1ull << vcpu->index});
+    note_split(vcpu->vm);
+    vcpu->map = NULL;
+    vcpu->let_go = false;
+    unlock_views(vcpu->vm);
+}
+
 /* Goes to the view that the guest's state asks for, in which all that is owed has been done. */
 static inline void go_to_view(struct vcpu *vcpu)
 {
     enum view_kind kind = view_needed(vcpu), old = vcpu->view;
+    if (is_shared(vcpu->vm)) {
+        go_to_shared_view(vcpu, kind);
+        return;
+    }
     if (prepare(vcpu, kind) != 0) {
         stop_without_tables(vcpu->vm);
         return;
     }
-    take_view(vcpu, kind);
+    take_view(vcpu, &vcpu->vm->map, kind);
     if (kind != old)
         vcpu->vm->ops->set_view(vcpu, views_root(vcpu));
 }
@@ -181,7 +278,7 @@ static inline void go_to_view(struct vcpu *vcpu)
 /* All of the VM, whatever its guest does. */
 static void take_policy(struct vm *vm)
 {
-    const struct policy *policy = &vm->typing.policy;
+    const struct policy *policy = &vm->map.typing.policy;
     bool hides_cd = vm->caps->owns_cr0_cd && !policy_cd_acts(policy, true);
     bool uncaches = policy_uncaches(policy) || vm->config->region_count > 0;
     vm->native_wbinvd = policy->noncoherent || (!vm->caps->self_snoops && uncaches);
@@ -213,7 +310,8 @@ static inline void update_controls(struct vcpu *vcpu)
 static void choose_way_in(struct vcpu *vcpu)
 {
     const struct virt_ops *ops = vcpu->vm->ops;
-    bool uncached = policy_cd_acts(&vcpu->vm->typing.policy, vcpu->cd) && ops->run_uncached != NULL;
+    bool uncached =
+        policy_cd_acts(&vcpu->vm->map.typing.policy, vcpu->cd) && ops->run_uncached != NULL;
     vcpu_enter_by(vcpu, uncached ? ops->run_uncached : ops->run);
 }
 
@@ -222,7 +320,7 @@ void views_put_pat(struct vcpu *vcpu)
 {
     vcpu_change(vcpu, STATE_CR);
     vcpu->state.pat =
-        policy_pat(&vcpu->vm->typing.policy, mtrrs_enabled(vcpu), vcpu->cd, vcpu->pat);
+        policy_pat(&vcpu->vm->map.typing.policy, mtrrs_enabled(vcpu), vcpu->cd, vcpu->pat);
 }
 
 /* E or CD has changed, and with it perhaps the PAT in force. */
@@ -234,12 +332,12 @@ static inline void follow_state_by_pat(struct vcpu *vcpu)
 
 /*
  * All of the vCPU, of which STATE_CR and STATE_MODE are known, at its start and when the policy has
- * become another. Returns 0 or a negative errno, logged.
+ * become another; with the lock. Returns 0 or a negative errno, logged.
  */
 static int follow_policy(struct vcpu *vcpu)
 {
     const struct virt_ops *ops = vcpu->vm->ops;
-    vcpu->moot = policy_cd_acts(&vcpu->vm->typing.policy, true) ? CR0_CD : 0;
+    vcpu->moot = policy_cd_acts(&vcpu->vm->map.typing.policy, true) ? CR0_CD : 0;
     vcpu->cd = (vcpu->state.cr0 & CR0_CD) != 0;
     vcpu->owes = false;
     vcpu->changed |= STATE_CR | STATE_MODE;
@@ -248,10 +346,14 @@ static int follow_policy(struct vcpu *vcpu)
     vcpu->controls = controls_of(vcpu);
     ops->control(vcpu);
     enum view_kind kind = view_needed(vcpu);
+    if (is_shared(vcpu->vm)) {
+        vcpu->map = NULL;
+        return take_shared(vcpu, kind);
+    }
     int error = prepare(vcpu, kind);
     if (error != 0)
         return error;
-    take_view(vcpu, kind);
+    take_view(vcpu, &vcpu->vm->map, kind);
     ops->set_view(vcpu, views_root(vcpu));
     return 0;
 }
@@ -262,28 +364,71 @@ uint64_t views_own_pat(const struct vcpu *vcpu)
     return switched ? vcpu->state.pat : vcpu->pat;
 }
 
-int views_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent)
+/* The rules of the old policy say which PAT is whose. */
+static void leave_policy(struct vcpu *vcpu)
 {
-    struct typing *typing = &vcpu->vm->typing;
-    struct policy policy = typing->policy;
+    vcpu_fetch(vcpu, STATE_CR | STATE_MODE);
+    vcpu->pat = views_own_pat(vcpu);
+}
+
+void views_let_go(void)
+{
+    struct vcpu *vcpu = this_cpu()->vcpu;
+    if (vcpu != NULL && vcpu->map != NULL)
+        vcpu->let_go = true;
+}
+
+void views_return(struct vcpu *vcpu)
+{
+    int error = 0;
+    if (!vcpu->let_go)
+        return;
+    lock_views(vcpu->vm);
+    vcpu->let_go = false;
+    leave_policy(vcpu);
+    error = follow_policy(vcpu);
+    unlock_views(vcpu->vm);
+    if (error != 0)
+        stop_without_tables(vcpu->vm);
+}
+
+/*
+ * With the lock: where the others have let go, they wait for it. No caches but this CPU's are
+ * filled by the VM until they have been emptied.
+ */
+static int take_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent)
+{
+    struct vm *vm = vcpu->vm;
+    struct policy policy = vm->map.typing.policy;
     int error = policy_take(number, noncoherent, &policy);
     if (error != 0)
         return error;
-    vcpu_fetch(vcpu, STATE_CR | STATE_MODE); /* by the rules of the old policy */
-    vcpu->pat = views_own_pat(vcpu);
-    typing->policy = policy;
-    typing_mark_policy(typing);
-    take_policy(vcpu->vm);
+    leave_policy(vcpu);
+    if (is_shared(vm))
+        ask_others(vm, REQUEST_LET_GO);
+    sharing_leave(&vm->sharing, (struct cpu_set){UINT64_MAX});
+    sharing_set_policy(&vm->sharing, &policy);
+    take_policy(vm);
     if (follow_policy(vcpu) != 0)
-        stop_without_tables(vcpu->vm);
-    write_back(0, 0);
+        stop_without_tables(vm);
+    write_back_all(vm, 0, 0);
     return 0;
+}
+
+int views_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent)
+{
+    lock_views(vcpu->vm);
+    int error = take_switch(vcpu, number, noncoherent);
+    unlock_views(vcpu->vm);
+    views_return(vcpu);
+    return error;
 }
 
 void views_log(const struct vm *vm)
 {
-    const struct policy *policy = &vm->typing.policy;
-    const struct pt *pt = &vm->typing.views[vm->vcpus[0]->view].pt;
+    const struct policy *policy = &vm->map.typing.policy;
+    const struct vcpu *vcpu = vm->vcpus[0];
+    const struct pt *pt = &vcpu->map->typing.views[vcpu->view].pt;
     log_line("vm %s: policy %s, %u table pages, format %s, root 0x%lx", vm->config->name,
              policy->preset->name, pt->pages, pt->format->name, pt->root.v);
 }
@@ -304,13 +449,30 @@ static int check_regions(const struct vm_config *config)
     return 0;
 }
 
+static int make_maps(struct vm *vm)
+{
+    enum { PAGES = (sizeof(struct map) + PAGE_SIZE - 1) / PAGE_SIZE };
+    vm->sharing.typings[0] = &vm->map.typing;
+    for (unsigned i = 1; i < vm->config->cpus; i++) {
+        struct map *map = frames_alloc(&vm->host->frames, PAGES);
+        if (map == NULL) {
+            log_line("vm %s: no memory for the maps of its vCPUs", vm->config->name);
+            return -ENOMEM;
+        }
+        map->typing = vm->map.typing;
+        vm->sharing.typings[i] = &map->typing;
+    }
+    vm->sharing.count = vm->config->cpus;
+    return 0;
+}
+
 int views_init(struct vm *vm)
 {
     const struct virt_caps *caps = vm->caps;
     const struct policy_means means = {.has_ipat = caps->has_ipat,
                                        .owns_cr0_cd = caps->owns_cr0_cd,
                                        .runs_uncached = vm->ops->run_uncached != NULL};
-    struct typing *typing = &vm->typing;
+    struct typing *typing = &vm->map.typing;
     int error = policy_resolve(vm->config, &means, false, &typing->policy);
     if (error == 0)
         error = policy_allow(vm->config, &typing->policy);
@@ -328,13 +490,16 @@ int views_init(struct vm *vm)
     typing->format = caps->format;
     typing->max_leaf = caps->max_leaf;
     take_policy(vm);
-    return 0;
+    return make_maps(vm);
 }
 
 int views_reset(struct vcpu *vcpu)
 {
-    typing_mark(&vcpu->vm->typing);
+    lock_views(vcpu->vm);
+    typing_mark(&vcpu->vm->map.typing);
+    vcpu->let_go = false;
     int error = follow_policy(vcpu);
+    unlock_views(vcpu->vm);
     if (error != 0)
         log_line("vm %s: no memory for its tables; give it less", vcpu->vm->config->name);
     return error;
@@ -344,7 +509,7 @@ int views_reset(struct vcpu *vcpu)
 
 static bool cd_acts(const struct vcpu *vcpu)
 {
-    return policy_cd_acts(&vcpu->vm->typing.policy, true);
+    return policy_cd_acts(&vcpu->vm->map.typing.policy, true);
 }
 
 /*
@@ -354,7 +519,7 @@ static bool cd_acts(const struct vcpu *vcpu)
  */
 static void owe(struct vcpu *vcpu, bool ends)
 {
-    struct typing *typing = &vcpu->vm->typing;
+    struct typing *typing = &vcpu->map->typing;
     enum view_kind kind = view_needed(vcpu);
     bool owes =
         kind != vcpu->view || (kind == VIEW_TYPED && (!ends || typing_owes(typing, &vcpu->mtrr)));
@@ -366,9 +531,9 @@ void views_follow_mtrr(struct vcpu *vcpu, bool def_type)
 {
     if (def_type)
         follow_state_by_pat(vcpu);
-    if (vcpu->vm->typing.policy.mtrr == KNOB_MTRR_IGNORE)
+    if (vcpu->vm->map.typing.policy.mtrr == KNOB_MTRR_IGNORE)
         return;
-    typing_mark(&vcpu->vm->typing);
+    typing_mark(&vcpu->map->typing);
     if (cd_acts(vcpu)) {
         vcpu_fetch(vcpu, STATE_MODE);
         vcpu->cd = (vcpu->state.cr0 & CR0_CD) != 0;
@@ -389,7 +554,7 @@ static __attribute__((noinline)) void go_to_uncached_view(struct vcpu *vcpu)
 
 static inline void follow_cd(struct vcpu *vcpu)
 {
-    if (vcpu->cd && !vcpu->vm->caps->self_snoops && policy_cd_flushes(&vcpu->vm->typing.policy))
+    if (vcpu->cd && !vcpu->vm->caps->self_snoops && policy_cd_flushes(&vcpu->vm->map.typing.policy))
         go_to_uncached_view(vcpu);
     else
         go_to_view(vcpu);
@@ -398,7 +563,7 @@ static inline void follow_cd(struct vcpu *vcpu)
 /* CD acts in the CPU, or by a PAT, or not at all. */
 static __attribute__((noinline)) void follow_cd_otherwise(struct vcpu *vcpu, bool was)
 {
-    enum knob_cd effect = vcpu->vm->typing.policy.cd;
+    enum knob_cd effect = vcpu->vm->map.typing.policy.cd;
     choose_way_in(vcpu);
     if (effect == KNOB_CD_HW && !vcpu->cd) {
         vcpu->owes = false;
@@ -414,7 +579,7 @@ void views_cd_written(struct vcpu *vcpu)
 {
     bool was = vcpu->cd;
     vcpu->cd = (vcpu->state.cr0 & CR0_CD) != 0;
-    if (vcpu->vm->typing.policy.cd != KNOB_CD_VIEW)
+    if (vcpu->vm->map.typing.policy.cd != KNOB_CD_VIEW)
         follow_cd_otherwise(vcpu, was);
     else if (vcpu->cd != was)
         follow_cd(vcpu);
@@ -424,4 +589,63 @@ void views_wbinvd(const struct vm *vm)
 {
     if (vm->native_wbinvd)
         write_back(0, 0);
+}
+
+/* --- reports ---------------------------------------------------------------------------------- */
+
+void views_log_changes(const struct vm *vm)
+{
+    uint64_t bytes = 0, invalidations = 0;
+    for (unsigned i = 0; i < vm->sharing.count; i++) {
+        bytes += vm->sharing.typings[i]->leaves_changed;
+        invalidations += vm->sharing.typings[i]->invalidations;
+    }
+    log_line("vm %s: types %lu bytes of leaves rewritten, %lu invalidations", vm->config->name,
+             bytes, invalidations);
+}
+
+/* Longer than the manuals' sequence takes on all CPUs (SDM, "MTRR Considerations in MP Systems"). */
+enum { SPLIT_US = 200000, SPLIT_STEPS = 4096 };
+
+/* The first address where two typed views differ, or UINT64_MAX. */
+static uint64_t first_difference(const struct view *a, const struct view *b)
+{
+    uint64_t at = 0;
+    for (unsigned i = 0; i < SPLIT_STEPS && at < UINT64_MAX; i++) {
+        struct mtrr_answer one = mtrr_type(&a->applied, at), other = mtrr_type(&b->applied, at);
+        if (one.type != other.type)
+            return at;
+        at = min_u64(one.next, other.next);
+    }
+    return UINT64_MAX;
+}
+
+static void log_split(const struct vm *vm)
+{
+    const struct typing *first = NULL;
+    for (unsigned i = 0; i < vm->sharing.count; i++) {
+        const struct typing *typing = vm->sharing.typings[i];
+        if (typing->on.bits == 0)
+            continue;
+        if (first == NULL) {
+            first = typing;
+            continue;
+        }
+        log_line("vm %s: the MTRRs of vCPU %u are not those of vCPU %u from GPA 0x%lx on",
+                 vm->config->name, (unsigned)__builtin_ctzll(typing->on.bits),
+                 (unsigned)__builtin_ctzll(first->on.bits),
+                 first_difference(&first->views[VIEW_TYPED], &typing->views[VIEW_TYPED]));
+    }
+}
+
+void views_look_at_split(struct vm *vm)
+{
+    if (vm->split == 0 || vm->split_logged || rdtsc() - vm->split < clock_ticks(SPLIT_US))
+        return;
+    lock_views(vm);
+    if (vm->split != 0 && !vm->split_logged) {
+        log_split(vm);
+        vm->split_logged = true;
+    }
+    unlock_views(vm);
 }

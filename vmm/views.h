@@ -1,4 +1,4 @@
-/* A VM's memory types at run time: which view its vCPU runs on, and what moves it to another. */
+/* A VM's memory types at run time: which view a vCPU runs on, and what moves it to another. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
@@ -21,6 +21,22 @@ int views_reset(struct vcpu *vcpu);
  */
 int views_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent);
 
+/* The vCPU runs on no view until its next reset. */
+void views_leave(struct vcpu *vcpu);
+
+/*
+ * The vCPU of the running CPU, if it has a view, is to let go of it: it enters no more before
+ * views_return(), which does nothing where that was not asked.
+ */
+void views_let_go(void);
+void views_return(struct vcpu *vcpu);
+
+/* Logs how often leaves have changed since the VM's start. */
+void views_log_changes(const struct vm *vm);
+
+/* Logs once that vCPUs have had MTRRs of different effect for long, if they have. */
+void views_look_at_split(struct vm *vm);
+
 /* Logs the policy, and the view that the vCPU is on. */
 void views_log(const struct vm *vm);
 
@@ -42,7 +58,7 @@ void views_follow_mtrr(struct vcpu *vcpu, bool def_type);
 /* The same for any MTRR but IA32_MTRR_DEF_TYPE; often it does not count. */
 static inline void views_follow_range(struct vcpu *vcpu)
 {
-    typing_mark(&vcpu->vm->typing);
+    typing_mark(&vcpu->map->typing);
     if (vcpu->view == VIEW_TYPED && !vcpu->owes)
         views_follow_mtrr(vcpu, false);
 }

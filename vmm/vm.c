@@ -54,7 +54,7 @@ static int back_with_memory(struct vm *vm)
 
 void vm_reset_mtrrs(const struct vm *vm, struct mtrr_state *mtrr)
 {
-    if (vm->typing.policy.reset == KNOB_RESET_ARCHITECTURAL)
+    if (vm->map.typing.policy.reset == KNOB_RESET_ARCHITECTURAL)
         mtrr_reset(mtrr, cpu_phys_bits());
     else
         mtrr_reset_firmware(mtrr, cpu_phys_bits());

@@ -9,7 +9,8 @@
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
 #include "vmm/lapic.h"
-#include "vmm/typing.h"
+#include "vmm/request.h"
+#include "vmm/sharing.h"
 #include "vmm/uart.h"
 #include "vmm/virt.h"
 #include "vmm/walk.h"
@@ -45,6 +46,14 @@ struct plain {
     const uint8_t *types; /* enum memtype of a window, by the guest's PAT type */
 };
 
+/* Second-level tables by some MTRRs, and what the host's own accesses need of them. */
+struct map {
+    struct typing typing;
+    struct plain plain[VIEWS];
+    uint8_t window_types[VIEWS][8];    /* of plain memory, by view and the guest's PAT type */
+    struct pt_attr window_leaf[VIEWS]; /* the leaves that these are for */
+};
+
 /* What has come for a vCPU from others, at which its CPU looks when it is kicked. */
 enum mail {
     MAIL_VECTORS = 1 << 0,
@@ -69,8 +78,10 @@ struct vcpu {
     struct mtrr_state mtrr;
     bool hides_mtrrs; /* CPUID and the MSRs say that there are none */
     uint64_t msr[MSR_SLOTS];
-    enum view_kind view;       /* the second-level tables that it runs on */
-    const struct plain *plain; /* of this view */
+    struct map *map;           /* where the second-level tables are that it runs on, or NULL */
+    enum view_kind view;       /* of these */
+    const struct plain *plain; /* the same */
+    bool let_go;               /* it has to follow another policy before it runs on */
     uint64_t moot;             /* CR0 bits with which all memory is UC, whatever its leaves say */
     struct walk_state walk;    /* what does not change of it is set by a reset */
     bool cd;                   /* the guest's CR0.CD, where its changes exit */
@@ -111,11 +122,12 @@ struct vm {
     unsigned ram_count;
     struct extent extents[VM_MAX_EXTENTS];
     unsigned extent_count;
-    struct typing typing;
-    struct plain plain[VIEWS];
-    uint8_t window_types[VIEWS][8];    /* of plain memory, by view and the guest's PAT type */
-    struct pt_attr window_leaf[VIEWS]; /* the leaves that these are for */
-    bool native_wbinvd;                /* the guest's WBINVD is the CPU's */
+    struct map map; /* the first of its maps */
+    struct sharing sharing;
+    struct request_lock views_lock; /* of all maps, where there are several vCPUs */
+    uint64_t split;                 /* TSC since when its vCPUs' MTRRs differ; 0: they do not */
+    bool split_logged;
+    bool native_wbinvd;   /* the guest's WBINVD is the CPU's */
     uint32_t controls;    /* those of its vCPUs' controls that the policy alone decides */
     uint64_t cr4_allowed; /* CR4 bits that the guest may set */
     struct cpuid_table cpuid;

@@ -5,6 +5,7 @@
 #include "vmm/monitor.h"
 #include "vmm/request.h"
 #include "vmm/timer.h"
+#include "vmm/views.h"
 
 /*
  * A vCPU is asleep where nothing of its own can wake it. When all of a VM are, and nothing that one
@@ -50,6 +51,8 @@ RARE void vcpu_pause(struct vcpu *vcpu, bool asleep)
         wake_up(vm);
     vcpu->timer_due = 0; /* it may have been the timer's */
     request_serve(vcpu->cpu_index);
+    views_return(vcpu);
+    views_look_at_split(vm);
     monitor_poll(vcpu);
 }
 

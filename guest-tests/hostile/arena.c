@@ -1,6 +1,7 @@
 /* The arena: page tables, descriptor tables and task states in which the hostile code runs. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/hostile/hostile.h"
+#include "guest-tests/runtime/apic.h"
 #include "lib/string.h"
 #include "lib/x86.h"
 #include "mm/types.h"
@@ -51,6 +52,12 @@ static void map_window(void)
     window_table[HOLE_WINDOW >> 12 & 511] = HOLE | PWU;
 }
 
+static void map_apic(void)
+{
+    low[APIC_WINDOW / PAGE_SIZE] = APIC_PAGE | PWU | NX;
+    low32[APIC_WINDOW / PAGE_SIZE] = (uint32_t)APIC_PAGE | PWU;
+}
+
 static void make_tables(void)
 {
     pml4[0] = entry_of(pdpt);
@@ -64,6 +71,7 @@ static void make_tables(void)
     map((uint64_t)hostile_text, (uint64_t)hostile_text_end, P, true);
     map((uint64_t)hostile_core, (uint64_t)hostile_core_end, P | W, true);
     map_window();
+    map_apic();
 }
 
 static uint64_t descriptor(uint64_t base, uint64_t limit, uint64_t attr)

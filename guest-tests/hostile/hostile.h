@@ -13,6 +13,7 @@ enum {
     DATA = 0x22000,    /* two pages */
     STACK = 0x30000,   /* 64 KiB and a page: every SP of a 16-bit stack segment is good */
     REAL = 0x50000,    /* handlers of real mode */
+    APIC_WINDOW = 0xf1000, /* linear: the local APIC's page, by all tables */
     REAL_POOL = 0x1000,
 };
 /* Operands of LGDT and LIDT in the last slot, behind its UD2. */
@@ -100,6 +101,17 @@ void e16(unsigned value);
 void e32(uint64_t value);
 void e64(uint64_t value);
 
+/* operations.c: MOV r32, imm32; the prefix that makes an operand 32 bits wide; literal bytes. */
+enum reg { AX, CX, DX, BX, SP, BP, SI, DI };
+void mov(const struct mode *mode, enum reg reg, uint64_t value);
+void operand32(const struct mode *mode);
+void bytes(const char *text, unsigned n);
+
+struct code {
+    uint8_t n;
+    char text[7];
+};
+
 /* Fills the slots of the code page with operations for MODE, and counts them in generated[]. */
 void generate(const struct mode *mode);
 
@@ -121,6 +133,21 @@ extern const unsigned kind_count;
 
 /* Whether an instruction that exits may be single-stepped (operations.c, step()). */
 bool hostile_can_step_exits(void);
+
+/* interrupts.c: operations on the local APIC, and where they are possible. */
+void emit_apic_page(const struct mode *mode, unsigned slot);
+void emit_apic_msr(const struct mode *mode, unsigned slot);
+void emit_apic_base(const struct mode *mode, unsigned slot);
+void emit_deadline(const struct mode *mode, unsigned slot);
+void emit_cr8(const struct mode *mode, unsigned slot);
+bool fits_apic_page(const struct mode *mode);
+bool fits_cr8(const struct mode *mode);
+
+/* Gives the local APIC a state in which a run begins. */
+void apic_begin(void);
+
+/* Whether a write of CR8 while an interrupt waits leaves the machine alive. */
+bool hostile_can_write_cr8(void);
 
 /* bytes.c: an instruction of random bytes that the arena can bear. */
 void emit_random_bytes(const struct mode *mode, unsigned slot);

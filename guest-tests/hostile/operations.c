@@ -5,10 +5,9 @@
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/hostile/hostile.h"
+#include "guest-tests/runtime/apic.h"
 #include "guest-tests/runtime/machine.h"
 #include "lib/x86.h"
-
-enum reg { AX, CX, DX, BX, SP, BP, SI, DI };
 
 static bool outer(const struct mode *mode)
 {
@@ -26,14 +25,13 @@ static bool lax(void)
 
 /* --- pieces of code --------------------------------------------------------------------------- */
 
-static void bytes(const char *text, unsigned n)
+void bytes(const char *text, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
         e8((uint8_t)text[i]);
 }
 
-/* MOV r32, imm32 */
-static void mov(const struct mode *mode, enum reg reg, uint64_t value)
+void mov(const struct mode *mode, enum reg reg, uint64_t value)
 {
     if (mode->bits == 16)
         e8(0x66);
@@ -49,8 +47,7 @@ static void mov64(enum reg reg, uint64_t value)
     e64(value);
 }
 
-/* The operand-size prefix that makes an operand 32 bits wide. */
-static void operand32(const struct mode *mode)
+void operand32(const struct mode *mode)
 {
     if (mode->bits == 16)
         e8(0x66);
@@ -92,6 +89,13 @@ static void step(bool exits)
 {
     if (!exits || hostile_can_step_exits())
         e8(0xcc);
+}
+
+/* In front of what takes the guest's footing away for a moment. */
+static void hold_interrupts(const struct mode *mode)
+{
+    if (!outer(mode))
+        e8(0xfa);
 }
 
 /* --- model-specific registers ----------------------------------------------------------------- */
@@ -160,6 +164,7 @@ static void emit_efer(const struct mode *mode)
     uint64_t value = one_in(2) ? random64() : hostile_mode.efer ^ 1ull << random_below(16);
     if (lax() && !mode->paged)
         value &= ~EFER_LME;
+    hold_interrupts(mode);
     mov(mode, CX, MSR_EFER);
     mov(mode, AX, value);
     bytes("\x31\xd2\x0f\x30", 4); /* XOR EDX, EDX; WRMSR */
@@ -182,6 +187,8 @@ static void emit_wrmsr(const struct mode *mode, unsigned slot)
         emit_efer(mode);
         return;
     }
+    if (msr == MSR_X2APIC + ICR / 16)
+        value |= TO_OTHERS; /* an INIT is not to come here */
     if (msr == MSR_LSTAR || msr == MSR_CSTAR || msr == MSR_SYSENTER_EIP)
         value |= 1ull << 46;
     if (msr == MSR_SYSENTER_CS && (mode->family != FAMILY_LONG || lax()))
@@ -238,6 +245,7 @@ static void emit_mov_to_cr(const struct mode *mode, unsigned slot)
     (void)slot;
     if (cr != 3 && !lax() && mode->bits == 64 && one_in(8))
         value |= random64() << 32;
+    hold_interrupts(mode);
     if (value >> 32 != 0)
         mov64(AX, value);
     else
@@ -253,13 +261,13 @@ static void emit_mov_to_cr(const struct mode *mode, unsigned slot)
 static void emit_other_cr(const struct mode *mode, unsigned slot)
 {
     static const uint8_t others[] = {1, 2, 2, 5, 6, 7};
-    unsigned cr = others[random_below(sizeof(others))];
+    unsigned cr = others[random_below(sizeof(others))], least = hostile_can_write_cr8() ? 0 : 1;
     (void)slot;
     mov(mode, AX, interesting());
     if (mode->bits == 64 && one_in(2)) {
         e8(0x44); /* CR8 to CR15 */
-        cr = one_in(2) ? 0 : random_below(8);
-    } else if (one_in(4)) {
+        cr = one_in(2) ? least : least + random_below(8 - least);
+    } else if (least == 0 && one_in(4)) {
         e8(0xf0); /* AMD's name for CR8, #UD elsewhere */
         cr = 0;
     }
@@ -285,6 +293,7 @@ static void emit_lmsw(const struct mode *mode, unsigned slot)
         bytes("\x0f\x06", 2); /* CLTS */
         return;
     }
+    hold_interrupts(mode);
     mov(mode, AX, random64());
     mov(mode, BX, hostile_mode.cr0);
     bytes("\x0f\x01\xf0", 3);
@@ -421,11 +430,6 @@ static void emit_hypercall(const struct mode *mode, unsigned slot)
     bytes("\x0f\x01", 2);
     e8((machine.intel ? 0xc1u : 0xd9u) ^ (one_in(8) ? 0x18u : 0));
 }
-
-struct code {
-    uint8_t n;
-    char text[7];
-};
 
 /* An instruction each: register operands only. */
 static const struct code singles[] = {
@@ -588,13 +592,14 @@ static void emit_segment(const struct mode *mode, unsigned slot)
 
 /*
  * LGDT or LIDT of a random operand, and at once of the good one, at the end of the code page; both
- * by CS, whose base never changes, and with no breakpoint that could trap between them.
+ * by CS, whose base never changes, and with nothing that could come between them.
  */
 static void emit_table(const struct mode *mode, unsigned slot)
 {
     unsigned which = 2 + random_below(2);
     uint32_t good = which == 2 ? GOOD_GDT : GOOD_IDT;
     (void)slot;
+    hold_interrupts(mode);
     if (!outer(mode)) {
         mov(mode, AX, DR7_RESET);
         bytes("\x0f\x23\xf8", 3);
@@ -796,6 +801,11 @@ const struct operation kinds[] = {
     {"HLT", emit_hlt, outer, 1},
     {"MONITOR", emit_monitor, NULL, 1},
     {"hole", emit_hole, fits_hole, 3},
+    {"the APIC's page", emit_apic_page, fits_apic_page, 8},
+    {"the APIC's MSRs", emit_apic_msr, NULL, 6},
+    {"IA32_APIC_BASE", emit_apic_base, NULL, 2},
+    {"IA32_TSC_DEADLINE", emit_deadline, NULL, 2},
+    {"CR8", emit_cr8, fits_cr8, 2},
     {"random bytes", emit_random_bytes, fits_bytes, 14},
 };
 const unsigned kind_count = sizeof(kinds) / sizeof(kinds[0]);

@@ -266,3 +266,12 @@ def test_the_tool_refuses(tmp_path, text, args, message):
 def test_help():
     done = tool("--help")
     assert done.returncode == 0 and "--svg" in done.stdout
+
+
+def test_exits_have_the_names_of_the_hypervisor():
+    """In the order of its enumeration."""
+    header = (paths.ROOT / "vmm/virt.h").read_text()
+    body = re.search(r"enum exit_kind \{(.*?)EXIT_KINDS", header, re.S)[1]
+    order = re.findall(r"\b(EXIT_\w+),", re.sub(r"/\*.*?\*/", "", body, flags=re.S))
+    names = dict(re.findall(r'\[(EXIT_\w+)\] = "(.*)"', (paths.ROOT / "vmm/run.c").read_text()))
+    assert trace.EXITS == tuple(names[kind] for kind in order)

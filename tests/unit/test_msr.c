@@ -8,7 +8,7 @@
 static struct vm_config config = {.name = "test"};
 static struct virt_caps caps;
 static struct vm vm = {.config = &config, .caps = &caps};
-static struct vcpu vcpu = {.vm = &vm};
+static struct vcpu vcpu = {.vm = &vm, .map = &vm.map};
 static unsigned faults, advances;
 
 void vcpu_raise(struct vcpu *v, enum vector vector, uint32_t error)
@@ -259,7 +259,7 @@ static void test_reports(void **state)
     vm_reset_mtrrs(&vm, &vcpu.mtrr);
     for (unsigned report = KNOB_REPORT_STORED; report <= KNOB_REPORT_HIDDEN; report++) {
         bool there = report != KNOB_REPORT_HIDDEN, own = report == KNOB_REPORT_STORED;
-        vm.typing.policy.report = (enum knob_report)report;
+        vm.map.typing.policy.report = (enum knob_report)report;
         vcpu.hides_mtrrs = !there;
         assert_int_equal(writes(0x2ff, 0xc04), there);
         assert_int_equal(writes(0x20f, 0x800), there);
@@ -272,7 +272,7 @@ static void test_reports(void **state)
         assert_int_equal(reads(0xfe, 0x508), there);
         vm_reset_mtrrs(&vm, &vcpu.mtrr);
     }
-    vm.typing.policy.report = KNOB_REPORT_STORED;
+    vm.map.typing.policy.report = KNOB_REPORT_STORED;
     vcpu.hides_mtrrs = false;
 }
 

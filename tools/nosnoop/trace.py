@@ -20,7 +20,7 @@ KINDS = ("none", "exit", "inject", "MTRR", "PAT", "CR0", "view", "leaf", "split"
          "invalidate", "flush")
 EXITS = ("none", "CPUID", "RDMSR", "WRMSR", "XSETBV", "HLT", "freeze", "INVD", "WBINVD",
          "hypercall", "undefined", "privileged", "triple fault", "INIT", "interrupt", "window",
-         "I/O", "CR", "memory", "exception", "failed", "unknown")
+         "I/O", "CR", "APIC", "memory", "exception", "failed", "unknown")
 VIEWS = ("typed", "disabled", "CD")
 SCOPES = ("by root", "of the guest", "at the next entry")
 TYPES = {0: "UC", 1: "WC", 4: "WT", 5: "WP", 6: "WB", 7: "UC-"}
