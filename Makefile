@@ -127,9 +127,10 @@ $(CORPORA): $(BUILD)/unit/test_corpus_%: $(BUILD)/host/tests/fuzz/fuzz_%.o \
 	@mkdir -p $(@D)
 	$(HOST_CC) -fsanitize=address,undefined -o $@ $^ -lcmocka -lZydis
 
-# The decoder is compared with Zydis, by the fuzzer's own comparison.
+# The decoder is compared with Zydis, by the fuzzer's own comparison; so are operands' addresses.
 $(BUILD)/unit/test_decode: $(BUILD)/host/tests/fuzz/fuzz_decode.o
-$(BUILD)/unit/test_decode: UNIT_LIBS := -lZydis
+$(BUILD)/unit/test_operand: $(BUILD)/host/vmm/access.o $(BUILD)/host/vmm/hole.o
+$(BUILD)/unit/test_decode $(BUILD)/unit/test_operand: UNIT_LIBS := -lZydis
 # The table of exceptions is made of absolute addresses.
 $(BUILD)/unit/test_msr: UNIT_LIBS := -no-pie
 
