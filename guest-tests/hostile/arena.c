@@ -54,8 +54,14 @@ static void map_window(void)
 
 static void map_apic(void)
 {
-    low[APIC_WINDOW / PAGE_SIZE] = APIC_PAGE | PWU | NX;
-    low32[APIC_WINDOW / PAGE_SIZE] = (uint32_t)APIC_PAGE | PWU;
+    static table64 apic_directory, apic_table;
+    static table32 apic_table32;
+    pdpt[APIC_WINDOW >> 30] = entry_of(apic_directory);
+    pdpt_pae[APIC_WINDOW >> 30] = (uint64_t)apic_directory | P;
+    apic_directory[APIC_WINDOW >> 21 & 511] = entry_of(apic_table);
+    apic_table[APIC_WINDOW >> 12 & 511] = APIC_PAGE | PWU | NX;
+    directory32[APIC_WINDOW >> 22] = (uint32_t)entry_of(apic_table32);
+    apic_table32[APIC_WINDOW >> 12 & 1023] = (uint32_t)APIC_PAGE | PWU;
 }
 
 static void make_tables(void)

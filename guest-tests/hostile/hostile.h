@@ -13,12 +13,14 @@ enum {
     DATA = 0x22000,    /* two pages */
     STACK = 0x30000,   /* 64 KiB and a page: every SP of a 16-bit stack segment is good */
     REAL = 0x50000,    /* handlers of real mode */
-    APIC_WINDOW = 0xf1000, /* linear: the local APIC's page, by all tables */
     REAL_POOL = 0x1000,
 };
 /* Operands of LGDT and LIDT in the last slot, behind its UD2. */
 enum { GOOD_GDT = CODE + 0xfe4, GOOD_IDT = CODE + 0xfee };
 enum { SLOT_SIZE = 32, SLOTS = 128, POOL_ENTRIES = 32, COUNTERS = 33 };
+
+/* By all tables, where random bytes hardly lead: the local APIC's page. */
+#define APIC_WINDOW 0x5a5a5000u
 
 /* In the arena's 4-level tables alone, where no 32-bit address leads: the hole at D0000000h. */
 #define HOLE_WINDOW 0x5a5a00000000ull
