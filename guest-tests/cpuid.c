@@ -5,6 +5,7 @@
  * row: cpuid end=0
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "guest-tests/runtime/console.h"
 #include "guest-tests/runtime/fault.h"
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
@@ -356,6 +357,20 @@ static void timing(void)
     check_beyond(CPUID_HYPERVISOR_TIMING + 1);
 }
 
+/* Leaf 15h, and 16h where it is, say the same of the TSC, to within their units. */
+static void rates(void)
+{
+    uint64_t khz = cpuid(CPUID_HYPERVISOR_TIMING, 0).eax;
+    struct cpuid_regs crystal = cpuid(0x15, 0), mhz = cpuid(0x16, 0);
+    expect(cpuid(0, 0).eax >= 0x15 && crystal.eax != 0, "no leaf 15h");
+    uint64_t hz = crystal.eax == 0 ? 0 : (uint64_t)crystal.ecx * crystal.ebx / crystal.eax;
+    expect(hz <= khz * 1000 && hz + 16000 > khz * 1000, "%lu Hz by leaf 15h, %lu kHz", hz, khz);
+    if (cpuid(0, 0).eax >= 0x16)
+        expect(mhz.eax * 1000 <= khz + 500 && mhz.eax * 1000 + 500 >= khz, "%u MHz by leaf 16h",
+               mhz.eax);
+    print("# the TSC: %lu kHz, by leaf 15h %lu Hz\n", khz, hz);
+}
+
 /* SDM, "CPUID": SYSCALL is 0 outside 64-bit mode, where AMD has it too. */
 static void syscall_by_mode(void)
 {
@@ -495,6 +510,7 @@ static const struct test_case cases[] = {
     {"cpuid: no subleaves of leaf 7", needs_nosnoop, no_more_subleaves},
     {"cpuid: stable over all subleaves", NULL, stable},
     {"cpuid: the hypervisor's leaves, the TSC's rate", needs_nosnoop, timing},
+    {"cpuid: leaves 15h and 16h say the same of it", needs_nosnoop, rates},
     {"cpuid: SYSCALL by mode", NULL, syscall_by_mode},
     {"cpuid: MSRs, MTRRs and PAT", NULL, memory_types},
     {"cpuid: long mode", NULL, long_mode},

@@ -10,7 +10,7 @@ enum { PIT_CHANNEL2 = 0x42, PIT_COMMAND = 0x43, PORT_B = 0x61 };
 enum { PORT_B_GATE2 = 1 << 0, PORT_B_SPEAKER = 1 << 1, PORT_B_OUT2 = 1 << 5 };
 enum { PIT_MODE0 = 2 << 6 | 3 << 4 }; /* channel 2, both bytes; OUT rises at the end of the count */
 enum { PIT_HZ = 1193182, TRIES = 5 };
-enum { LONGEST = 16000000 };                 /* ticks: 1 ms of any TSC, and what no PIT wastes */
+enum { LONGEST = 64000000 };                 /* ticks: 3 ms of any TSC, and what no PIT wastes */
 enum { SLOWEST = 1000, FASTEST = 20000000 }; /* kHz */
 
 static uint32_t tsc_khz;
@@ -62,7 +62,7 @@ static uint32_t measure(void)
     uint64_t ticks = 0, least = UINT64_MAX, gap;
     uint8_t port_b = in8(PORT_B);
     out8(PORT_B, (uint8_t)((port_b & ~PORT_B_SPEAKER) | PORT_B_GATE2));
-    for (unsigned i = 0; i < TRIES && (ticks == 0 || least > ticks / 64); i++) {
+    for (unsigned i = 0; i < TRIES && (ticks == 0 || least > ticks / 1024); i++) {
         uint64_t got = time_pit(&gap);
         if (got == 0 || gap >= least)
             continue;

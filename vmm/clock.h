@@ -4,7 +4,7 @@
 
 #include "lib/x86.h"
 
-/* Finds the TSC's rate, once for all CPUs, and logs it. Takes about 1 ms. */
+/* Finds the TSC's rate, once for all CPUs, and logs it. Takes about 3 ms. */
 void clock_init(void);
 
 /* The TSC's rate in kHz; 0: not known. */
@@ -17,5 +17,5 @@ uint64_t clock_ticks(uint64_t us);
 uint32_t clock_khz_of_crystal(struct cpuid_regs r);
 
 /* The same of TICKS that the TSC made while the PIT counted CLOCK_PIT_COUNT; 0: implausible. */
-enum { CLOCK_PIT_COUNT = 1193 };
+enum { CLOCK_PIT_COUNT = 3579 };
 uint32_t clock_khz_of_pit(uint64_t ticks);

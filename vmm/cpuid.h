@@ -5,7 +5,7 @@
 #include "lib/x86.h"
 #include "vmm/virt.h"
 
-/* The highest leaves that a guest may see; a guest has them where the host has. */
+/* The highest leaves that a guest may see; it has them where the host has, and those up to 15h. */
 enum { CPUID_BASIC = 0x16, CPUID_EXTENDED_COUNT = 0x1f, CPUID_SUBLEAVES = 8 };
 
 #define CPUID_EXTENDED 0x80000000u

@@ -48,9 +48,7 @@ static const struct cpuid_regs basic[CPUID_BASIC + 1] = {
     /* Made by cpuid_topology(), where the host has it. */
     [0x0b] = {0, ALL, 0, 0},
     [0x0d] = {ALL, ALL, ALL, ALL},
-    /* By make_crystal(). MHz, for people. */
-    [0x15] = {ALL, ALL, ALL, 0},
-    [0x16] = {0xffff, 0xffff, 0xffff, 0},
+    /* 15h and 16h are made by make_rates(). */
 };
 
 /* The same from 80000000h on. Reading as 0: 0Ah (SVM), 1Bh (IBS), 1Ch (LWP). */
@@ -131,14 +129,21 @@ static void read_xsave(struct cpuid_table *table, cpuid_reader *host)
 static_assert((XCR0_GUEST >> CPUID_SUBLEAVES) == 0, "leaf 0Dh has a place for each component");
 
 /*
- * SDM, "CPUID", leaf 15h: the crystal is what the APIC's timer counts by, and the guest's is its
- * own; the TSC has the host's rate.
+ * SDM, "CPUID", leaves 15h and 16h: the crystal is what the APIC's timer counts by, and the guest's
+ * is its own; the TSC has the host's rate. A guest that has no other clock asks for the first, so
+ * that it is there whatever the CPU has. The second has MHz, for people; but some take its first
+ * for the TSC's rate, where a host's need not be that.
  */
-static void make_crystal(struct cpuid_table *table)
+static void make_rates(struct cpuid_table *table)
 {
+    uint32_t mhz = (table->tsc_khz + 500) / 1000, bus_mhz = (table->apic_khz + 500) / 1000;
+    bool known = table->tsc_khz != 0, has_mhz = known && table->last >= 0x16;
     struct cpuid_regs crystal = {1, 1u << LAPIC_BUS_SHIFT, table->apic_khz * 1000, 0};
-    bool known = table->basic[0x15].ebx != 0 && table->tsc_khz != 0;
-    table->basic[0x15] = known ? crystal : (struct cpuid_regs){0, 0, 0, 0};
+    struct cpuid_regs rates = {mhz, mhz, bus_mhz, 0}, none = {0, 0, 0, 0};
+    if (known && table->last < 0x15)
+        table->last = 0x15;
+    table->basic[0x15] = known ? crystal : none;
+    table->basic[0x16] = has_mhz ? rates : none;
 }
 
 /* Bits of an APIC ID that tell the cores of the one package apart. */
@@ -177,21 +182,20 @@ void cpuid_table_init(struct cpuid_table *table, cpuid_reader *host, unsigned ph
         table->basic[i] = filter(host(i, 0), &basic[i]);
     for (uint32_t i = 0; i <= table->last_extended; i++)
         table->extended[i] = filter(host(CPUID_EXTENDED + i, 0), &extended[i]);
+    if (table->last >= 0xd && (table->basic[1].ecx & BIT(26)) != 0)
+        read_xsave(table, host);
+    make_rates(table);
     table->basic[0].eax = table->last;
     table->basic[1].ecx |= BIT(31);           /* a hypervisor is there */
     table->basic[1].ecx |= BIT(21) | BIT(24); /* x2APIC and TSC-deadline, whatever the CPU has */
     if (table->last >= 6)
         table->basic[6].eax = BIT(2); /* ARAT: the APIC's timer never stops */
-    if (table->last >= 0x15)
-        make_crystal(table);
     table->extended[0].eax = CPUID_EXTENDED + table->last_extended;
     table->extended[8].eax = (table->extended[8].eax & 0xff00) | phys_bits;
     if (has_leaf_4(table))
         read_caches(table, host, 4);
     else if (table->last_extended >= 0x1d && (table->extended[1].ecx & TOPOLOGY_EXTENSIONS) != 0)
         read_caches(table, host, CPUID_EXTENDED + 0x1d);
-    if (table->last >= 0xd && (table->basic[1].ecx & BIT(26)) != 0)
-        read_xsave(table, host);
     make_cores(table, host, cpus);
 }
 

@@ -79,9 +79,9 @@ static void test_highest(void **state)
 {
     (void)state;
     make(0xd, 8, 0);
-    assert_int_equal(t.last, 0xd);
+    assert_int_equal(t.last, 0x15);
     assert_int_equal(t.last_extended, 8);
-    assert_regs(t.basic[0], 0xd, 1, 2, 3);
+    assert_regs(t.basic[0], 0x15, 1, 2, 3);
     assert_regs(t.extended[0], 0x80000008, 1, 2, 3);
     make(0x24, 0x28, 0);
     assert_regs(t.basic[0], 0x16, 1, 2, 3);
@@ -112,7 +112,7 @@ static void test_hides(void **state)
     assert_regs(t.basic[0xa], 0, 0, 0, 0);
     assert_regs(t.basic[0x12], 0, 0, 0, 0);
     assert_regs(t.basic[0x14], 0, 0, 0, 0);
-    assert_regs(t.basic[0x16], 0xffff, 0xffff, 0xffff, 0);
+    assert_regs(t.basic[0x16], 3000, 3000, 188, 0);
 }
 
 static void test_topology(void **state)
@@ -215,18 +215,34 @@ static void test_hypervisor(void **state)
     assert_regs(cpuid_hypervisor(&t, 0x40000010), 3000000, 187500, 0, 0);
 }
 
-/* x2APIC and TSC-deadline need nothing of the CPU; leaf 15h: the TSC by the APIC's bus. */
+/* x2APIC, TSC-deadline and ARAT need nothing of the CPU. */
 static void test_apic(void **state)
 {
     (void)state;
     make(0x24, 8, 0);
     assert_int_equal(t.basic[1].ecx, 0x81200000);
-    assert_regs(t.basic[0x15], 0, 0, 0, 0);
-    make(0x24, 8, 2);
-    assert_regs(t.basic[0x15], 1, 16, 187500000, 0);
-    assert_int_equal(clock_khz_of_crystal(t.basic[0x15]), 3000000);
     make(5, 8, 2);
-    assert_regs(t.basic[6], 0, 0, 0, 0);
+    assert_regs(t.basic[6], 4, 0, 0, 0);
+}
+
+/* Leaf 15h is there whatever the host has; neither where the rate is not known. */
+static void test_rates(void **state)
+{
+    static const uint32_t last[] = {5, 0x14, 0x15, 0x24};
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(last); i++) {
+        make(last[i], 8, 0);
+        assert_regs(t.basic[0x15], 1, 16, 187500000, 0);
+        assert_int_equal(clock_khz_of_crystal(t.basic[0x15]), 3000000);
+        assert_int_equal(t.last, last[i] < 0x16 ? 0x15 : 0x16);
+        assert_int_equal(t.basic[0x16].eax, last[i] < 0x16 ? 0 : 3000);
+    }
+    cpuid_table_init(&t, read_host, 46, 0, 1);
+    assert_regs(t.basic[0x15], 0, 0, 0, 0);
+    assert_regs(t.basic[0x16], 0, 0, 0, 0);
+    host.last = 5;
+    cpuid_table_init(&t, read_host, 46, 0, 1);
+    assert_int_equal(t.last, 5);
 }
 
 /* SDM, "CPUID", leaf 15h: TSC = ECX * EBX / EAX, where none is 0. */
@@ -243,14 +259,14 @@ static void test_crystal(void **state)
     assert_int_equal(clock_khz_of_crystal(slow), 0);
 }
 
-/* 1193 counts of 1193182 Hz are 999.85 microseconds. */
+/* 3579 counts of 1193182 Hz are 2999.54 microseconds. */
 static void test_pit(void **state)
 {
     (void)state;
-    assert_in_range(clock_khz_of_pit(999848), 999990, 1000010);
-    assert_in_range(clock_khz_of_pit(2999543), 2999990, 3000010);
+    assert_in_range(clock_khz_of_pit(2999543), 999990, 1000010);
+    assert_in_range(clock_khz_of_pit(8998627), 2999990, 3000010);
     assert_int_equal(clock_khz_of_pit(0), 0);
-    assert_int_equal(clock_khz_of_pit(900), 0);
+    assert_int_equal(clock_khz_of_pit(2700), 0);
     assert_int_equal(clock_khz_of_pit(UINT64_MAX), 0);
 }
 
@@ -261,7 +277,8 @@ int main(void)
         cmocka_unit_test(test_topology),   cmocka_unit_test(test_cores),
         cmocka_unit_test(test_caches),     cmocka_unit_test(test_xsave),
         cmocka_unit_test(test_hypervisor), cmocka_unit_test(test_apic),
-        cmocka_unit_test(test_crystal),    cmocka_unit_test(test_pit),
+        cmocka_unit_test(test_rates),      cmocka_unit_test(test_crystal),
+        cmocka_unit_test(test_pit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
