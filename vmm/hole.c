@@ -248,6 +248,6 @@ void exit_memory(struct vcpu *vcpu, const struct vm_exit *exit)
         vcpu_stop_nowhere(vcpu, fault->gpa, fault->access);
     else if ((fault->access & PT_X) != 0)
         fetch(vcpu, fault->gpa);
-    else
+    else if (!apic || vm->caps->apic_access.v == 0 || !vcpu_leave_apic(vcpu))
         emulate(vcpu, fault, apic);
 }

@@ -7,6 +7,7 @@
 #include "vmm/exits.h"
 #include "vmm/request.h"
 #include "vmm/timer.h"
+#include "vmm/views.h"
 
 /* TSC ticks between looks at whether an NMI is still blocked, where the CPU does not tell. */
 enum { NMI_POLL = 100000 };
@@ -168,6 +169,20 @@ RARE bool vcpu_take_mail(struct vcpu *vcpu)
 
 /* --- accesses -------------------------------------------------------------------------------- */
 
+/*
+ * Its mode has changed, or whether it is enabled by software: one that is not must not take what
+ * the guest sends to itself, which a CPU would deliver all the same.
+ */
+static RARE void follow_apic(struct vcpu *vcpu)
+{
+    const struct lapic *lapic = &vcpu->lapic;
+    bool cared_for = lapic_x2apic(lapic) ? vcpu->vm->config->apic == APIC_HARDWARE
+                                         : lapic_enabled(lapic) && vcpu_has_apic_access(vcpu);
+    bool enabled = (*lapic_reg(lapic, LAPIC_SVR) & LAPIC_SVR_ENABLE) != 0;
+    vcpu->delivers = vcpu->vm->caps->delivers && cared_for && enabled;
+    vcpu->vm->ops->control(vcpu);
+}
+
 /* False: #GP. */
 static inline bool written(struct vcpu *vcpu, unsigned reg, enum lapic_effect effect,
                            const struct ipi *ipi)
@@ -181,7 +196,7 @@ static inline bool written(struct vcpu *vcpu, unsigned reg, enum lapic_effect ef
     if (effect == LAPIC_SEND)
         send(vcpu, ipi);
     if (reg == LAPIC_SVR)
-        vcpu->vm->ops->control(vcpu);
+        follow_apic(vcpu);
     vcpu->changed |= STATE_EVENTS;
     return true;
 }
@@ -208,9 +223,9 @@ RARE bool apic_write_base(struct vcpu *vcpu, const struct msr_rule *rule, uint32
     if (!lapic_set_base(&vcpu->lapic, value))
         return false;
     push_tpr(vcpu);
-    vcpu->delivers = vcpu->vm->caps->delivers_x2apic && vcpu->vm->config->apic == APIC_HARDWARE &&
-                     lapic_x2apic(&vcpu->lapic);
-    vcpu->vm->ops->control(vcpu);
+    if (lapic_x2apic(&vcpu->lapic) || !lapic_enabled(&vcpu->lapic))
+        views_unmap_apic(vcpu);
+    follow_apic(vcpu);
     vcpu->changed |= STATE_EVENTS;
     return true;
 }
@@ -238,7 +253,14 @@ bool apic_write_msr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr
 RARE void exit_apic(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     uint32_t reg = exit->apic_reg;
-    (void)apic_write_msr(vcpu, NULL, LAPIC_MSRS + reg, *lapic_reg(&vcpu->lapic, reg));
+    struct ipi ipi;
+    if (lapic_x2apic(&vcpu->lapic)) {
+        (void)apic_write_msr(vcpu, NULL, LAPIC_MSRS + reg, *lapic_reg(&vcpu->lapic, reg));
+        return;
+    }
+    pull_vectors(vcpu);
+    enum lapic_effect effect = lapic_wrote(&vcpu->lapic, reg, now_of(vcpu), &ipi);
+    (void)written(vcpu, reg, effect, &ipi);
 }
 
 RARE bool apic_read_deadline(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr,
@@ -257,6 +279,16 @@ bool apic_write_deadline(struct vcpu *vcpu, const struct msr_rule *rule, uint32_
     lapic_set_deadline(&vcpu->lapic, value, now_of(vcpu));
     vcpu->changed |= STATE_EVENTS;
     return true;
+}
+
+RARE bool vcpu_leave_apic(struct vcpu *vcpu)
+{
+    if (views_map_apic(vcpu))
+        return true;
+    pull_apic(vcpu);
+    if (vcpu->delivers)
+        vcpu->changed |= STATE_EVENTS; /* whatever changes, the CPU has to know */
+    return false;
 }
 
 RARE uint32_t vcpu_read_apic(struct vcpu *vcpu, unsigned offset, unsigned width)

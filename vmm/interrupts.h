@@ -43,6 +43,11 @@ static inline bool vcpu_is_apic(const struct vcpu *vcpu, gpa_t gpa)
            !lapic_x2apic(&vcpu->lapic);
 }
 
+/*
+ * On CPUs that can do such accesses. True: the CPU does this one, if the guest tries it again.
+ * False: it does not, and one of the next two is to follow.
+ */
+bool vcpu_leave_apic(struct vcpu *vcpu);
 uint32_t vcpu_read_apic(struct vcpu *vcpu, unsigned offset, unsigned width);
 void vcpu_write_apic(struct vcpu *vcpu, unsigned offset, unsigned width, uint32_t value);
 

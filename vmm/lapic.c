@@ -72,7 +72,7 @@ static unsigned access_of(const struct lapic *l, unsigned reg)
 
 static unsigned timer_mode(const struct lapic *l)
 {
-    return *lapic_reg(l, LAPIC_LVT_TIMER) >> 17 & 3;
+    return l->lvt_timer >> 17 & 3;
 }
 
 /* What reads otherwise in the two modes (SDM, "Logical x2APIC ID", "x2APIC State Transitions"). */
@@ -87,7 +87,7 @@ static void follow_mode(struct lapic *l)
 
 void lapic_init(struct lapic *l)
 {
-    *l = (struct lapic){.page = l->page, .base = l->base, .id = l->id};
+    *l = (struct lapic){.page = l->page, .base = l->base, .id = l->id, .lvt_timer = LAPIC_LVT_MASK};
     memset(l->page, 0, PAGE_SIZE);
     *lapic_reg(l, LAPIC_VERSION) = VERSION;
     *lapic_reg(l, LAPIC_DFR) = UINT32_MAX;
@@ -341,19 +341,19 @@ RARE uint64_t lapic_targets(struct lapic *const *set, unsigned count, unsigned s
 /* Of a tick of the divided bus, in TSC ticks: a power of two (SDM, "APIC Timer"). */
 static unsigned tick_shift(const struct lapic *l)
 {
-    unsigned code = (*lapic_reg(l, LAPIC_DIVIDE) & 3) | (*lapic_reg(l, LAPIC_DIVIDE) >> 1 & 4);
+    unsigned code = (l->divide & 3) | (l->divide >> 1 & 4);
     return LAPIC_BUS_SHIFT + ((code + 1) & 7);
 }
 
 static uint64_t period(const struct lapic *l)
 {
-    return (uint64_t)*lapic_reg(l, LAPIC_INITIAL) << tick_shift(l);
+    return (uint64_t)l->initial << tick_shift(l);
 }
 
 static void fire(struct lapic *l)
 {
-    if ((*lapic_reg(l, LAPIC_LVT_TIMER) & LAPIC_LVT_MASK) == 0)
-        lapic_post(l, *lapic_reg(l, LAPIC_LVT_TIMER) & 0xff);
+    if ((l->lvt_timer & LAPIC_LVT_MASK) == 0)
+        lapic_post(l, l->lvt_timer & 0xff);
 }
 
 static void tick_count(struct lapic *l, uint64_t now)
@@ -378,7 +378,7 @@ void lapic_tick(struct lapic *l, struct lapic_now now)
 
 static inline uint64_t until_next(const struct lapic *l, struct lapic_now now)
 {
-    uint32_t lvt = *lapic_reg(l, LAPIC_LVT_TIMER);
+    uint32_t lvt = l->lvt_timer;
     if ((lvt & 0xff) < LOWEST_VECTOR || (lvt & LAPIC_LVT_MASK) != 0)
         return UINT64_MAX;
     if (l->counting) {
@@ -392,7 +392,7 @@ static inline uint64_t until_next(const struct lapic *l, struct lapic_now now)
 
 uint64_t lapic_timer_left(const struct lapic *l, struct lapic_now now)
 {
-    unsigned vector = *lapic_reg(l, LAPIC_LVT_TIMER) & 0xff;
+    unsigned vector = l->lvt_timer & 0xff;
     return is_requested(l, vector) ? UINT64_MAX : until_next(l, now);
 }
 
@@ -404,9 +404,7 @@ RARE uint64_t lapic_timer_next(const struct lapic *l, struct lapic_now now)
 static uint32_t current_count(struct lapic *l, struct lapic_now now)
 {
     lapic_tick(l, now);
-    return l->counting
-               ? *lapic_reg(l, LAPIC_INITIAL) - (uint32_t)((now.host - l->start) >> tick_shift(l))
-               : 0;
+    return l->counting ? l->initial - (uint32_t)((now.host - l->start) >> tick_shift(l)) : 0;
 }
 
 static RARE void set_initial(struct lapic *l, uint32_t value, struct lapic_now now)
@@ -414,7 +412,7 @@ static RARE void set_initial(struct lapic *l, uint32_t value, struct lapic_now n
     if (timer_mode(l) == LAPIC_DEADLINE)
         return;
     lapic_tick(l, now);
-    *lapic_reg(l, LAPIC_INITIAL) = value;
+    l->initial = *lapic_reg(l, LAPIC_INITIAL) = value;
     l->start = now.host;
     l->counting = value != 0;
 }
@@ -422,8 +420,8 @@ static RARE void set_initial(struct lapic *l, uint32_t value, struct lapic_now n
 /* The count goes on from where it is, at the new rate. */
 static RARE void set_divide(struct lapic *l, uint32_t value, struct lapic_now now)
 {
-    uint64_t counted = *lapic_reg(l, LAPIC_INITIAL) - current_count(l, now);
-    *lapic_reg(l, LAPIC_DIVIDE) = value;
+    uint64_t counted = l->initial - current_count(l, now);
+    l->divide = *lapic_reg(l, LAPIC_DIVIDE) = value;
     l->start = now.host - (counted << tick_shift(l));
 }
 
@@ -434,11 +432,11 @@ static RARE void set_divide(struct lapic *l, uint32_t value, struct lapic_now no
 static void set_timer(struct lapic *l, uint32_t value)
 {
     bool was_deadline = timer_mode(l) == LAPIC_DEADLINE;
-    *lapic_reg(l, LAPIC_LVT_TIMER) = value;
+    l->lvt_timer = *lapic_reg(l, LAPIC_LVT_TIMER) = value;
     if (was_deadline == (timer_mode(l) == LAPIC_DEADLINE))
         return;
     l->counting = false;
-    *lapic_reg(l, LAPIC_INITIAL) = 0;
+    l->initial = *lapic_reg(l, LAPIC_INITIAL) = 0;
     l->deadline = 0;
 }
 
@@ -480,6 +478,7 @@ static RARE enum lapic_effect write_svr(struct lapic *l, uint32_t value, struct 
     for (unsigned i = LAPIC_LVT_TIMER; i <= LAPIC_LVT_ERROR; i++)
         if ((value & LAPIC_SVR_ENABLE) == 0)
             *lapic_reg(l, i) |= LAPIC_LVT_MASK;
+    l->lvt_timer = *lapic_reg(l, LAPIC_LVT_TIMER);
     return LAPIC_EVENTS;
 }
 
@@ -583,15 +582,44 @@ RARE uint64_t lapic_read_mmio(struct lapic *l, unsigned offset, unsigned width,
     return 0;
 }
 
+static bool can_write(unsigned reg)
+{
+    return reg < LAPIC_REGS && (rules[reg].xapic & W) != 0;
+}
+
+/* Not all of a register, or more than one, or one that cannot be written. */
+static RARE __attribute__((noinline)) enum lapic_effect write_odd(struct lapic *l, unsigned offset,
+                                                                  unsigned width, uint32_t value,
+                                                                  struct lapic_now now,
+                                                                  struct ipi *ipi)
+{
+    unsigned reg = offset / LAPIC_STRIDE, byte = offset % LAPIC_STRIDE;
+    if (can_write(reg) && byte + width <= 4) {
+        uint32_t mask = ((1u << 8 * width) - 1) << 8 * byte;
+        value = (*lapic_reg(l, reg) & ~mask) | (value << 8 * byte & mask);
+        return write_register(l, reg, value & rules[reg].writable, now, ipi);
+    }
+    if (access_of(l, reg) == 0)
+        note_error(l, LAPIC_ILLEGAL_REGISTER);
+    return if_requested(l);
+}
+
 enum lapic_effect lapic_write_mmio(struct lapic *l, unsigned offset, unsigned width, uint32_t value,
                                    struct lapic_now now, struct ipi *ipi)
 {
     unsigned reg = offset / LAPIC_STRIDE;
-    if (reg < LAPIC_REGS && (rules[reg].xapic & W) != 0) {
-        if (offset % LAPIC_STRIDE == 0 && width == 4)
-            return write_register(l, reg, value & rules[reg].writable, now, ipi);
-    } else if (access_of(l, reg) == 0) {
-        note_error(l, LAPIC_ILLEGAL_REGISTER);
-    }
-    return if_requested(l);
+    if (can_write(reg) && offset % LAPIC_STRIDE == 0 && width == 4)
+        return write_register(l, reg, value & rules[reg].writable, now, ipi);
+    return write_odd(l, offset, width, value, now, ipi);
+}
+
+/* ID cannot be written, INITIAL not in every mode of the timer. */
+RARE enum lapic_effect lapic_wrote(struct lapic *l, unsigned reg, struct lapic_now now,
+                                   struct ipi *ipi)
+{
+    uint32_t value = *lapic_reg(l, reg);
+    enum lapic_effect effect = lapic_write_mmio(l, reg * LAPIC_STRIDE, 4, value, now, ipi);
+    *lapic_reg(l, LAPIC_INITIAL) = l->initial;
+    follow_mode(l);
+    return effect;
 }

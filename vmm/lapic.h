@@ -71,10 +71,11 @@ enum { LAPIC_BUS_SHIFT = 4 };
  */
 struct lapic {
     uint32_t *page;
-    uint64_t base;     /* IA32_APIC_BASE */
-    uint64_t start;    /* host TSC at which the count was INITIAL */
-    uint64_t deadline; /* guest TSC; 0: none */
-    uint32_t id;       /* in xAPIC mode its low 8 bits */
+    uint64_t base;                       /* IA32_APIC_BASE */
+    uint64_t start;                      /* host TSC at which the count was INITIAL */
+    uint64_t deadline;                   /* guest TSC; 0: none */
+    uint32_t id;                         /* in xAPIC mode its low 8 bits */
+    uint32_t lvt_timer, initial, divide; /* of the timer, as they act: the page has them too */
     uint8_t irr_words; /* which of the eight registers may have any bit, by bits */
     uint8_t isr_words;
     uint8_t errors; /* since the last write of ESR */
@@ -148,14 +149,21 @@ enum lapic_effect lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t va
 bool lapic_is_in_page(unsigned reg);
 
 /*
- * Accesses of WIDTH bytes at OFFSET of the page, in xAPIC mode. What is no part of a register's
- * first 4 bytes reads as 0; a write that is not all of them is dropped (SDM, "Local APIC": both
- * are undefined).
+ * Accesses of WIDTH bytes at OFFSET of the page, in xAPIC mode. Within a register's first 4 bytes a
+ * part can be accessed, what is not reads as 0, and a write of it is dropped (SDM, "Local APIC":
+ * these are undefined; and it is what CPUs do that use the page).
  */
 uint64_t lapic_read_mmio(struct lapic *lapic, unsigned offset, unsigned width,
                          struct lapic_now now);
 enum lapic_effect lapic_write_mmio(struct lapic *lapic, unsigned offset, unsigned width,
                                    uint32_t value, struct lapic_now now, struct ipi *ipi);
+
+/*
+ * A CPU that uses the page has put there what it wrote to REG in xAPIC mode: the write takes
+ * effect, and the page gets what the register reads as.
+ */
+enum lapic_effect lapic_wrote(struct lapic *lapic, unsigned reg, struct lapic_now now,
+                              struct ipi *ipi);
 
 /* The processor's priority (SDM, "Task and Processor Priorities"). */
 uint8_t lapic_ppr(const struct lapic *lapic);

@@ -60,7 +60,7 @@ static void describe(struct vcpu *vcpu, gpa_t at, enum memtype pat, struct type_
         .cd = cd,
         .view = (uint8_t)vcpu->view,
     };
-    if (!leaf.present)
+    if (!leaf.present || at.v - LAPIC_ADDRESS < PAGE_SIZE) /* what is there is no memory */
         return;
     bool acts = policy_cd_acts(&vm->map.typing.policy, cd);
     enum memtype host = host_type(vm, leaf.hpa, at, &answer->next);

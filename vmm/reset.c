@@ -99,6 +99,7 @@ void vcpu_init(struct vcpu *vcpu)
     vcpu->awaits = 0;
     vcpu->again = 0;
     lapic_init(&vcpu->lapic);
+    vcpu->delivers = false;
     fpu_reset_breakpoints();
     put_all(vcpu);
 }

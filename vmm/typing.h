@@ -32,6 +32,7 @@ struct view {
     struct typing *typing;
     enum view_kind kind;
     bool made;
+    bool has_apic;             /* it maps, or cannot map, the CPU's own page for APICs */
     uint8_t stale;             /* enum stale */
     struct policy policy;      /* by which its leaves were made */
     struct mtrr_state applied; /* and of which MTRRs, if they count */

@@ -649,3 +649,28 @@ void views_look_at_split(struct vm *vm)
     }
     unlock_views(vm);
 }
+
+/* --- the page of the APIC --------------------------------------------------------------------- */
+
+bool views_map_apic(struct vcpu *vcpu)
+{
+    const struct pt_attr leaf = {.perm = PT_R | PT_W, .type = MT_UC};
+    struct view *view = &vcpu->map->typing.views[vcpu->view];
+    if (view->has_apic || !vcpu_has_apic_access(vcpu))
+        return false;
+    view->has_apic = true;
+    return pt_map(&view->pt, LAPIC_ADDRESS, vcpu->vm->caps->apic_access, PAGE_SIZE, leaf) == 0;
+}
+
+void views_unmap_apic(struct vcpu *vcpu)
+{
+    struct typing *typing = &vcpu->map->typing;
+    for (unsigned kind = 0; kind < VIEWS; kind++) {
+        struct view *view = &typing->views[kind];
+        if (!view->made || !view->has_apic)
+            continue;
+        int error = pt_unmap(&view->pt, LAPIC_ADDRESS, PAGE_SIZE);
+        assert(error == 0); /* it is a leaf of its own */
+        view->has_apic = false;
+    }
+}

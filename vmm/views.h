@@ -66,5 +66,13 @@ static inline void views_follow_range(struct vcpu *vcpu)
 /* The guest's CR0 was written, its CD and NW perhaps with it. */
 void views_cd_written(struct vcpu *vcpu);
 
+/*
+ * The guest has touched the page of its APIC, in xAPIC mode: maps what makes the CPU do such
+ * accesses, if it can. False: the view is as it was. And takes it away from all views: the APIC is
+ * not in xAPIC mode any more.
+ */
+bool views_map_apic(struct vcpu *vcpu);
+void views_unmap_apic(struct vcpu *vcpu);
+
 /* The guest executes WBINVD or INVD: nothing is discarded. */
 void views_wbinvd(const struct vm *vm);

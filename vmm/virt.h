@@ -178,9 +178,10 @@ struct virt_caps {
     bool has_misc_enable;   /* IA32_MISC_ENABLE and the MSRs of its CPUs */
     bool has_syscfg;        /* SYSCFG, HWCR, TOP_MEM and the other MSRs from C0010010h on */
     bool syscall_is_64_bit; /* SYSCALL is there, and CPUID says so, in 64-bit mode alone */
-    bool delivers_x2apic;   /* it delivers what an APIC in x2APIC mode requests, with this mode's
-                               registers, and keeps its page */
-    uint8_t hypercall;      /* enum insn_op: the instruction of this vendor */
+    hpa_t apic_access; /* where this page is mapped, the CPU reads and writes the APIC's page in
+                               its place, in xAPIC mode; 0: none does */
+    bool delivers;     /* it delivers what an APIC in its care requests, and keeps its page */
+    uint8_t hypercall; /* enum insn_op: the instruction of this vendor */
 };
 
 /* What of a vCPU's control structure follows from its policy and state: vmm/views.c decides it. */

@@ -165,6 +165,14 @@ static inline void vcpu_enter_by(struct vcpu *vcpu, void (*enter)(struct vcpu *v
     vcpu->enter = enter;
 }
 
+/* Whether the CPU can do for the guest's APIC in xAPIC mode what it does in x2APIC mode: the view
+ * of a VM of one vCPU can change with its mode. */
+static inline bool vcpu_has_apic_access(const struct vcpu *vcpu)
+{
+    const struct vm_config *config = vcpu->vm->config;
+    return vcpu->vm->caps->apic_access.v != 0 && config->apic == APIC_HARDWARE && config->cpus == 1;
+}
+
 /* The same, for groups that are about to be written. */
 static inline void vcpu_change(struct vcpu *vcpu, unsigned groups)
 {

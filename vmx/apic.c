@@ -7,9 +7,17 @@
 
 enum { PROC_CR8_EXITING = PROC_CR8_LOAD_EXITING | PROC_CR8_STORE_EXITING };
 enum {
-    PROC2_X2APIC = PROC2_VIRTUALIZE_X2APIC_MODE | PROC2_APIC_REGISTER_VIRTUALIZATION |
-                   PROC2_VIRTUAL_INTERRUPT_DELIVERY,
+    PROC2_DELIVERY = PROC2_APIC_REGISTER_VIRTUALIZATION | PROC2_VIRTUAL_INTERRUPT_DELIVERY,
 };
+
+/* The CPU never gets to it: only that it is mapped counts. One does for all guests. */
+static _Alignas(4096) uint8_t access_page[4096];
+
+hpa_t vmx_apic_access(const struct vmx_caps *caps, const struct host *host)
+{
+    bool has = (caps->control[VMX_PROC2] & PROC2_VIRTUALIZE_APIC_ACCESSES) != 0;
+    return has ? host_address(host, access_page) : hpa(0);
+}
 
 void vmx_set_apic(const struct vcpu *vcpu)
 {
@@ -18,6 +26,8 @@ void vmx_set_apic(const struct vcpu *vcpu)
         vmwrite(VMCS_VIRTUAL_APIC_ADDRESS, host_address(vcpu->vm->host, vcpu->apic_page).v);
         vmwrite(VMCS_TPR_THRESHOLD, 0);
     }
+    if ((control[VMX_PROC2] & PROC2_VIRTUALIZE_APIC_ACCESSES) != 0)
+        vmwrite(VMCS_APIC_ACCESS_ADDRESS, host_address(vcpu->vm->host, access_page).v);
     if ((control[VMX_PROC2] & PROC2_VIRTUAL_INTERRUPT_DELIVERY) != 0) {
         vmwrite(VMCS_GUEST_INTERRUPT_STATUS, 0);
         for (unsigned i = 0; i < 4; i++)
@@ -35,10 +45,18 @@ static void put_primary(const struct vcpu *vcpu, unsigned awaited)
     vmwrite(VMCS_PRIMARY_PROCESSOR_BASED_CONTROLS, proc);
 }
 
-/*
- * The TPR is the page's in every mode. MSRs are reached while the APIC is enabled by software: one
- * that is not must not take what the guest sends to itself, and the CPU does not look at that.
- */
+/* What never acts in the APIC's mode: the two modes of it exclude each other. */
+static uint32_t useless(const struct vcpu *vcpu, bool helps)
+{
+    uint32_t bits = vcpu->delivers ? 0 : PROC2_DELIVERY;
+    if (!helps || !lapic_x2apic(&vcpu->lapic))
+        bits |= PROC2_VIRTUALIZE_X2APIC_MODE;
+    if (!helps || lapic_x2apic(&vcpu->lapic) || !vcpu_has_apic_access(vcpu))
+        bits |= PROC2_VIRTUALIZE_APIC_ACCESSES;
+    return bits;
+}
+
+/* The TPR is the page's in every mode. */
 uint32_t vmx_control_apic(struct vcpu *vcpu, bool *x2apic)
 {
     struct vmx_vcpu *vmx = vmx_of(vcpu);
@@ -46,10 +64,9 @@ uint32_t vmx_control_apic(struct vcpu *vcpu, bool *x2apic)
     bool helps = vcpu->vm->config->apic == APIC_HARDWARE && (proc & PROC_USE_TPR_SHADOW) != 0;
     vmx->proc = proc & ~(uint32_t)(helps ? PROC_CR8_EXITING : PROC_USE_TPR_SHADOW);
     put_primary(vcpu, vcpu->awaits);
-    if (!helps || !lapic_x2apic(&vcpu->lapic))
-        proc2 &= ~(uint32_t)PROC2_X2APIC;
-    *x2apic = (proc2 & PROC2_VIRTUALIZE_X2APIC_MODE) != 0 &&
-              (*lapic_reg(&vcpu->lapic, LAPIC_SVR) & LAPIC_SVR_ENABLE) != 0;
+    proc2 &= ~useless(vcpu, helps);
+    *x2apic =
+        (proc2 & PROC2_VIRTUALIZE_X2APIC_MODE) != 0 && vcpu->delivers == vcpu->vm->caps->delivers;
     return proc2;
 }
 

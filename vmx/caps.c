@@ -42,6 +42,7 @@ static const struct feature features[] = {
     {MUST, VMX_PROC2, PROC2_ENABLE_EPT,                 "EPT"},
     {MUST, VMX_PROC2, PROC2_UNRESTRICTED_GUEST,         "unrestricted guest"},
     {WANT, VMX_PROC,  PROC_USE_TPR_SHADOW,              "TPR shadow"},
+    {WANT, VMX_PROC2, PROC2_VIRTUALIZE_APIC_ACCESSES,   "APIC-access virtualization"},
     {WANT, VMX_PROC2, PROC2_VIRTUALIZE_X2APIC_MODE,     "x2APIC-mode virtualization"},
     {WANT, VMX_PROC2, PROC2_APIC_REGISTER_VIRTUALIZATION, "APIC-register virtualization"},
     {WANT, VMX_PROC2, PROC2_VIRTUAL_INTERRUPT_DELIVERY, "virtual-interrupt delivery"},
@@ -178,7 +179,7 @@ static void drop_useless_apic(struct vmx_caps *caps)
     const uint32_t delivers = PROC2_APIC_REGISTER_VIRTUALIZATION | PROC2_VIRTUAL_INTERRUPT_DELIVERY;
     uint32_t *proc2 = &caps->control[VMX_PROC2];
     if ((caps->control[VMX_PROC] & PROC_USE_TPR_SHADOW) == 0)
-        *proc2 &= ~PROC2_VIRTUALIZE_X2APIC_MODE;
+        *proc2 &= ~(PROC2_VIRTUALIZE_APIC_ACCESSES | PROC2_VIRTUALIZE_X2APIC_MODE);
     if ((*proc2 & PROC2_VIRTUALIZE_X2APIC_MODE) == 0 || (*proc2 & delivers) != delivers)
         *proc2 &= ~delivers;
 }

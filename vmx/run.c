@@ -121,6 +121,24 @@ static void decode_memory(struct vm_exit *exit)
     };
 }
 
+/*
+ * SDM, "Exit Qualification for APIC-Access VM Exits from Linear Accesses and Guest-Physical
+ * Accesses": reads, writes, fetches, event delivery; from 10 on they are of the CPU's walk.
+ */
+static void decode_apic_access(struct vm_exit *exit)
+{
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+    unsigned type = q >> 12 & 0xf;
+    exit->memory = (struct exit_memory){
+        .gpa = gpa(LAPIC_ADDRESS + q % PAGE_SIZE),
+        .access = type == 0   ? PT_R
+                  : type == 2 ? PT_X
+                              : PT_W,
+        .present = true,
+        .walk = type >= 10,
+    };
+}
+
 struct exit_row {
     uint8_t kind;  /* enum exit_kind */
     bool advances; /* an instruction whose length the exit carries */
@@ -158,6 +176,7 @@ static const struct exit_row rows[ARRAY_SIZE(names)] = {
     [VMX_EXIT_RDMSR] = {EXIT_RDMSR, true},
     [VMX_EXIT_WRMSR] = {EXIT_WRMSR, true},
     [VMX_EXIT_TPR_BELOW_THRESHOLD] = {EXIT_WINDOW, false},
+    [VMX_EXIT_APIC_ACCESS] = {EXIT_MEMORY, false},
     [VMX_EXIT_APIC_WRITE] = {EXIT_APIC, false},
     [VMX_EXIT_MWAIT] = {EXIT_UNDEFINED, false},
     [VMX_EXIT_MONITOR] = {EXIT_UNDEFINED, false},
@@ -215,9 +234,12 @@ static __attribute__((noinline)) void decode_other(struct vcpu *vcpu, struct vm_
 }
 
 /* What few kinds carry or need, but for I/O and control registers. */
-static __attribute__((noinline)) void decode_rest(struct vcpu *vcpu, struct vm_exit *exit)
+static __attribute__((noinline)) void decode_rest(struct vcpu *vcpu, struct vm_exit *exit,
+                                                  uint32_t code)
 {
-    if (exit->kind == EXIT_MEMORY)
+    if (code == VMX_EXIT_APIC_ACCESS)
+        decode_apic_access(exit);
+    else if (exit->kind == EXIT_MEMORY)
         decode_memory(exit);
     else if (exit->kind == EXIT_APIC)
         exit->apic_reg = (uint32_t)vmread(VMCS_EXIT_QUALIFICATION) % PAGE_SIZE / LAPIC_STRIDE;
@@ -245,7 +267,7 @@ static void decode(struct vcpu *vcpu, struct vm_exit *exit)
     else if (exit->kind == EXIT_CR)
         decode_cr(exit);
     else if (exit->kind >= EXIT_INTERRUPT)
-        decode_rest(vcpu, exit);
+        decode_rest(vcpu, exit, code);
 }
 
 /* By the cheapest type that the CPU has (SDM, "INVEPT", "INVVPID"). */

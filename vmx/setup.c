@@ -31,7 +31,7 @@ static void allow_msr(uint8_t *bitmap, const struct msr_direct *direct)
  * and no more, the rest would be the CPU's own (SDM, "Virtualizing MSR-Based APIC Accesses"). */
 static struct msr_direct apic_direct(const struct virt_caps *caps, unsigned reg)
 {
-    bool all = caps->delivers_x2apic;
+    bool all = caps->delivers;
     return (struct msr_direct){
         .msr = LAPIC_MSRS + reg,
         .read = all ? lapic_is_in_page(reg) : reg == LAPIC_TPR,

@@ -66,7 +66,7 @@ static const char *yes_no(bool yes)
     return yes ? "yes" : "no";
 }
 
-static void take_features(struct virt_caps *caps)
+static void take_features(const struct host *host, struct virt_caps *caps)
 {
     *caps = (struct virt_caps){
         .format = &ept_format,
@@ -83,17 +83,19 @@ static void take_features(struct virt_caps *caps)
         .repeats_last_leaf = true,
         .has_misc_enable = true,
         .syscall_is_64_bit = true,
-        .delivers_x2apic = (vmx_caps.control[VMX_PROC2] & PROC2_VIRTUAL_INTERRUPT_DELIVERY) != 0,
+        .apic_access = vmx_apic_access(&vmx_caps, host),
+        .delivers = (vmx_caps.control[VMX_PROC2] & PROC2_VIRTUAL_INTERRUPT_DELIVERY) != 0,
         .hypercall = INSN_VMCALL,
     };
     log_line("VMX: revision %x, VPID %s, largest EPT page level %u, accessed and dirty flags %s",
              (unsigned)vmx_caps.msrs.basic & 0x7fffffff,
              yes_no((vmx_caps.control[VMX_PROC2] & PROC2_ENABLE_VPID) != 0), caps->max_leaf,
              yes_no((vmx_caps.ept_vpid & EPT_CAP_ACCESSED_DIRTY) != 0));
-    log_line("VMX: of APICs the CPU does CR8 %s, TPR in x2APIC mode %s, interrupts there %s",
+    log_line("VMX: of APICs the CPU does CR8 %s, TPR by page %s and by MSR %s, interrupts %s",
              yes_no((vmx_caps.control[VMX_PROC] & PROC_USE_TPR_SHADOW) != 0),
+             yes_no(caps->apic_access.v != 0),
              yes_no((vmx_caps.control[VMX_PROC2] & PROC2_VIRTUALIZE_X2APIC_MODE) != 0),
-             yes_no(caps->delivers_x2apic));
+             yes_no(caps->delivers));
     vmx_fill_bitmaps(caps);
 }
 
@@ -114,7 +116,7 @@ static int vmx_cpu_start(struct cpu *cpu, struct host *host, struct virt_caps *c
     }
     forget_all();
     if (first)
-        take_features(caps);
+        take_features(host, caps);
     return 0;
 }
 

@@ -68,8 +68,8 @@ enum { VMX_GUEST_VPID = 1 };
 /* vmx/setup.c: which MSRs and ports guests reach without exits. */
 void vmx_fill_bitmaps(const struct virt_caps *caps);
 
-/* The same file: the MSR bitmap of a guest whose PAT is FORCED, or not, and that reaches the page of
- * its X2APIC, or not. */
+/* The same file: the MSR bitmap of a guest whose PAT is FORCED or not, and that reaches its X2APIC
+ * or not. */
 const uint8_t *vmx_msr_bitmap(bool forced, bool x2apic);
 
 /* The same file: fills the current VMCS but for the guest's state and what vmx_control() sets. */
@@ -80,6 +80,7 @@ void vmx_set_controls(struct vcpu *vcpu);
  * primary controls, the secondary ones, which are returned, and whether its MSRs are the page's.
  */
 void vmx_set_apic(const struct vcpu *vcpu);
+hpa_t vmx_apic_access(const struct vmx_caps *caps, const struct host *host);
 uint32_t vmx_control_apic(struct vcpu *vcpu, bool *x2apic);
 
 /* vmx/report.c: logs each broken rule of VM entry, and the VM-instruction ERROR if it is not 0. */

@@ -59,8 +59,9 @@ static unsigned random_register(void)
 }
 
 /*
- * In the forms that a hypervisor completes; the first two alone may come to ICR. The half of an
- * immediate that is left over by a 16-bit operand is two NOPs.
+ * In the forms that a hypervisor completes; the first two alone may come to ICR, with all of it: a
+ * part could make an INIT of what was there. The half of an immediate that is left over by a 16-bit
+ * operand is two NOPs.
  */
 static const struct code forms[] = {
     {2, "\x89\x03"},     {2, "\x8b\x03"},     {3, "\x0f\xb6\x03"},
@@ -75,17 +76,18 @@ void emit_apic_page(const struct mode *mode, unsigned slot)
 {
     unsigned reg = random_register(), end = sizeof(forms) / sizeof(forms[0]);
     unsigned offset = one_in(8) ? random_below(0xff8) : reg + (one_in(8) ? random_below(16) : 0);
-    bool simple = (offset & ~15u) == ICR || one_in(2);
+    bool icr = (offset & ~15u) == ICR, simple = icr || one_in(2);
     const struct code *form = &forms[random_below(simple ? 2 : end)];
     (void)slot;
     mov(mode, AX, register_value(reg));
-    mov(mode, BX, APIC_LINEAR(mode) + offset);
+    mov(mode, BX, APIC_LINEAR(mode) + (icr ? ICR : offset));
     mov(mode, CX, random_below(8));
     operand32(mode);
     bytes("\x89\xdf", 2); /* MOV EDI, EBX */
     if (mode->bits == 16)
         e8(0x67);
-    if ((mode->bits == 16) != one_in(8))
+    bool other_size = one_in(8) && !icr;
+    if ((mode->bits == 16) != other_size)
         e8(0x66);
     bytes(form->text, form->n);
 }

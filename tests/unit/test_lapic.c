@@ -496,7 +496,7 @@ static void transitions(void **context)
                          bit == 8 || bit == 11 || bit == 10);
 }
 
-/* Parts of a register can be read; what is not 32 bits and aligned is not written. */
+/* Parts of a register can be read and written; what is beyond its 32 bits cannot. */
 static void odd_accesses(void **context)
 {
     struct ipi ipi;
@@ -507,7 +507,9 @@ static void odd_accesses(void **context)
     assert_int_equal(lapic_read_mmio(&l, 0xd2, 2, never) & 0xffff, 0x1200);
     assert_int_equal(lapic_read_mmio(&l, 0xd4, 4, never), 0);
     assert_int_equal(lapic_read_mmio(&l, 0xd0, 8, never), 0);
-    lapic_write_mmio(&l, 0xd3, 1, 0x34, never, &ipi);
+    lapic_write_mmio(&l, 0xd3, 1, 0x56, never, &ipi);
+    assert_int_equal(lapic_read_mmio(&l, 0xd0, 4, never), 0x56000000);
+    lapic_write_mmio(&l, 0xd2, 2, 0x1234, never, &ipi);
     lapic_write_mmio(&l, 0xd4, 4, 0x34000000, never, &ipi);
     lapic_write_mmio(&l, 0xd0, 2, 0x34, never, &ipi);
     assert_int_equal(lapic_read_mmio(&l, 0xd0, 4, never), 0x12000000);
@@ -627,6 +629,23 @@ static uint32_t random_value(unsigned offset)
     return value;
 }
 
+/* SDM, "Virtualizing Writes to the APIC-Access Page": what a CPU leaves to others, behind it. */
+static bool cpu_leaves(unsigned offset)
+{
+    return offset == 0x20 || (offset >= 0xd0 && offset <= 0xf0) || offset == 0x280 ||
+           offset == 0x300 || (offset >= 0x320 && offset <= 0x380) || offset == 0x3e0;
+}
+
+/* In xAPIC mode: at times by a CPU that puts into the page all that the guest writes. */
+static enum lapic_effect write_page(struct pair *p, unsigned offset, uint32_t value,
+                                    uint32_t writable, struct ipi *ipi)
+{
+    if (!cpu_leaves(offset) || below(2) == 0)
+        return lapic_write_mmio(&p->l, offset, 4, value, now_of(&p->n), ipi);
+    pages[0][offset / 4] = value | ((uint32_t)host_random(&seed) & ~writable);
+    return lapic_wrote(&p->l, offset / 16, now_of(&p->n), ipi);
+}
+
 static void write_both(struct pair *p)
 {
     static const uint16_t offsets[] = {
@@ -644,7 +663,7 @@ static void write_both(struct pair *p)
         effect = lapic_write_msr(&p->l, 0x800 + offset / 16, value, now_of(&p->n), &ipi);
         assert_int_equal(effect == LAPIC_REFUSED, !writable);
     } else if (p->n.enabled && offset != 0x3f0) {
-        effect = lapic_write_mmio(&p->l, offset, 4, (uint32_t)value, now_of(&p->n), &ipi);
+        effect = write_page(p, offset, (uint32_t)value, row->writable, &ipi);
     } else {
         return;
     }

@@ -82,6 +82,12 @@ void vcpu_tables_fault(struct vcpu *it, const struct exit_memory *fault)
     not_here();
 }
 
+bool vcpu_leave_apic(struct vcpu *it)
+{
+    (void)it;
+    return false;
+}
+
 uint32_t vcpu_read_apic(struct vcpu *it, unsigned offset, unsigned width)
 {
     assert_ptr_equal(it, &vcpu);

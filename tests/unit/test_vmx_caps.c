@@ -129,7 +129,7 @@ static void test_skylake(void **state)
     assert_int_equal(caps.missing_count, 0);
     assert_int_equal(caps.control[VMX_PIN], 0x0000003f);
     assert_int_equal(caps.control[VMX_PROC], 0xb6386dfa);
-    assert_int_equal(caps.control[VMX_PROC2], 0x000003fa);
+    assert_int_equal(caps.control[VMX_PROC2], 0x000003fb);
     assert_int_equal(caps.control[VMX_EXIT], 0x003f6fff);
     assert_int_equal(caps.control[VMX_ENTRY], 0x0000d1ff);
     assert_int_equal(caps.ept_vpid, 0x00000f0106334141);
@@ -142,7 +142,7 @@ static void test_sandy_bridge(void **state)
     struct vmx_caps caps;
     struct vmx_msrs msrs = msrs_of(sandy_bridge);
     assert_int_equal(vmx_caps_init(&caps, &msrs), 0);
-    assert_int_equal(caps.control[VMX_PROC2], 0xfa);
+    assert_int_equal(caps.control[VMX_PROC2], 0xfb);
     assert_int_equal(caps.missing_count, 4);
     assert_true(is_missing(&caps, "APIC-register virtualization"));
     assert_true(is_missing(&caps, "virtual-interrupt delivery"));
@@ -266,9 +266,10 @@ static void test_apic_controls(void **state)
         uint32_t left; /* of the secondary controls */
     } rows[] = {
         {{VMX_PROC, 21, "TPR shadow"}, 0xea},
-        {{VMX_PROC2, 4, "x2APIC-mode virtualization"}, 0xea},
-        {{VMX_PROC2, 8, "APIC-register virtualization"}, 0xfa},
-        {{VMX_PROC2, 9, "virtual-interrupt delivery"}, 0xfa},
+        {{VMX_PROC2, 0, "APIC-access virtualization"}, 0x3fa},
+        {{VMX_PROC2, 4, "x2APIC-mode virtualization"}, 0xeb},
+        {{VMX_PROC2, 8, "APIC-register virtualization"}, 0xfb},
+        {{VMX_PROC2, 9, "virtual-interrupt delivery"}, 0xfb},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -292,7 +293,7 @@ static void test_taken_where_there(void **state)
     const uint32_t encls = 1u << 15, enclv = 1u << 28;
     msrs.word[VMX_PROC2] |= (uint64_t)(encls | enclv) << 32;
     assert_int_equal(vmx_caps_init(&caps, &msrs), 0);
-    assert_int_equal(caps.control[VMX_PROC2], 0x000003fa | encls | enclv);
+    assert_int_equal(caps.control[VMX_PROC2], 0x000003fb | encls | enclv);
     assert_int_equal(caps.missing_count, 0);
 }
 
@@ -303,13 +304,13 @@ static void test_vpid_that_cannot_be_flushed(void **state)
     struct vmx_msrs msrs = msrs_of(skylake);
     take(&msrs, VMX_EPT_VPID_CAP, 32);
     assert_int_equal(vmx_caps_init(&caps, &msrs), 0);
-    assert_int_equal(caps.control[VMX_PROC2], 0x000003da);
+    assert_int_equal(caps.control[VMX_PROC2], 0x000003db);
     assert_true(is_missing(&caps, "VPID"));
     msrs = msrs_of(skylake);
     take(&msrs, VMX_EPT_VPID_CAP, 41);
     take(&msrs, VMX_EPT_VPID_CAP, 42);
     assert_int_equal(vmx_caps_init(&caps, &msrs), 0);
-    assert_int_equal(caps.control[VMX_PROC2], 0x3da);
+    assert_int_equal(caps.control[VMX_PROC2], 0x3db);
 }
 
 static void test_firmware(void **state)
