@@ -19,7 +19,8 @@
 
 enum { RANDOM_CASES = 1000000, SIB_CASES = 3 * 2 * 0x10000 };
 
-static struct vm vm;
+static const struct virt_caps no_caps;
+static struct vm vm = {.caps = &no_caps};
 static struct vcpu vcpu;
 static enum vector raised; /* by the last operand that was refused */
 static uint64_t random_state;
