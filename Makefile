@@ -104,7 +104,7 @@ HOST_SRC := $(wildcard mm/*.c lib/format.c boot/*.c boot/efi/elf.c \
 	drivers/acpi.c drivers/firmware.c drivers/mptable.c \
 	vmm/clock.c vmm/config.c vmm/config_check.c vmm/cpuid_table.c vmm/decode.c vmm/event.c \
 	vmm/lapic.c vmm/line.c vmm/walk.c vmm/alias.c vmm/image.c vmm/policy.c vmm/presets.c \
-	vmm/typing.c \
+	vmm/typing.c vmm/sharing.c \
 	svm/npt.c svm/caps.c \
 	vmx/ept.c vmx/check.c vmx/caps.c vmx/fields.c vmx/types.c svm/types.c)
 HOST_OBJ := $(HOST_SRC:%.c=$(BUILD)/host/%.o) $(BUILD)/host/tests/unit/host.o
@@ -133,6 +133,8 @@ $(BUILD)/unit/test_operand: $(BUILD)/host/vmm/access.o $(BUILD)/host/vmm/hole.o
 $(BUILD)/unit/test_decode $(BUILD)/unit/test_operand: UNIT_LIBS := -lZydis
 # The table of exceptions is made of absolute addresses.
 $(BUILD)/unit/test_msr: UNIT_LIBS := -no-pie
+# Other CPUs may come between while types are asked for.
+$(BUILD)/unit/test_views: UNIT_LIBS := -Wl,--wrap=mtrr_type
 
 .PHONY: unit
 unit: $(UNIT)

@@ -123,8 +123,8 @@ static void exit_interrupt(struct vcpu *vcpu, const struct vm_exit *exit)
     (void)exit;
     traps_take_interrupts();
     request_serve(vcpu->cpu_index);
-    views_return(vcpu);
     views_look_at_split(vcpu->vm);
+    views_return(vcpu);
     vcpu->timer_due = 0; /* it may have been the timer's */
     vcpu->changed |= STATE_EVENTS;
     (void)vcpu_take_mail(vcpu);

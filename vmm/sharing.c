@@ -8,16 +8,11 @@
 /* The same values, or others that say the same of the VM's memory. */
 static bool says_the_same(struct typing *typing, const struct mtrr_state *mtrr)
 {
-    struct view *view = &typing->views[VIEW_TYPED];
-    uint8_t stale = view->stale;
-    if (!view->made || (stale & STALE_POLICY) != 0)
+    const struct view *view = &typing->views[VIEW_TYPED];
+    if (!view->made || (view->stale & STALE_POLICY) != 0)
         return false;
-    if (memcmp(&view->applied, mtrr, offsetof(struct mtrr_state, count)) == 0)
-        return true;
-    typing_mark(typing);
-    bool differs = typing_owes(typing, mtrr);
-    view->stale = stale;
-    return !differs;
+    return memcmp(&view->applied, mtrr, offsetof(struct mtrr_state, count)) == 0 ||
+           !typing_owes(typing, mtrr);
 }
 
 /* One that ME may rewrite: its own, else one that has been made, else any. */

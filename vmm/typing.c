@@ -325,8 +325,8 @@ bool typing_owes(struct typing *typing, const struct mtrr_state *mtrr)
     struct view *view = &typing->views[VIEW_TYPED];
     const struct rules rules = {&typing->policy, mtrr};
     unsigned steps = 0;
-    if (!view->made || view->stale == 0)
-        return !view->made;
+    if (!view->made)
+        return true;
     for (unsigned i = 0; i < typing->extent_count; i++) {
         uint64_t at = typing->extents[i].gpa.v, end = at + typing->extents[i].size;
         struct piece piece;

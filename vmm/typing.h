@@ -60,10 +60,13 @@ struct typing {
     uint64_t invalidations;      /* since the start */
 };
 
-/* An MTRR was written: the typed view, alone, may say something else than it should. */
+/*
+ * An MTRR was written: the typed view, alone, may say something else than it should. Other CPUs may
+ * do this at the same time.
+ */
 static inline void typing_mark(struct typing *typing)
 {
-    typing->views[VIEW_TYPED].stale |= STALE_MTRRS;
+    (void)__atomic_fetch_or(&typing->views[VIEW_TYPED].stale, STALE_MTRRS, __ATOMIC_RELAXED);
 }
 
 /* The policy has become another one. */
@@ -87,7 +90,10 @@ static inline bool typing_is_ready(const struct typing *typing, enum view_kind k
  */
 int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, enum view_kind kind);
 
-/* Whether typing_prepare() would make the typed view or rewrite a leaf of it; at no more cost. */
+/*
+ * Whether typing_prepare() would make the typed view or rewrite a leaf of it, were it not ready; at
+ * no more cost.
+ */
 bool typing_owes(struct typing *typing, const struct mtrr_state *mtrr);
 
 enum { TYPING_MAX_STEPS = 1 << 18 };

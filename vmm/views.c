@@ -234,7 +234,7 @@ static int take_shared(struct vcpu *vcpu, enum view_kind kind)
 
 static __attribute__((noinline)) void go_to_shared_view(struct vcpu *vcpu, enum view_kind kind)
 {
-    if (kind == vcpu->view && typing_is_ready(&vcpu->map->typing, kind))
+    if (kind == vcpu->view && kind != VIEW_TYPED)
         return;
     lock_views(vcpu->vm);
     int error = vcpu->let_go ? 0 : take_shared(vcpu, kind);

@@ -51,8 +51,8 @@ RARE void vcpu_pause(struct vcpu *vcpu, bool asleep)
         wake_up(vm);
     vcpu->timer_due = 0; /* it may have been the timer's */
     request_serve(vcpu->cpu_index);
-    views_return(vcpu);
     views_look_at_split(vm);
+    views_return(vcpu);
     monitor_poll(vcpu);
 }
 
