@@ -71,7 +71,8 @@ void apic_take_pic(void)
 
 void apic_end(uint8_t vector)
 {
-    if (apic_is_on() && (read_reg(ISR + vector / 32 * 16u) >> vector % 32 & 1) != 0)
+    bool own = vector >= APIC_HOST_VECTORS && vector != APIC_SPURIOUS;
+    if (apic_is_on() && (own || (read_reg(ISR + vector / 32 * 16u) >> vector % 32 & 1) != 0))
         write_reg(EOI, 0);
 }
 

@@ -71,7 +71,7 @@ static RARE void post(struct vcpu *to, uint32_t flags)
 static void post_vector(struct vcpu *to, unsigned vector)
 {
     (void)__atomic_fetch_or(&to->mail.vectors[vector / 64], 1ull << vector % 64, __ATOMIC_RELAXED);
-    post(to, MAIL_VECTORS);
+    post(to, 1u << vector / 64);
 }
 
 /* What an INIT finds on its way does not come any more; what comes behind it stays. */
@@ -124,14 +124,24 @@ static void deliver_to_self(struct vcpu *vcpu, const struct ipi *ipi)
         vcpu->nmi = true;
     else
         deliver(vcpu, ipi);
+    vcpu->changed |= STATE_EVENTS;
+}
+
+/* Of all vCPUs of the VM, by index; that is the APIC ID, too, and no guest changes it. */
+static RARE uint64_t targets_of(const struct vcpu *vcpu, const struct ipi *ipi)
+{
+    const struct vm *vm = vcpu->vm;
+    bool one = ipi->shorthand == IPI_TO_DEST && !ipi->logical && ipi->dest < vm->vcpu_count;
+    if (one && ipi->mode != IPI_LOWEST)
+        return lapic_enabled(vm->lapics[ipi->dest]) ? 1ull << ipi->dest : 0;
+    return lapic_targets(vm->lapics, vm->vcpu_count, vcpu->index, ipi);
 }
 
 static RARE void send(struct vcpu *vcpu, const struct ipi *ipi)
 {
-    const struct vm *vm = vcpu->vm;
-    uint64_t targets = lapic_targets(vm->lapics, vm->vcpu_count, vcpu->index, ipi);
+    uint64_t targets = targets_of(vcpu, ipi);
     for (; targets != 0; targets &= targets - 1) {
-        struct vcpu *to = vm->vcpus[__builtin_ctzll(targets)];
+        struct vcpu *to = vcpu->vm->vcpus[__builtin_ctzll(targets)];
         if (to == vcpu)
             deliver_to_self(vcpu, ipi);
         else
@@ -139,9 +149,10 @@ static RARE void send(struct vcpu *vcpu, const struct ipi *ipi)
     }
 }
 
-static RARE void take_vectors(struct vcpu *vcpu)
+static RARE void take_vectors(struct vcpu *vcpu, uint32_t words)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(vcpu->mail.vectors); i++) {
+    for (; words != 0; words &= words - 1) {
+        unsigned i = (unsigned)__builtin_ctz(words);
         uint64_t bits = __atomic_exchange_n(&vcpu->mail.vectors[i], 0, __ATOMIC_ACQUIRE);
         for (; bits != 0; bits &= bits - 1)
             lapic_receive(&vcpu->lapic, 64 * i + (unsigned)__builtin_ctzll(bits));
@@ -157,8 +168,7 @@ RARE bool vcpu_take_mail(struct vcpu *vcpu)
     bool begins = (flags & MAIL_INIT) != 0;
     if (begins)
         vcpu_init(vcpu);
-    if ((flags & MAIL_VECTORS) != 0)
-        take_vectors(vcpu);
+    take_vectors(vcpu, flags & MAIL_VECTORS);
     if ((flags & MAIL_NMI) != 0 && !vcpu->waits)
         vcpu->nmi = true;
     if ((flags & MAIL_STARTUP) != 0 && vcpu->waits)
@@ -193,8 +203,10 @@ static inline bool written(struct vcpu *vcpu, unsigned reg, enum lapic_effect ef
         push_tpr(vcpu);
     if (effect == LAPIC_DONE)
         return true;
-    if (effect == LAPIC_SEND)
+    if (effect == LAPIC_SEND) {
         send(vcpu, ipi);
+        return true;
+    }
     if (reg == LAPIC_SVR)
         follow_apic(vcpu);
     vcpu->changed |= STATE_EVENTS;

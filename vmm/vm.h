@@ -56,10 +56,10 @@ struct map {
 
 /* What has come for a vCPU from others, at which its CPU looks when it is kicked. */
 enum mail {
-    MAIL_VECTORS = 1 << 0,
-    MAIL_NMI = 1 << 1,
-    MAIL_INIT = 1 << 2,
-    MAIL_STARTUP = 1 << 3,
+    MAIL_VECTORS = 0xf, /* a bit for each word of them */
+    MAIL_NMI = 1 << 4,
+    MAIL_INIT = 1 << 5,
+    MAIL_STARTUP = 1 << 6,
 };
 
 struct mailbox {

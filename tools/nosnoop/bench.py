@@ -36,7 +36,8 @@ BY_POLICY = ("mtrr_", "cr0_cd_", "wbinvd ")  # begin the names of what depends o
 ON_EACH = {FIRST_ENTRY: 10_000_000, MEMORY: 4 << 10,
            "first_touch 32": NO_EXIT, "first_touch 64": NO_EXIT}
 APIC_MSRS = {"x2apic_eoi 32": 300, "x2apic_eoi 64": 300,
-             "tsc_deadline_rearm 32": 500, "tsc_deadline_rearm 64": 500}
+             "tsc_deadline_rearm 32": 500, "tsc_deadline_rearm 64": 500,
+             "x2apic_ipi 32": 1200, "x2apic_ipi 64": 1200}
 PAIRS = ("mtrr_pair_e0", "mtrr_pair_cd1")  # two WRMSR each
 
 
@@ -51,7 +52,8 @@ GOALS = {
             **exact({"cr0_cd_set_clear": (NO_EXIT, NO_EXIT)}),
             "out_unused_port 32": 250, "cpuid 32": 500, "cpuid 64": 1100,
             "lapic_tpr_write 32": 1400, "lapic_tpr_write 64": 1400, "x2apic_eoi 32": 800,
-            "tsc_deadline_rearm 32": 1000, "hlt_wake 32": 2500, "hlt_wake 64": 2500},
+            "tsc_deadline_rearm 32": 1000, "x2apic_ipi 32": 2000,
+            "hlt_wake 32": 2500, "hlt_wake 64": 2500},
     "vmx": {**ON_EACH, **exact({pair: (500, 500) for pair in PAIRS}),
             **exact({"cr0_cd_set_clear": (700, 700)}),
             "out_unused_port 32": 200, "out_unused_port 64": 200,
@@ -127,15 +129,15 @@ def text_size(sections):
     return Measurement(TEXT, NO_BED, int(re.search(r"^\.text +(\d+) ", sections, re.M)[1]))
 
 
-def measure_guest(bed, *options, build=paths.BUILD):
-    """Runs the guest on a bed, by the kernel in BUILD; returns its Measurements, or Refusal."""
-    guest = paths.built("guests/bench.elf")
+def measure_guest(bed, *options, build=paths.BUILD, name="bench"):
+    """Runs the guest NAME on a bed, by the kernel in BUILD; returns its Measurements, or Refusal."""
+    guest = paths.built(f"guests/{name}.elf")
     argv = [sys.executable, str(paths.ROOT / "tools/run"), "--bed", bed, "--icount", *options,
             str(guest)]
     done = subprocess.run(argv, cwd=paths.ROOT, env=dict(os.environ, BUILD=str(build)),
                           stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
-        raise Refusal(f"the bench guest ended with status {done.returncode}:\n{done.stderr}")
+        raise Refusal(f"the guest {name} ended with status {done.returncode}:\n{done.stderr}")
     log = re.search(r"^log: (.*)$", done.stderr, re.M)[1]
     return of_run(bed, done.stdout, (paths.ROOT / log).read_text())
 
@@ -164,6 +166,8 @@ def measure_bed(bed):
     """The Measurements under each policy, or Refusal."""
     under_exact = measure_guest(bed, "--set", "policy=exact")
     found = measure_guest(bed)
+    ipi = measure_guest(bed, "--cpus", "2", name="ipicost")
+    found += [measurement for measurement in ipi if measurement.name not in (FIRST_ENTRY, MEMORY)]
     if bed in TRACE_BEDS:
         found += measure_trace(bed, found) + measure_untraced(bed, under_exact)
     return found + [Measurement(EXACT + found.name, bed, found.value)
