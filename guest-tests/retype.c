@@ -7,7 +7,7 @@
  *
  * row: retype end=0 set=policy=exact cmdline="same=8 change=32 touch=yes"
  *
- * tests/system/test_retype.py has more memory for it, tests/system/test_vms.py another VM beside it.
+ * tests/system/test_retype.py has more memory for it, test_vms.py another VM beside it.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/console.h"
