@@ -115,7 +115,7 @@ static RARE void deliver(struct vcpu *to, const struct ipi *ipi)
     }
 }
 
-/* What it sends itself does not wait for a kick, but for an INIT, which changes where it goes on. */
+/* What it sends itself waits for no kick, but for an INIT, which changes where it goes on. */
 static void deliver_to_self(struct vcpu *vcpu, const struct ipi *ipi)
 {
     if (ipi->mode <= IPI_LOWEST)

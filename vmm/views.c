@@ -604,7 +604,8 @@ void views_log_changes(const struct vm *vm)
              bytes, invalidations);
 }
 
-/* Longer than the manuals' sequence takes on all CPUs (SDM, "MTRR Considerations in MP Systems"). */
+/* Longer than the manuals' sequence takes on all CPUs (SDM, "MTRR Considerations in MP Systems").
+ */
 enum { SPLIT_US = 200000, SPLIT_STEPS = 4096 };
 
 /* The first address where two typed views differ, or UINT64_MAX. */

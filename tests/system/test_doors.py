@@ -8,13 +8,18 @@ WAYS = [("svm", "mb1", "multiboot 1"), ("svm", "uefi", "UEFI"), ("svm", "grub", 
         ("vmx", "grub", "multiboot 2")]
 
 
+def without_rates(stream):
+    """A guest's stream without what it has measured: each run's TSC has a rate of its own."""
+    return [line for line in stream.splitlines() if b" kHz" not in line]
+
+
 def test_streams_are_the_same_by_all_doors(system):
     streams = set()
     for bed, door, by in WAYS:
         run = system.run("--bed", bed, "--door", door, "--timeout", "30", system.guest("cpuid"))
         assert run.status == 0, run.messages
         assert run.guest.startswith(b"KTAP")
-        streams.add(run.guest)
+        streams.add(tuple(without_rates(run.guest)))
         first = run.log_text.splitlines()[0]
         assert re.match(rf"\[ *\d+ 0\] nosnoop \d.* by {by}, on ", first)
     assert len(streams) == 1
