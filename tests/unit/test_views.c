@@ -57,7 +57,7 @@ static char window[PAGE_SIZE];
 #include "vmm/request.c"
 #include "vmm/views.c"
 
-/* --- a machine: CPUs as coroutines, their TLBs -------------------------------------------------- */
+/* --- a machine: CPUs as coroutines, their TLBs ---------------------------------------------- */
 
 struct tlb_entry {
     uint64_t tag, va;
@@ -151,7 +151,7 @@ void vm_stop(struct vm *stopped, const char *fmt, ...)
     abort();
 }
 
-/* --- the backend ------------------------------------------------------------------------------- */
+/* --- the backend --------------------------------------------------------------------------- */
 
 static void fake_run(struct vcpu *vcpu)
 {
@@ -199,7 +199,7 @@ static const struct virt_caps intel = {
 static const struct virt_caps amd = {
     .format = &npt_format, .types = &svm_type_rules, .max_leaf = 2, .owns_cr0_cd = true};
 
-/* --- what guests do ---------------------------------------------------------------------------- */
+/* --- what guests do ------------------------------------------------------------------------ */
 
 static uint64_t spot(uint64_t i)
 {
@@ -374,7 +374,7 @@ static void do_something(struct vcpu *vcpu)
     run_guest(vcpu, 1 + (unsigned)below(8));
 }
 
-/* --- the machine's runs ------------------------------------------------------------------------ */
+/* --- the machine's runs -------------------------------------------------------------------- */
 
 static unsigned rounds;
 static void (*program)(struct vcpu *vcpu);
@@ -459,7 +459,7 @@ static void random_schedules(void **state)
         }
 }
 
-/* --- the manuals' sequence --------------------------------------------------------------------- */
+/* --- the manuals' sequence ----------------------------------------------------------------- */
 
 static unsigned arrived;
 static uint64_t turn[MOST];

@@ -130,7 +130,7 @@ def text_size(sections):
 
 
 def measure_guest(bed, *options, build=paths.BUILD, name="bench"):
-    """Runs the guest NAME on a bed, by the kernel in BUILD; returns its Measurements, or Refusal."""
+    """Runs the guest NAME on a bed, by the kernel in BUILD: its Measurements, or Refusal."""
     guest = paths.built(f"guests/{name}.elf")
     argv = [sys.executable, str(paths.ROOT / "tools/run"), "--bed", bed, "--icount", *options,
             str(guest)]
