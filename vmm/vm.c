@@ -210,10 +210,19 @@ static void reset_all(struct vm *vm)
         vm_stop(vm, "it cannot be started again");
 }
 
+static bool all_others_are_in(const unsigned *count)
+{
+    return __atomic_load_n(count, __ATOMIC_ACQUIRE) == this_cpu()->vcpu->vm->vcpu_count - 1;
+}
+
 static bool others_have_met(void)
 {
-    const struct vm *vm = this_cpu()->vcpu->vm;
-    return __atomic_load_n(&vm->met, __ATOMIC_ACQUIRE) == vm->vcpu_count - 1;
+    return all_others_are_in(&this_cpu()->vcpu->vm->met);
+}
+
+static bool others_are_ready(void)
+{
+    return all_others_are_in(&this_cpu()->vcpu->vm->ready);
 }
 
 static bool has_gone_on(void)
@@ -222,34 +231,45 @@ static bool has_gone_on(void)
     return __atomic_load_n(&vcpu->vm->rounds, __ATOMIC_ACQUIRE) != vcpu->round;
 }
 
+/* Says for all whether the VM goes on: its state may have changed again when they look at it. */
 static void lead(struct vm *vm)
 {
-    if (vm->vcpu_count > 1)
-        smp_wait(others_have_met);
-    if (vm->state == VM_RESETTING)
+    smp_wait(others_have_met);
+    vm->over = vm->state != VM_RESETTING;
+    if (!vm->over)
         reset_all(vm);
-    vm->met = 0;
+    vm->met = vm->ready = 0;
     (void)__atomic_add_fetch(&vm->rounds, 1, __ATOMIC_ACQ_REL);
     vm_kick_others(vm);
+    if (!vm->over)
+        smp_wait(others_are_ready); /* for what its guest sends them */
+}
+
+static void tell_boot_cpu(const struct vm *vm, unsigned *count)
+{
+    (void)__atomic_add_fetch(count, 1, __ATOMIC_ACQ_REL);
+    request_kick(vm->vcpus[0]->cpu_index);
 }
 
 static void follow(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
-    (void)__atomic_add_fetch(&vm->met, 1, __ATOMIC_ACQ_REL);
-    request_kick(vm->vcpus[0]->cpu_index);
+    tell_boot_cpu(vm, &vm->met);
     smp_wait(has_gone_on);
     vcpu->round++;
-    if (vm->state == VM_RUNNING)
-        (void)vcpu_reset(vcpu); /* it has no view, of which there could be too few tables */
+    if (vm->over)
+        return;
+    (void)vcpu_reset(vcpu); /* it has no view, of which there could be too few tables */
+    tell_boot_cpu(vm, &vm->ready);
 }
 
 bool vm_restart(struct vcpu *vcpu)
 {
-    assert(vcpu->vm->state != VM_RUNNING);
+    struct vm *vm = vcpu->vm;
+    assert(vm->state != VM_RUNNING);
     if (vcpu->index == 0)
-        lead(vcpu->vm);
+        lead(vm);
     else
         follow(vcpu);
-    return vcpu->vm->state == VM_RUNNING;
+    return !vm->over;
 }

@@ -137,7 +137,9 @@ struct vm {
     struct cpu_set cpus; /* that its vCPUs run on */
     enum vm_state state; /* what ends VM_RUNNING is told to all its CPUs */
     unsigned met;        /* vCPUs, all but the boot CPU, that have left their guest for its end */
-    unsigned rounds;     /* how often all have met and gone on */
+    unsigned rounds;     /* how often all have met */
+    bool over;           /* and whether that was the last time */
+    unsigned ready;      /* vCPUs, all but the boot CPU, that have been reset since */
     uint64_t asleep;     /* see wait.c */
     uint64_t tsc_offset; /* of a vCPU whose TSC has not been written */
     uint64_t restarts;

@@ -61,6 +61,16 @@ def test_cd_of_the_boot_before_is_forgotten(system):
         assert machine.register("creg", rb"CR0=0x([0-9a-f]+)") & CD == 0
 
 
+@pytest.mark.parametrize("cpus", [2, 4])
+def test_the_others_come_late(system, cpus):
+    """By --icount each CPU has its turn: a VM is reset, or ends, before the others look again."""
+    outcome = run(system, "svm", "by=triple boots=60", "--cpus", cpus, "--icount", "--timeout",
+                  "40")
+    assert outcome.status == 0, outcome.messages + outcome.log_text
+    assert restarts(outcome) == [("triple fault", str(n)) for n in [*EACH, 16, 32]]
+    assert outcome.log_text.splitlines()[-1].endswith("end: all VMs ended")
+
+
 def test_stop_is_the_default(system):
     outcome = system.svm("--cmdline", "by=port64", system.guest("restart"))
     assert outcome.status == STOPPED
