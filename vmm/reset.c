@@ -82,7 +82,7 @@ int vcpu_reset(struct vcpu *vcpu)
         .reserves_bit8 = vm->caps->reserves_bit8,
         .pdpte_valid = vm->caps->has_pdptes,
     };
-    __atomic_store_n(&vcpu->mail.flags, 0, __ATOMIC_RELEASE);
+    memset(&vcpu->mail, 0, sizeof(vcpu->mail)); /* nobody sends now */
     put_all(vcpu);
     return vcpu->waits ? 0 : views_reset(vcpu);
 }
