@@ -70,7 +70,7 @@ static struct cpu_set others_of(const struct vm *vm)
 
 static bool is_shared(const struct vm *vm)
 {
-    return vm->vcpu_count > 1;
+    return vm->sharing.count > 1; /* of all that there will be */
 }
 
 static void ask_others(const struct vm *vm, enum request_flag what)
