@@ -112,5 +112,6 @@ void vcpu_startup(struct vcpu *vcpu, uint8_t vector)
     vcpu->state.seg[SEG_CS].base = (uint64_t)vector << 12;
     vcpu->state.rip = 0;
     vcpu->changed |= STATE_CODE | STATE_SEG;
-    (void)views_reset(vcpu);
+    if (views_reset(vcpu) != 0) /* the tables of before the INIT may be another's now */
+        views_stop_without_tables(vcpu->vm);
 }

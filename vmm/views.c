@@ -182,7 +182,7 @@ hpa_t views_root(const struct vcpu *vcpu)
     return vcpu->map->typing.views[vcpu->view].pt.root;
 }
 
-static void stop_without_tables(struct vm *vm)
+void views_stop_without_tables(struct vm *vm)
 {
     vm_stop(vm, "its memory types need more tables than there are");
 }
@@ -240,7 +240,7 @@ static __attribute__((noinline)) void go_to_shared_view(struct vcpu *vcpu, enum 
     int error = vcpu->let_go ? 0 : take_shared(vcpu, kind);
     unlock_views(vcpu->vm);
     if (error != 0)
-        stop_without_tables(vcpu->vm);
+        views_stop_without_tables(vcpu->vm);
     views_return(vcpu);
 }
 
@@ -265,7 +265,7 @@ static inline void go_to_view(struct vcpu *vcpu)
         return;
     }
     if (prepare(vcpu, kind) != 0) {
-        stop_without_tables(vcpu->vm);
+        views_stop_without_tables(vcpu->vm);
         return;
     }
     take_view(vcpu, &vcpu->vm->map, kind);
@@ -389,7 +389,7 @@ void views_return(struct vcpu *vcpu)
     error = follow_policy(vcpu);
     unlock_views(vcpu->vm);
     if (error != 0)
-        stop_without_tables(vcpu->vm);
+        views_stop_without_tables(vcpu->vm);
 }
 
 /*
@@ -410,7 +410,7 @@ static int take_switch(struct vcpu *vcpu, enum policy_number number, bool noncoh
     sharing_set_policy(&vm->sharing, &policy);
     take_policy(vm);
     if (follow_policy(vcpu) != 0)
-        stop_without_tables(vm);
+        views_stop_without_tables(vm);
     write_back_all(vm, 0, 0);
     return 0;
 }

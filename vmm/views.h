@@ -13,6 +13,9 @@ int views_init(struct vm *vm);
  */
 int views_reset(struct vcpu *vcpu);
 
+/* Stops the VM, whose memory types need more tables than there are. */
+void views_stop_without_tables(struct vm *vm);
+
 /*
  * The rules of another preset from now on (policy_take() has the errors, then nothing changes): all
  * that follows from a policy follows at once, whatever the guest's CR0.CD is. Leaves that another

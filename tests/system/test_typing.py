@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-BAD_CONFIG = 122
+BAD_CONFIG, STOPPED = 122, 126
 # As in guest-tests/mtrrs.c: each type across an edge of 2 MiB, and one that begins in WB memory and
 # ends in UC.
 REGIONS = [f"region={0x21FD000 + i * 0x200000:#x}+20K {kind}"
@@ -109,3 +109,12 @@ def test_five_levels(system):
                          "--", "-cpu", "max")
     assert outcome.status == 0, outcome.guest.decode()
     assert re.search(rb"^ok \d+ questions with 5 levels\r?$", outcome.guest, re.M)
+
+
+def test_a_cpu_that_is_started_without_tables(system):
+    """Three CPUs have types of their own, one has been waiting while the others took tables."""
+    outcome = system.svm("--cpus", "3", "--mem", "320M", "--set", "policy=exact",
+                         system.guest("crowded"))
+    assert outcome.status == STOPPED, outcome.messages + outcome.log_text
+    assert re.search(r" 1\] stopped: vm crowded its memory types need more tables than there are$",
+                     outcome.log_text, re.M)
