@@ -338,8 +338,10 @@ void smp_call(uint32_t cpu, void (*what)(void *context), void *context)
         return;
     }
     smp_begin(cpu, what, context);
-    while (__atomic_load_n(&smp_slots[cpu].what, __ATOMIC_ACQUIRE) != NULL)
+    while (__atomic_load_n(&smp_slots[cpu].what, __ATOMIC_ACQUIRE) != NULL) {
+        request_serve(this_cpu()->index);
         cpu_relax();
+    }
 }
 
 /* --- requests --------------------------------------------------------------------------------- */

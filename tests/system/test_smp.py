@@ -1,6 +1,7 @@
 """The machine's other CPUs: how they come up, what they map, and what happens to odd ones."""
 # SPDX-License-Identifier: BSD-2-Clause
 import re
+import struct
 import subprocess
 import time
 
@@ -10,6 +11,7 @@ from machine import Machine, Monitor, bochs_machine
 from nosnoop import beds, doors, gdb, options, paths
 from nosnoop.emulator import Emulator, Lines
 from nosnoop.run import payload_of
+from test_watchdog import PANIC, Stuck
 from walker import walk
 
 BAD = 122
@@ -50,9 +52,13 @@ def run(system, bed, total, *args):
 @pytest.mark.parametrize("bed, total", [("svm", 1), ("svm", 2), ("svm", 4), ("vmx", 1), ("vmx", 2),
                                         ("vmx", 4), ("svm-bochs", 2)])
 def test_all_come_up(system, bed, total):
+    """An INIT clears the MTRRs in QEMU 7.2, and leaves them alone in Bochs, as it should."""
     outcome = run(system, bed, total)
     check_up(outcome, total)
     assert total == 1 or f"cpus: {MODE[bed]}, areas" in outcome.log_text
+    mended = re.search(r" 0\] cpu ([0-9,-]+): MTRRs were not those of CPU 0, and have been made so$",
+                       outcome.log_text, re.M)
+    assert (numbers(mended[1]) if mended else []) == (list(range(1, total)) if bed == "svm" else [])
     assert f"acpi: local APIC at 0xfee00000, CPUs {total}" in outcome.log_text
 
 
@@ -242,6 +248,33 @@ def test_disabled_and_senseless_entries(system, tmp_path):
     assert "host: one CPU is used" in log
 
 
+def x2apic_entry(apic_id):
+    """ACPI, "Processor Local x2APIC Structure": as long as two entries of the other kind."""
+    return struct.pack("<BBHIII", 9, 16, 0, apic_id, 1, 0)
+
+
+def test_x2apic_entries(system, tmp_path):
+    def one_for_two(madt):
+        madt[44 + 8:44 + 24] = x2apic_entry(2)
+
+    log = run_with_madt(system, tmp_path, one_for_two)
+    assert "acpi: local APIC at 0xfee00000, CPUs 3" in log
+    assert parked(log) == [1, 2]
+    assert "are not started" not in log
+
+
+@pytest.mark.parametrize("apic_id", [255, 256 + 1, 0xFFFFFFFE])
+def test_ids_that_an_xapic_does_not_reach(system, tmp_path, apic_id):
+    """None of them is taken for the one that has its low 8 bits."""
+    def far(madt):
+        madt[44 + 8:44 + 24] = x2apic_entry(apic_id)
+
+    log = run_with_madt(system, tmp_path, far)
+    assert "cpus: 1 are not started" in log
+    assert parked(log) == [1]
+    assert "host: 2 CPUs are used" in log
+
+
 def test_a_list_that_breaks_off(system, tmp_path):
     def no_length(madt):
         madt[44 + 16 + 1] = 0
@@ -299,6 +332,16 @@ def halted_at(private, *emulator_arguments):
 def is_in(address, names):
     """Whether ADDRESS lies in one of these functions."""
     return any(start <= address <= end for name in names for start, end in symbol_range(name))
+
+
+def test_a_cpu_that_does_not_answer(system, tmp_path):
+    """One that is asked for its TSC, and never comes back from that, is named."""
+    place = tmp_path / "build"
+    place.mkdir()
+    outcome = Stuck(place, "tsc_answer").run("--bed", "svm", "--machine-cpus", "3", "--timeout",
+                                             "40", "--cmdline", "value=7", system.guest("value"))
+    assert outcome.status == PANIC, outcome.messages + outcome.log_text
+    assert re.search(r" 0\] panic: CPU 1, APIC ID 1, does not answer$", outcome.log_text, re.M)
 
 
 def test_a_panic_stops_all(tmp_path):
