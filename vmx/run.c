@@ -42,14 +42,16 @@ static void keep_step_pending(const struct vcpu *vcpu, uint64_t shadow)
 }
 
 /*
- * The host's handler runs by a software interrupt: its IRET ends the blocking of NMIs, and what the
- * exit left in the guest's interruptibility goes too.
+ * The host's handler runs by a software interrupt: its IRET ends the blocking of NMIs. That of the
+ * guest's own is another one, and stays (SDM, "Saving Non-Register State"). Where the guest cannot
+ * be in a handler of its own, it goes, for CPUs that do not keep the two apart.
  */
 static void take_nmi(const struct vcpu *vcpu, struct vm_exit *exit)
 {
     uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
     __asm__ volatile("int $2");
-    vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~(uint64_t)BLOCKING_BY_NMI);
+    if (!vmx_of(vcpu)->nmi)
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY_STATE, state & ~(uint64_t)BLOCKING_BY_NMI);
     keep_step_pending(vcpu, state);
     exit->kind = EXIT_INTERRUPT;
 }
@@ -305,11 +307,12 @@ static void take_pending_breakpoints(void)
         write_dr6(read_dr6() | (pending & 0xf));
 }
 
-static void set_event(const struct event *event)
+static void set_event(struct vmx_vcpu *vmx, const struct event *event)
 {
     uint32_t bits = EVENT_VALID | (uint32_t)event->type << 8 | event->vector;
     if (event->vector == VECTOR_DB)
         take_pending_breakpoints();
+    vmx->nmi = vmx->nmi || event->type == DELIVER_NMI;
     if (event->has_error) {
         bits |= EVENT_DELIVER_ERROR_CODE;
         vmwrite(VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE, event->error);
@@ -325,7 +328,7 @@ static __attribute__((noinline)) void prepare(const struct vcpu *vcpu)
     if (vmx->flush != VMX_FLUSH_NONE)
         flush(vmx);
     if (vcpu->event.valid)
-        set_event(&vcpu->event);
+        set_event(vmx, &vcpu->event);
 }
 
 static void end_shadow(struct vcpu *vcpu)

@@ -151,6 +151,7 @@ static int vmx_vcpu_create(struct vcpu *vcpu)
 static void vmx_vcpu_reset(struct vcpu *vcpu)
 {
     vmx_of(vcpu)->flush = VMX_FLUSH_ALL;
+    vmx_of(vcpu)->nmi = false;
     vmx_set_controls(vcpu);
 }
 
@@ -185,7 +186,8 @@ static hpa_t vmx_root(const struct vcpu *vcpu)
 static unsigned vmx_blocked(struct vcpu *vcpu)
 {
     uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE);
-    (void)vcpu; /* its VMCS is the current one */
+    if ((state & BLOCKING_BY_NMI) == 0)
+        vmx_of(vcpu)->nmi = false;
     return ((state & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0 ? BLOCKED_BY_SHADOW : 0) |
            ((state & BLOCKING_BY_NMI) != 0 ? BLOCKED_NMI : 0);
 }

@@ -17,6 +17,7 @@ struct vmx_vcpu {
     uint32_t proc;     /* primary controls, but for what is awaited */
     uint64_t cr4_host; /* CR4 bits that exit when the guest changes them */
     uint8_t flush;     /* enum vmx_flush: what the next entry makes the CPU forget */
+    bool nmi;          /* the guest has been given an NMI, and may be in its handler */
 };
 
 static inline struct vmx_vcpu *vmx_of(const struct vcpu *vcpu)
