@@ -81,12 +81,16 @@ static noreturn void halt(void)
         __asm__ volatile("cli; hlt");
 }
 
-/* Between the looks and HLT no kick is lost: interrupts stay off until HLT has begun. */
+/*
+ * Between the looks and HLT no kick is lost: interrupts stay off until HLT has begun. The monitor's
+ * commands wait for a VM that is between two runs.
+ */
 void smp_wait(bool (*is_over)(void))
 {
     for (;;) {
         request_serve(this_cpu()->index);
-        monitor_poll(NULL);
+        if (this_cpu()->vcpu == NULL)
+            monitor_poll(NULL);
         if (is_over())
             return;
         if (!request_is_posted(this_cpu()->index))

@@ -196,9 +196,10 @@ def test_guest_in_exits(system, tmp_path, bed, options):
         assert monitor.end() == 126
 
 
-def test_what_is_typed_behind_a_reset(system, tmp_path):
+@pytest.mark.parametrize("cpus", ["1", "4"])
+def test_what_is_typed_behind_a_reset(system, tmp_path, cpus):
     """It waits for the guest that then begins; a policy taken at the prompt outlasts the reset."""
-    with session(system, tmp_path, "svm", "--set", "policy=exact") as monitor:
+    with session(system, tmp_path, "svm", "--set", "policy=exact", "--cpus", cpus) as monitor:
         monitor.child.send("policy kvm-svm\rreset idle\rpolicy\rstop idle\r")
         monitor.child.expect_exact("reset by the monitor: restart 1")
         assert monitor.end() == 126
