@@ -1,4 +1,4 @@
-/* ACPI tables: finds one by its signature, and the machine's CPUs in the MADT. */
+/* ACPI tables: finds one by its signature, the machine's CPUs in the MADT, ECAMs in the MCFG. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "drivers/acpi.h"
 
@@ -201,4 +201,83 @@ void acpi_cpus(const struct firmware *firmware, const struct acpi_table *madt,
         }
         take_entry(cpus, &entry);
     }
+}
+
+/* --- the MCFG --------------------------------------------------------------------------------- */
+
+enum { MCFG_ENTRIES = 44, BUS_SHIFT = 20 };
+
+struct mcfg_entry {
+    uint64_t base; /* of bus 0 */
+    uint16_t segment;
+    uint8_t first, last;
+    uint32_t reserved;
+};
+static_assert(sizeof(struct mcfg_entry) == 16, "PCI Firmware Specification, MCFG");
+
+static struct range ecam_range(const struct pci_ecam *e)
+{
+    return (struct range){e->base + ((uint64_t)e->first << BUS_SHIFT),
+                          e->base + ((e->last + 1ull) << BUS_SHIFT)};
+}
+
+static bool overlap(const struct pci_ecam *a, const struct pci_ecam *b)
+{
+    struct range x = ecam_range(a), y = ecam_range(b);
+    bool buses = a->segment == b->segment && a->first <= b->last && b->first <= a->last;
+    return buses || (x.start < y.end && y.start < x.end);
+}
+
+static bool can_be_registers(const struct memmap *map, struct range range)
+{
+    while (range.start < range.end) {
+        unsigned kind = memmap_kind_at(map, range.start, &range.start);
+        if (kind != 0 && kind != MEM_FIRMWARE && kind != MEM_MMIO)
+            return false;
+    }
+    return true;
+}
+
+static bool is_sane(const struct pci_ecam *e, const struct memmap *map, uint64_t top)
+{
+    return is_aligned(e->base, MIB) && e->first <= e->last && e->base < top &&
+           ecam_range(e).end <= top && can_be_registers(map, ecam_range(e));
+}
+
+/* False: it overlaps one that is there, or there is no room. */
+static bool insert(struct pci_ecams *ecams, const struct pci_ecam *e)
+{
+    unsigned at = ecams->count;
+    for (unsigned i = 0; i < ecams->count; i++)
+        if (overlap(e, &ecams->r[i]))
+            return false;
+    if (ecams->count == PCI_MAX_ECAMS)
+        return false;
+    for (; at > 0; at--) {
+        const struct pci_ecam *other = &ecams->r[at - 1];
+        if (other->segment < e->segment ||
+            (other->segment == e->segment && other->first < e->first))
+            break;
+        ecams->r[at] = *other;
+    }
+    ecams->r[at] = *e;
+    ecams->count++;
+    return true;
+}
+
+void acpi_ecams(const struct firmware *firmware, const struct acpi_table *mcfg,
+                const struct memmap *map, uint64_t top, struct pci_ecams *ecams)
+{
+    unsigned bad = 0;
+    assert(top <= MEMMAP_END);
+    ecams->count = 0;
+    for (uint32_t at = MCFG_ENTRIES; at + sizeof(struct mcfg_entry) <= mcfg->length;
+         at += (uint32_t)sizeof(struct mcfg_entry)) {
+        struct mcfg_entry entry = {.base = 0};
+        bool read = firmware->read(firmware, mcfg->at + at, &entry, sizeof(entry));
+        struct pci_ecam e = {entry.base, entry.segment, entry.first, entry.last};
+        bad += !read || !is_sane(&e, map, top) || !insert(ecams, &e);
+    }
+    if (bad != 0)
+        log_line("acpi: MCFG: %u of its entries make no sense; left out, update the firmware", bad);
 }

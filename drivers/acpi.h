@@ -1,8 +1,10 @@
-/* ACPI tables: finds one by its signature, and the machine's CPUs in the MADT. */
+/* ACPI tables: finds one by its signature, the machine's CPUs in the MADT, ECAMs in the MCFG. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
 #include "drivers/firmware.h"
+#include "drivers/pci.h"
+#include "mm/memmap.h"
 
 /* A table whose length and sum were right. */
 struct acpi_table {
@@ -26,3 +28,11 @@ bool acpi_find(const struct firmware *firmware, uint64_t rsdp, const char *signa
  */
 void acpi_cpus(const struct firmware *firmware, const struct acpi_table *madt,
                struct firmware_cpus *cpus);
+
+/*
+ * Fills ECAMS from the MCFG (PCI Firmware Specification, "MCFG Table Description"), rising by
+ * segment and bus. Entries that end beyond TOP, are not at a multiple of 1 MiB, lie over memory of
+ * MAP that cannot be registers, or overlap an earlier one are left out, logged.
+ */
+void acpi_ecams(const struct firmware *firmware, const struct acpi_table *mcfg,
+                const struct memmap *map, uint64_t top, struct pci_ecams *ecams);

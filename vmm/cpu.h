@@ -25,7 +25,14 @@ struct tss {
 };
 static_assert(sizeof(struct tss) == 104, "SDM, 64-Bit Task State Segment");
 
-enum window_slot { WINDOW_WALK, WINDOW_DATA, WINDOW_LOAD, WINDOW_BOOT, WINDOW_SLOTS };
+enum window_slot {
+    WINDOW_WALK,
+    WINDOW_DATA,
+    WINDOW_LOAD,
+    WINDOW_BOOT,
+    WINDOW_CONFIG, /* a function's PCI configuration space */
+    WINDOW_SLOTS,
+};
 
 struct trace_ring;
 struct vcpu;

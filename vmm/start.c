@@ -4,10 +4,8 @@
 #include "boot/mb1.h"
 #include "boot/mb2.h"
 #include "drivers/apic.h"
-#include "drivers/pci.h"
 #include "drivers/pic.h"
 #include "drivers/serial.h"
-#include "lib/format.h"
 #include "lib/string.h"
 #include "lib/x86.h"
 #include "mm/host_types.h"
@@ -19,6 +17,7 @@
 #include "vmm/log.h"
 #include "vmm/monitor.h"
 #include "vmm/panic.h"
+#include "vmm/pci_host.h"
 #include "vmm/smp.h"
 #include "vmm/topology.h"
 #include "vmm/vms.h"
@@ -85,20 +84,11 @@ static void log_mtrrs(void)
                      mtrr->variable[i].mask, memtype_name(mtrr->variable[i].base & 0xff));
 }
 
-static void judge_bar(struct pci_bdf bdf, uint64_t address, void *context)
-{
-    char name[16];
-    (void)context;
-    format(name, sizeof(name), "%02x:%02x.%u", bdf.bus, bdf.device, bdf.function);
-    host_types_judge_bar(&host.mtrr, address, name);
-}
-
 static void judge_types(void)
 {
     uint64_t syscfg = host_types_read(rdmsr_safe, cpu_phys_bits(), &host.mtrr);
     log_mtrrs();
     host_types_judge(&host.mtrr, syscfg, &host.map);
-    pci_each_bar(judge_bar, NULL);
 }
 
 static void log_memory(void)
@@ -186,6 +176,7 @@ static void start_on_own_tables(void)
     apic_init(&host);
     apic_take_pic();
     log_memory();
+    pci_host_init(&host, &boot_info);
     if (read_config() != 0)
         end_halt("config");
     choose_log();

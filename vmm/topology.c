@@ -1,17 +1,10 @@
-/* Which CPUs the machine has: reads the firmware's tables through windows. */
+/* Reads the firmware's tables through windows: which CPUs the machine has, and for others. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/topology.h"
 
-#include "drivers/acpi.h"
 #include "drivers/mptable.h"
 #include "vmm/host.h"
 #include "vmm/log.h"
-
-/* What is read as the parsers ask for it. */
-struct reader {
-    struct firmware firmware;
-    const struct host *host;
-};
 
 /* Tables lie in the first MiB, or in memory of which the firmware's map says so. */
 static bool may_hold_tables(const struct memmap *map, uint64_t at, uint64_t end)
@@ -26,7 +19,7 @@ static bool may_hold_tables(const struct memmap *map, uint64_t at, uint64_t end)
 
 static bool read_memory(const struct firmware *firmware, uint64_t at, void *to, size_t n)
 {
-    const struct host *host = ((const struct reader *)(const void *)firmware)->host;
+    const struct host *host = ((const struct host_firmware *)(const void *)firmware)->host;
     uint64_t top = 1ull << cpu_phys_bits();
     if (n > top || at > top - n || !may_hold_tables(&host->map, at, at + n))
         return false;
@@ -34,29 +27,33 @@ static bool read_memory(const struct firmware *firmware, uint64_t at, void *to, 
     return true;
 }
 
-static bool read_acpi(const struct firmware *firmware, const struct boot_info *info,
-                      struct firmware_cpus *cpus)
+struct host_firmware topology_firmware(const struct host *host)
 {
-    struct acpi_table madt;
+    return (struct host_firmware){{read_memory}, host};
+}
+
+bool topology_find(const struct host_firmware *from, const struct boot_info *info,
+                   const char *signature, struct acpi_table *table)
+{
     uint64_t rsdp = info->rsdp;
     if (rsdp == 0 && info->door != DOOR_UEFI)
-        rsdp = acpi_find_rsdp(firmware);
-    if (rsdp == 0 || !acpi_find(firmware, rsdp, "APIC", &madt))
-        return false;
-    acpi_cpus(firmware, &madt, cpus);
-    return true;
+        rsdp = acpi_find_rsdp(&from->firmware);
+    return rsdp != 0 && acpi_find(&from->firmware, rsdp, signature, table);
 }
 
 void topology_read(const struct host *host, const struct boot_info *info,
                    struct firmware_cpus *cpus)
 {
-    const struct reader reader = {{read_memory}, host};
+    const struct host_firmware from = topology_firmware(host);
+    struct acpi_table madt;
     const char *source = NULL;
     *cpus = (struct firmware_cpus){0};
-    if (read_acpi(&reader.firmware, info, cpus))
+    if (topology_find(&from, info, "APIC", &madt)) {
+        acpi_cpus(&from.firmware, &madt, cpus);
         source = "acpi";
-    else if (info->door != DOOR_UEFI && mptable_cpus(&reader.firmware, cpus))
+    } else if (info->door != DOOR_UEFI && mptable_cpus(&from.firmware, cpus)) {
         source = "mp table";
+    }
     if (source == NULL) {
         log_line("cpus: neither an ACPI table nor an MP table names them: going on with one");
         return;

@@ -1,11 +1,22 @@
-/* Which CPUs the machine has, as its firmware says. */
+/* The firmware's tables, and which CPUs the machine has by them. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
-#include "drivers/firmware.h"
+#include "drivers/acpi.h"
 
 struct boot_info;
 struct host;
+
+/* What a parser of tables reads through: the memory where such tables can be. */
+struct host_firmware {
+    struct firmware firmware;
+    const struct host *host;
+};
+struct host_firmware topology_firmware(const struct host *host);
+
+/* The first ACPI table of SIGNATURE (4 characters), as acpi_find(). */
+bool topology_find(const struct host_firmware *from, const struct boot_info *info,
+                   const char *signature, struct acpi_table *table);
 
 /*
  * Fills CPUS from the ACPI tables or, where there are none, from the MP table, and logs what was

@@ -1,0 +1,154 @@
+/* PCI: resets of functions. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/errno.h"
+#include "lib/log.h"
+
+#include "drivers/pci_parts.h"
+
+enum { MS = 1000 }; /* microseconds */
+
+/* PCI Express Base Specification, "Device Capabilities", "Device Control", "Device Status". */
+enum { HAS_FLR = 1 << 28, START_FLR = 1 << 15, PENDING = 1 << 5 };
+/* PCI-SIG ECN "Advanced Capabilities for Conventional PCI". */
+enum { AF_CAP = 3, AF_CONTROL = 4, AF_STATUS = 5, AF_HAS_TP_AND_FLR = 3 };
+/* PCI Bus Power Management Interface Specification, "Power Management Control/Status". */
+enum { PM_CONTROL = 4, PM_STATE = 3, PM_D3HOT = 3, PM_NO_SOFT_RESET = 1 << 3, PM_PME = 1 << 15 };
+enum { BRIDGE_RESET = 1 << 6 };
+
+/* --- which ------------------------------------------------------------------------------------ */
+
+/* What else a reset of F's bus takes along. */
+enum company { COMPANY_NONE, COMPANY_DEVICE, COMPANY_OTHERS };
+
+static enum company company_of(const struct pci_table *table, const struct pci_function *f)
+{
+    const struct pci_function *bridge = f->parent;
+    enum company company = COMPANY_NONE;
+    if (bridge == NULL || bridge->header != 1 || bridge->secondary != f->bdf.bus ||
+        table->left_out != 0)
+        return COMPANY_OTHERS;
+    for (unsigned i = 0; i < table->count && company != COMPANY_OTHERS; i++) {
+        const struct pci_function *other = &table->f[i];
+        if (other->parent == bridge && other != f)
+            company = pci_same_device(f, other) ? COMPANY_DEVICE : COMPANY_OTHERS;
+    }
+    return company;
+}
+
+/*
+ * What resets this function alone comes first. Of that D3hot is the last: how much of a function it
+ * resets is the function's affair.
+ */
+static enum pci_reset_method method(const struct pci_table *table, const struct pci_function *f)
+{
+    struct pci_bdf bdf = f->bdf;
+    enum company company = company_of(table, f);
+    if (pci_is_bridge(f))
+        return PCI_RESET_NONE;
+    if (f->pcie != 0 && (pci_read32(bdf, f->pcie + PCIE_DEVICE_CAP) & HAS_FLR) != 0)
+        return PCI_RESET_FLR;
+    if (f->af != 0 && (pci_read8(bdf, f->af + AF_CAP) & AF_HAS_TP_AND_FLR) == AF_HAS_TP_AND_FLR)
+        return PCI_RESET_AF;
+    if (company == COMPANY_NONE)
+        return PCI_RESET_BUS;
+    if (f->pm != 0 && (pci_read16(bdf, f->pm + PM_CONTROL) & PM_NO_SOFT_RESET) == 0)
+        return PCI_RESET_PM;
+    return company == COMPANY_DEVICE ? PCI_RESET_BUS : PCI_RESET_NONE;
+}
+
+void pci_find_resets(struct pci_table *table)
+{
+    for (unsigned i = 0; i < table->count; i++)
+        table->f[i].reset = (uint8_t)method(table, &table->f[i]);
+}
+
+/* --- how -------------------------------------------------------------------------------------- */
+
+typedef void wait(uint32_t us);
+
+static bool has_pending(const struct pci_function *f)
+{
+    if (f->pcie != 0)
+        return (pci_read16(f->bdf, f->pcie + PCIE_DEVICE_STATUS) & PENDING) != 0;
+    return f->af != 0 && (pci_read8(f->bdf, f->af + AF_STATUS) & 1) != 0;
+}
+
+/* PCI Express Base Specification, "Function Level Reset": what is under way ends before. */
+static void drain(const struct pci_function *f, wait *delay)
+{
+    enum { PATIENCE = 200 };
+    for (unsigned ms = 0; ms < PATIENCE && has_pending(f); ms++)
+        delay(MS);
+    if (has_pending(f))
+        log_line("pci %s: transactions are pending; it is reset all the same",
+                 pci_name(f->bdf).text);
+}
+
+static void reset_by_flr(const struct pci_function *f, wait *delay)
+{
+    uint16_t control = pci_read16(f->bdf, f->pcie + PCIE_DEVICE_CONTROL);
+    pci_write16(f->bdf, f->pcie + PCIE_DEVICE_CONTROL, control | START_FLR);
+    delay(100 * MS);
+}
+
+static void reset_by_af(const struct pci_function *f, wait *delay)
+{
+    pci_write8(f->bdf, f->af + AF_CONTROL, 1);
+    delay(100 * MS);
+}
+
+/* "Power Management State Transition": 10 ms each way. */
+static void reset_by_pm(const struct pci_function *f, wait *delay)
+{
+    unsigned reg = f->pm + PM_CONTROL;
+    unsigned control = pci_read16(f->bdf, reg) & ~(unsigned)(PM_STATE | PM_PME);
+    pci_write16(f->bdf, reg, (uint16_t)(control | PM_D3HOT));
+    delay(10 * MS);
+    pci_write16(f->bdf, reg, (uint16_t)control);
+    delay(10 * MS);
+}
+
+/*
+ * PCI Express Base Specification, "Conventional Reset", has the first request 100 ms after; PCI
+ * Local Bus Specification, "Timing and Configuration Specifications", 2^25 clocks: a second.
+ */
+static void reset_by_bus(const struct pci_function *f, wait *delay)
+{
+    struct pci_bdf bridge = f->parent->bdf;
+    uint16_t control = pci_read16(bridge, PCI_BRIDGE_CONTROL);
+    pci_write16(bridge, PCI_BRIDGE_CONTROL, control | BRIDGE_RESET);
+    delay(2 * MS);
+    pci_write16(bridge, PCI_BRIDGE_CONTROL, control & (uint16_t)~BRIDGE_RESET);
+    delay(f->pcie != 0 ? 100 * MS : 1000 * MS);
+}
+
+/* "Configuration Request Retry Status": a root that shows it gives the vendor 0001h. */
+static bool answers(struct pci_bdf bdf)
+{
+    uint16_t vendor = pci_read16(bdf, PCI_VENDOR);
+    return vendor != 0xffff && vendor != 0x0001;
+}
+
+int pci_reset(const struct pci_function *f, wait *delay)
+{
+    enum { PATIENCE = 10000 };
+    static void (*const by[])(const struct pci_function *, wait *) = {
+        [PCI_RESET_FLR] = reset_by_flr,
+        [PCI_RESET_AF] = reset_by_af,
+        [PCI_RESET_PM] = reset_by_pm,
+        [PCI_RESET_BUS] = reset_by_bus,
+    };
+    if (f->reset == PCI_RESET_NONE)
+        return -ENODEV;
+    pci_write16(f->bdf, PCI_COMMAND, PCI_COMMAND_NO_INTX);
+    drain(f, delay);
+    by[f->reset](f, delay);
+    for (unsigned ms = 0; ms < PATIENCE; ms++) {
+        if (answers(f->bdf))
+            return 0;
+        delay(MS);
+    }
+    log_line("pci %s: it does not answer %u s after its reset", pci_name(f->bdf).text,
+             PATIENCE / 1000);
+    return -EIO;
+}
