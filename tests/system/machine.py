@@ -58,17 +58,17 @@ class Monitor:
 
 class Machine:
     """
-    A guest under the hypervisor, stopped when it has said a line, or the line LAST. Use as a
-    context manager.
+    A guest under the hypervisor, stopped when it has said a line, or the line LAST; EMULATOR:
+    arguments of the emulator's. Use as a context manager.
     """
 
-    def __init__(self, system, place, *args, last=None):
+    def __init__(self, system, place, *args, last=None, emulator=()):
         self.place = place
         self.last = last
         self.said = []
         self.log = place / "log"
         self.process = system.start("--bed", "svm", "--timeout", "40", "--log", self.log, *args,
-                                    "--", "-qmp", f"unix:{place}/qmp,server=on,wait=off")
+                                    "--", "-qmp", f"unix:{place}/qmp,server=on,wait=off", *emulator)
         self.monitor = None
 
     def __enter__(self):
