@@ -106,6 +106,7 @@ HOST_SRC := $(wildcard mm/*.c lib/format.c boot/*.c boot/efi/elf.c \
 	vmm/lapic.c vmm/line.c vmm/walk.c vmm/alias.c vmm/image.c vmm/policy.c vmm/presets.c \
 	vmm/typing.c vmm/sharing.c \
 	svm/npt.c svm/caps.c \
+	$(wildcard vmm/vpci*.c) \
 	vmx/ept.c vmx/check.c vmx/caps.c vmx/fields.c vmx/types.c svm/types.c)
 HOST_OBJ := $(HOST_SRC:%.c=$(BUILD)/host/%.o) $(BUILD)/host/tests/unit/host.o
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
