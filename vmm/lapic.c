@@ -87,7 +87,9 @@ static void follow_mode(struct lapic *l)
 
 void lapic_init(struct lapic *l)
 {
-    *l = (struct lapic){.page = l->page, .base = l->base, .id = l->id, .lvt_timer = LAPIC_LVT_MASK};
+    enum { KEPT = offsetof(struct lapic, lvt_timer) };
+    memset((uint8_t *)l + KEPT, 0, sizeof(*l) - KEPT);
+    l->lvt_timer = LAPIC_LVT_MASK;
     memset(l->page, 0, PAGE_SIZE);
     *lapic_reg(l, LAPIC_VERSION) = VERSION;
     *lapic_reg(l, LAPIC_DFR) = UINT32_MAX;

@@ -70,12 +70,14 @@ enum { LAPIC_BUS_SHIFT = 4 };
  * and in service, and TPR.
  */
 struct lapic {
+    /* Other CPUs look at these at any time: nothing but a reset of the VM clears them. */
     uint32_t *page;
-    uint64_t base;                       /* IA32_APIC_BASE */
+    uint64_t base; /* IA32_APIC_BASE */
+    uint32_t id;   /* in xAPIC mode its low 8 bits */
+    /* An INIT clears what stands below. */
+    uint32_t lvt_timer, initial, divide; /* of the timer, as they act: the page has them too */
     uint64_t start;                      /* host TSC at which the count was INITIAL */
     uint64_t deadline;                   /* guest TSC; 0: none */
-    uint32_t id;                         /* in xAPIC mode its low 8 bits */
-    uint32_t lvt_timer, initial, divide; /* of the timer, as they act: the page has them too */
     uint8_t irr_words; /* which of the eight registers may have any bit, by bits */
     uint8_t isr_words;
     uint8_t errors; /* since the last write of ESR */
