@@ -1,7 +1,7 @@
 /*
  * Fuzzes the parsers of firmware tables: ACPI's and the MP table. The first byte says what the
- * others are: all of memory, a list of tables, the body of a MADT or of an MP table. Lists and
- * bodies get heads whose sums are right. The CPUs of a body are counted here anew.
+ * others are: all of memory, a list of tables, the body of a MADT, an MCFG or an MP table. Lists
+ * and bodies get heads whose sums are right. What is in a body is counted here anew.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "drivers/acpi.h"
@@ -10,6 +10,7 @@
 
 enum { BASE = 0xf0000, SIZE = 4096 };
 enum { RSDP = 0, ROOT = 0x40, TABLE = 0x80, MADT_BODY = 44, MP_BODY = 44, ROOT_BODY = 36 };
+enum { MCFG_BODY = 44 };
 
 static uint8_t memory[SIZE];
 
@@ -106,6 +107,36 @@ static void expect_mp(struct expected *e, const uint8_t *body, unsigned size, un
     }
 }
 
+/* RAM below 2 GiB and from 4 to 5, in MiB; TOP is at 1 TiB. */
+static bool is_free(uint64_t mib)
+{
+    return mib >= 2048 && (mib < 4096 || mib >= 5120) && mib < 1 << 20;
+}
+
+/* Entries are of 16 bytes; the first of those that overlap counts. */
+static unsigned expect_mcfg(struct pci_ecam *expected, const uint8_t *body, unsigned size)
+{
+    unsigned n = 0;
+    for (unsigned at = 0; at + 16 <= size && n < PCI_MAX_ECAMS; at += 16) {
+        uint64_t base = number(body + at) | (uint64_t)number(body + at + 4) << 32;
+        struct pci_ecam e = {base, (uint16_t)number(body + at + 8), body[at + 10], body[at + 11]};
+        bool good = base % MIB == 0 && e.first <= e.last;
+        for (uint64_t bus = e.first; bus <= e.last && good; bus++)
+            good = base / MIB < 1 << 20 && is_free(base / MIB + bus);
+        for (unsigned i = 0; i < n && good; i++) {
+            const struct pci_ecam *x = &expected[i];
+            for (uint64_t bus = e.first; bus <= e.last && good; bus++) {
+                uint64_t there = base / MIB + bus - x->base / MIB;
+                good = !(x->segment == e.segment && x->first <= bus && bus <= x->last) &&
+                       !(x->first <= there && there <= x->last);
+            }
+        }
+        if (good)
+            expected[n++] = e;
+    }
+    return n;
+}
+
 /* --- what comes ------------------------------------------------------------------------------- */
 
 static void check_sane(const struct firmware_cpus *cpus)
@@ -196,6 +227,39 @@ static void fuzz_mp(const uint8_t *data, unsigned size, unsigned entries)
     check(&cpus, &e);
 }
 
+static bool has(const struct pci_ecams *ecams, const struct pci_ecam *e)
+{
+    for (unsigned i = 0; i < ecams->count; i++) {
+        const struct pci_ecam *x = &ecams->r[i];
+        if (x->base == e->base && x->segment == e->segment && x->first == e->first &&
+            x->last == e->last)
+            return true;
+    }
+    return false;
+}
+
+static void fuzz_mcfg(const uint8_t *data, unsigned size)
+{
+    static struct memmap map;
+    static struct pci_ecam expected[PCI_MAX_ECAMS];
+    static struct pci_ecams ecams;
+    map.count = 0;
+    require(memmap_set(&map, 0, 2 * GIB, MEM_RAM) == 0);
+    require(memmap_set(&map, 3 * GIB, 4 * GIB, MEM_FIRMWARE) == 0);
+    require(memmap_set(&map, 4 * GIB, 5 * GIB, MEM_RAM) == 0);
+    memcpy(&memory[TABLE + MCFG_BODY], data, size);
+    acpi_ecams(&firmware, &(struct acpi_table){BASE + TABLE, MCFG_BODY + size}, &map, 1ull << 40,
+               &ecams);
+    unsigned n = expect_mcfg(expected, data, size);
+    require(ecams.count == n);
+    for (unsigned i = 0; i < n; i++)
+        require(has(&ecams, &expected[i]));
+    for (unsigned i = 1; i < n; i++)
+        require(ecams.r[i - 1].segment < ecams.r[i].segment ||
+                (ecams.r[i - 1].segment == ecams.r[i].segment &&
+                 ecams.r[i - 1].last < ecams.r[i].first));
+}
+
 static void fuzz_raw(const uint8_t *data, unsigned size)
 {
     struct firmware_cpus cpus;
@@ -218,7 +282,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_list(data + 1, rest, mode == 3);
     else if (mode < 6)
         fuzz_mp(data + 1, rest, data[0] / 8);
-    else
+    else if (mode == 6)
         fuzz_raw(data + 1, rest);
+    else
+        fuzz_mcfg(data + 1, rest);
     return 0;
 }
