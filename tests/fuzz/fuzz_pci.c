@@ -125,7 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         data += used;
         size -= used;
     }
-    memcpy(before, fake.f, sizeof(before));
+    memcpy(before, fake.f, fake.count * sizeof(before[0]));
     pci_scan(&table, &ecams);
     check();
     reset_all();

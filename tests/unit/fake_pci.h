@@ -28,11 +28,12 @@ static struct fake_pci {
     unsigned flr, af, d3, buses; /* resets begun */
     unsigned waited;             /* microseconds */
     bool no_ecam;
+    bool on_bus[256]; /* there is something, in any segment */
 } fake;
 
 static inline struct fake_function *fake_at(struct pci_bdf bdf)
 {
-    for (unsigned i = 0; i < fake.count; i++)
+    for (unsigned i = 0; i < fake.count && fake.on_bus[bdf.bus]; i++)
         if (pci_same_bdf(fake.f[i].bdf, bdf))
             return &fake.f[i];
     return NULL;
@@ -152,6 +153,7 @@ static inline struct fake_function *fake_add(struct pci_bdf bdf, uint32_t class)
     if (fake.count > FAKE_MOST)
         abort();
     f->bdf = bdf;
+    fake.on_bus[bdf.bus] = true;
     fake_set(f, PCI_VENDOR, 4, 0x12348086);
     fake_set(f, PCI_CLASS, 3, class);
     fake_set(f, PCI_COMMAND, 4, 0xf9000007); /* with errors in the status */
