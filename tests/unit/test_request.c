@@ -1,6 +1,7 @@
 /*
  * Requests between CPUs under a random scheduler: each CPU is a coroutine, which may have to wait
- * at every step of the protocol. And what an exchange of TSCs says.
+ * at every step of the protocol. A lock is held while others, who may wait for it, are asked. And
+ * what an exchange of TSCs says.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <ucontext.h>
@@ -35,6 +36,8 @@ static struct {
     uint32_t wished[FLAGS]; /* requests for each flag that have been begun */
     uint32_t served[FLAGS]; /* what WISHED was when the flag was last acted upon */
 } cpus[MOST];
+static struct request_lock lock;
+static unsigned holders; /* CPUs that have it */
 static ucontext_t scheduler;
 static unsigned cpu_total, current;
 static uint64_t random_state;
@@ -102,11 +105,24 @@ static void ask(void)
                 assert(cpus[cpu].served[i] >= wishes[cpu][i]);
 }
 
+static void ask_with_lock(void)
+{
+    request_lock(&lock, current);
+    assert(++holders == 1);
+    step();
+    ask();
+    assert(holders-- == 1);
+    request_unlock(&lock);
+}
+
 static void run_cpu(void)
 {
     for (unsigned i = 0; i < ROUNDS; i++) {
-        if (random_below(4) == 0)
+        unsigned what = random_below(8);
+        if (what == 0)
             ask();
+        else if (what == 1)
+            ask_with_lock();
         else
             park_once();
     }
@@ -149,6 +165,7 @@ static void run_machine(unsigned total, uint64_t seed)
     memset(boxes, 0, sizeof(boxes));
     cpu_total = total;
     random_state = seed;
+    holders = 0;
     for (unsigned i = 0; i < total; i++)
         make_cpu(i);
     for (unsigned turns = 0; !all_done(); turns++) {
