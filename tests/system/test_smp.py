@@ -56,8 +56,8 @@ def test_all_come_up(system, bed, total):
     outcome = run(system, bed, total)
     check_up(outcome, total)
     assert total == 1 or f"cpus: {MODE[bed]}, areas" in outcome.log_text
-    mended = re.search(r" 0\] cpu ([0-9,-]+): MTRRs were not those of CPU 0, and have been made so$",
-                       outcome.log_text, re.M)
+    mended = re.search(r" 0\] cpu ([0-9,-]+): MTRRs were not those of CPU 0, and have been made "
+                       r"so$", outcome.log_text, re.M)
     assert (numbers(mended[1]) if mended else []) == (list(range(1, total)) if bed == "svm" else [])
     assert f"acpi: local APIC at 0xfee00000, CPUs {total}" in outcome.log_text
 
