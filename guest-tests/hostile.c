@@ -1,12 +1,14 @@
 /*
  * A guest that does what it should not: random operations in every mode, at both ends of privilege,
- * recovering by its own exception handlers (guest-tests/hostile/). The hypervisor must neither
+ * recovering by its own exception handlers (guest-tests/hostile/). Other CPUs do odd things meanwhile. The hypervisor must neither
  * fault nor hang nor stop it. Words of the command line: seed=N, ops=N; mode=N for one mode alone;
  * report=N for a line each so many operations. `make soak` runs it for hours.
  *
  * row: hostile.1 end=0 timeout=120 cmdline="seed=1 ops=300000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
  * row: hostile.2 end=0 timeout=120 cmdline="seed=2 ops=300000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
  * row: hostile.short end=0 cmdline="seed=21 ops=50000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
+ * row: hostile.cpus2 end=0 cpus=2 timeout=60 cmdline="seed=31 ops=30000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
+ * row: hostile.cpus4 end=0 cpus=4 timeout=60 cmdline="seed=32 ops=30000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/hostile/hostile.h"
@@ -107,6 +109,7 @@ static void run_batch(const struct mode *mode)
         arena_begin(mode, random_flags());
         reset_registers(mode);
         apic_begin();
+        others_start();
         hostile_run((enum family)mode->family);
         count(mode);
     }
@@ -154,13 +157,16 @@ void test_main(void)
 {
     uint64_t seed = cmdline_number("seed", DEFAULT_SEED);
     uint64_t operations = cmdline_number("ops", DEFAULT_OPS);
-    ktap_begin(ARRAY_SIZE(modes));
+    ktap_begin(ARRAY_SIZE(modes) + 1);
     print("# seed %lu, %lu operations\n", seed, operations);
     random_seed(seed);
     arena_init();
+    others_begin();
     run(operations, cmdline_number("report", 0));
     for (unsigned i = 0; i < ARRAY_SIZE(modes); i++)
         judge(&modes[i]);
+    ktap_run(&(struct test_case){"the other CPUs", needs_others, others_judge}, 1);
+    others_report();
     for (unsigned i = 0; i < kind_count; i++)
         print("# operation %s: %lu\n", kinds[i].name, generated[i] * REPEATS);
     for (unsigned i = 0; i < COUNTERS; i++)

@@ -1,29 +1,36 @@
 /* Random numbers, and the filling of the code page: one operation in each slot. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/hostile/hostile.h"
+#include "guest-tests/runtime/smp.h"
 #include "lib/assert.h"
 #include "lib/string.h"
 #include "lib/x86.h"
 
 uint64_t generated[MAX_OPERATIONS];
 
-static uint64_t state = 1;
+static uint64_t states[SMP_MAX];
 static uint8_t *out, *slot_end;
 
-/* Vigna, "An experimental exploration of Marsaglia's xorshift generators": xorshift64*. */
+/*
+ * Vigna, "An experimental exploration of Marsaglia's xorshift generators": xorshift64*. Each CPU
+ * has numbers of its own.
+ */
 uint64_t random64(void)
 {
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return state * 0x2545f4914f6cdd1d;
+    uint64_t *state = &states[smp_index()];
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 0x2545f4914f6cdd1d;
 }
 
 void random_seed(uint64_t seed)
 {
-    state = seed * 0x9e3779b97f4a7c15 + 1;
-    if (state == 0)
-        state = 1;
+    for (unsigned i = 0; i < SMP_MAX; i++) {
+        states[i] = (seed + ((uint64_t)i << 32)) * 0x9e3779b97f4a7c15 + 1;
+        if (states[i] == 0)
+            states[i] = 1;
+    }
     for (unsigned i = 0; i < 8; i++)
         random64();
 }

@@ -14,6 +14,7 @@ enum {
     STACK = 0x30000,   /* 64 KiB and a page: every SP of a 16-bit stack segment is good */
     REAL = 0x50000,    /* handlers of real mode */
     REAL_POOL = 0x1000,
+    HOSTILE_START = 0x60000, /* where all STARTUP IPIs lead */
 };
 /* Operands of LGDT and LIDT in the last slot, behind its UD2. */
 enum { GOOD_GDT = CODE + 0xfe4, GOOD_IDT = CODE + 0xfee };
@@ -133,6 +134,10 @@ struct operation {
 extern const struct operation kinds[];
 extern const unsigned kind_count;
 
+/* An MSR that there is or not, and a port that neither ends the machine nor is the console's. */
+uint32_t random_msr(void);
+uint16_t random_port(void);
+
 /* Whether an instruction that exits may be single-stepped (operations.c, step()). */
 bool hostile_can_step_exits(void);
 
@@ -145,6 +150,13 @@ void emit_cr8(const struct mode *mode, unsigned slot);
 bool fits_apic_page(const struct mode *mode);
 bool fits_cr8(const struct mode *mode);
 
+/* A register, the popular ones more often; and a value for it that does more than to be refused. */
+unsigned apic_random_register(void);
+uint32_t apic_random_value(unsigned reg);
+
+/* A value for ICR with which the VM goes on: an INIT resets it where it reaches the boot CPU. */
+uint64_t apic_tame(uint64_t value);
+
 /* Gives the local APIC a state in which a run begins. */
 void apic_begin(void);
 
@@ -153,3 +165,13 @@ bool hostile_can_write_cr8(void);
 
 /* bytes.c: an instruction of random bytes that the arena can bear. */
 void emit_random_bytes(const struct mode *mode, unsigned slot);
+
+/*
+ * others.c: the other CPUs, if there are any, begin; they are started or woken if they wait for
+ * that; what came of them as a test case, which needs some, and as a line for each.
+ */
+const char *needs_others(void);
+void others_begin(void);
+void others_start(void);
+void others_judge(void);
+void others_report(void);

@@ -3,14 +3,24 @@
 #include "guest-tests/hostile/hostile.h"
 #include "guest-tests/runtime/apic.h"
 #include "guest-tests/runtime/machine.h"
+#include "guest-tests/runtime/smp.h"
 
 #define APIC_LINEAR(mode) ((mode)->paged ? (uint64_t)APIC_WINDOW : APIC_PAGE)
 
-/* An INIT resets the VM where it reaches the boot CPU: it goes to the others. */
+/* From the first CPU it goes to the others; those send it, and NMIs, to others with care alone. */
+uint64_t apic_tame(uint64_t value)
+{
+    uint64_t kind = value & 7 << 8;
+    if (kind == STARTUP)
+        value = (value & ~0xffull) | HOSTILE_START / 4096;
+    if (smp_index() == 0)
+        return kind == INIT ? value | TO_OTHERS : value;
+    return kind == INIT || kind == NMI ? (value & ~(uint64_t)TO_OTHERS) | TO_SELF : value;
+}
+
 static uint32_t tame(uint64_t value)
 {
-    bool init = (value & 7 << 8) == INIT;
-    return (uint32_t)value | (init ? TO_OTHERS : 0u);
+    return (uint32_t)apic_tame(value);
 }
 
 /* Any mode, any vector; the shorthand is often one that leads here. */
@@ -28,8 +38,7 @@ static uint64_t lvt_value(void)
     return one_in(4) ? value | (random64() & (MASKED | 0xff00)) : value;
 }
 
-/* What a register may get that does more than to be refused. */
-static uint32_t register_value(unsigned reg)
+uint32_t apic_random_value(unsigned reg)
 {
     if (one_in(8))
         return tame(interesting());
@@ -50,7 +59,7 @@ static uint32_t register_value(unsigned reg)
     }
 }
 
-static unsigned random_register(void)
+unsigned apic_random_register(void)
 {
     static const uint16_t often[] = {TPR, EOI, EOI, SVR,       ICR,     ICR,    ICR_HIGH,
                                      LDR, ESR, ISR, LVT_TIMER, INITIAL, DIVIDE, SELF_IPI};
@@ -74,12 +83,12 @@ static const struct code forms[] = {
 
 void emit_apic_page(const struct mode *mode, unsigned slot)
 {
-    unsigned reg = random_register(), end = sizeof(forms) / sizeof(forms[0]);
+    unsigned reg = apic_random_register(), end = sizeof(forms) / sizeof(forms[0]);
     unsigned offset = one_in(8) ? random_below(0xff8) : reg + (one_in(8) ? random_below(16) : 0);
     bool icr = (offset & ~15u) == ICR, simple = icr || one_in(2);
     const struct code *form = &forms[random_below(simple ? 2 : end)];
     (void)slot;
-    mov(mode, AX, register_value(reg));
+    mov(mode, AX, apic_random_value(reg));
     mov(mode, BX, APIC_LINEAR(mode) + (icr ? ICR : offset));
     mov(mode, CX, random_below(8));
     operand32(mode);
@@ -108,8 +117,8 @@ static void emit_write(const struct mode *mode, uint32_t msr, uint64_t value)
 
 void emit_apic_msr(const struct mode *mode, unsigned slot)
 {
-    unsigned reg = random_register();
-    uint64_t value = register_value(reg);
+    unsigned reg = apic_random_register();
+    uint64_t value = apic_random_value(reg);
     (void)slot;
     if (one_in(4)) {
         mov(mode, CX, MSR_OF(reg));

@@ -100,7 +100,7 @@ static void hold_interrupts(const struct mode *mode)
 
 /* --- model-specific registers ----------------------------------------------------------------- */
 
-static uint32_t random_msr(void)
+uint32_t random_msr(void)
 {
     static const uint32_t known[] = {
         MSR_TSC,
@@ -188,7 +188,7 @@ static void emit_wrmsr(const struct mode *mode, unsigned slot)
         return;
     }
     if (msr == MSR_X2APIC + ICR / 16)
-        value |= TO_OTHERS; /* an INIT is not to come here */
+        value = apic_tame(value);
     if (msr == MSR_LSTAR || msr == MSR_CSTAR || msr == MSR_SYSENTER_EIP)
         value |= 1ull << 46;
     if (msr == MSR_SYSENTER_CS && (mode->family != FAMILY_LONG || lax()))
@@ -352,7 +352,7 @@ static void emit_xsetbv(const struct mode *mode, unsigned slot)
 /* --- ports ------------------------------------------------------------------------------------ */
 
 /* Not the exit port, the ports that reset, nor the guest's own UART, nor what overlaps them. */
-static uint16_t random_port(void)
+uint16_t random_port(void)
 {
     for (;;) {
         uint32_t port = one_in(2) ? random_below(0x400) : random_below(0x10000);

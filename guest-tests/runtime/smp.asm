@@ -17,11 +17,15 @@ MSR_EFER equ 0xc0000080
 EFER_LME equ 1 << 8
 
 section .rodata
-    global smp_trampoline, smp_trampoline_end
+    global smp_trampoline, smp_trampoline_end, smp_nmi_entries
     extern gdt
     bits 16
 smp_trampoline:
     cli
+    mov ax, cs
+    movzx esp, ax               ; for NMIs: the page's end
+    shl esp, 4
+    add esp, 0x1000
     o32 lgdt [cs:.gdtr - smp_trampoline]
     mov eax, cr0
     and eax, ~(CR0_CD | CR0_NW) ; INIT leaves them as they are, a reset sets them
@@ -72,6 +76,10 @@ long_mode:
     cli
     hlt
     jmp .halt
+
+section .rodata
+smp_nmi_entries:                ; in 32-bit and in 64-bit mode
+    dq protected, long_mode
 
 section .bss
     alignb 16

@@ -32,6 +32,7 @@ struct cpu {
 
 extern uint64_t gdt[];
 extern const uint8_t smp_trampoline[], smp_trampoline_end[];
+extern const uint64_t smp_nmi_entries[2];
 noreturn void smp_enter(unsigned index);
 
 static struct cpu cpus[SMP_MAX];
@@ -150,12 +151,31 @@ bool smp_restart(unsigned index)
     return false;
 }
 
+void smp_put_start(uintptr_t address)
+{
+    memcpy((void *)address, smp_trampoline, (size_t)(smp_trampoline_end - smp_trampoline));
+}
+
+/* IDTR as an INIT leaves it: vectors of real mode, gates of 8 bytes, gates of 16; all are #2's. */
+void smp_bear_nmis(uintptr_t address)
+{
+    enum { GATE = 0x8e00 };
+    uintptr_t page = 0;
+    uint64_t legacy = smp_nmi_entries[0], wide = smp_nmi_entries[1];
+    __asm__("" : "+r"(page)); /* an object there is unknown to the compiler */
+    ((volatile uint32_t *)page)[VECTOR_NMI] = (uint32_t)(address >> 4) << 16;
+    ((volatile uint64_t *)page)[VECTOR_NMI] =
+        (legacy & 0xffff) | SEL_CODE32 << 16 | (uint64_t)GATE << 32 | (legacy >> 16) << 48;
+    ((volatile uint64_t *)page)[2 * VECTOR_NMI] =
+        (wide & 0xffff) | SEL_CODE64 << 16 | (uint64_t)GATE << 32 | (wide >> 16) << 48;
+    ((volatile uint64_t *)page)[2 * VECTOR_NMI + 1] = 0;
+}
+
 void smp_start(void)
 {
     unsigned count = smp_count();
     assert(count <= SMP_MAX && cpuid(1, 0).ebx >> 24 == 0);
-    size_t size = (size_t)(smp_trampoline_end - smp_trampoline);
-    memcpy((void *)(uintptr_t)SMP_PAGE, smp_trampoline, size);
+    smp_put_start(SMP_PAGE);
     memcpy(smp_gdt, gdt, COPIED * sizeof(smp_gdt[0]));
     __asm__ volatile("sidt %0" : "=m"(idtr));
     apic_enable();

@@ -26,6 +26,15 @@ unsigned smp_index(void);
 /* Starts all others, in the first CPU's APIC mode; one that does not come ends the guest. */
 void smp_start(void);
 
+/* The page at ADDRESS, below 1 MiB, is another that they may begin in. */
+void smp_put_start(uintptr_t address);
+
+/*
+ * NMIs that come to a CPU while it is being started, by the page at ADDRESS, make it begin again:
+ * then they are blocked until its first IRET. This writes to page 0, where its IDT is.
+ */
+void smp_bear_nmis(uintptr_t address);
+
 /* Starts CPU with an INIT, wherever it is, and two STARTUP IPIs; false: it did not come. */
 bool smp_restart(unsigned cpu);
 
