@@ -94,3 +94,19 @@ def test_problem_of_a_run(tmp_path, status, log, part):
         path.write_text(log, encoding="utf-8")
     problem = soak.problem(status, path)
     assert problem is None if part is None else part in problem
+
+
+def test_storm_ends_with_its_time():
+    assert not list(soak.Timed(soak.time.monotonic() - 1))
+    runs = soak.Timed(soak.time.monotonic() + 60)
+    assert next(runs) == (1, 1)
+    assert next(runs) == (2, 1)
+    runs.end()
+    assert not list(runs)
+
+
+def test_storm_adds_up_what_the_guest_counts(tmp_path):
+    bed = soak.Storm("svm", soak.Runs([]), tmp_path)
+    for _ in range(2):
+        bed.count("ok 1 xAPIC\n# IPIs 40, timers 7, MTRR writes 6, policies 1\n", 1)
+    assert bed.line() == ("svm, 4 CPUs, 2 runs: 80 IPIs, 14 timers, 12 MTRR writes, 2 policies")
