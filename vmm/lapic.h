@@ -95,7 +95,8 @@ struct lapic_now {
     uint64_t host, guest;
 };
 
-enum ipi_mode { IPI_FIXED, IPI_LOWEST, IPI_SMI, IPI_NMI = 4, IPI_INIT, IPI_STARTUP };
+/* The last of them only of an I/O APIC, which has no STARTUP. */
+enum ipi_mode { IPI_FIXED, IPI_LOWEST, IPI_SMI, IPI_NMI = 4, IPI_INIT, IPI_STARTUP, IPI_EXTINT };
 enum ipi_shorthand { IPI_TO_DEST, IPI_TO_SELF, IPI_TO_ALL, IPI_TO_OTHERS };
 
 #define IPI_BROADCAST UINT32_MAX
@@ -106,6 +107,7 @@ struct ipi {
     uint8_t vector;
     uint8_t shorthand; /* enum ipi_shorthand */
     bool logical;
+    bool level; /* of an I/O APIC: its EOI is to come back */
 };
 
 /* What a write has come to. */
