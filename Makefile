@@ -104,7 +104,7 @@ HOST_SRC := $(wildcard mm/*.c lib/format.c boot/*.c boot/efi/elf.c \
 	drivers/acpi.c drivers/firmware.c drivers/mptable.c $(wildcard drivers/pci*.c) \
 	vmm/clock.c vmm/config.c vmm/config_check.c vmm/cpuid_table.c vmm/decode.c vmm/event.c \
 	vmm/ioapic.c vmm/lapic.c vmm/line.c vmm/walk.c vmm/alias.c vmm/image.c vmm/policy.c vmm/presets.c \
-	vmm/typing.c vmm/sharing.c \
+	vmm/typing.c vmm/sharing.c vmm/uart.c vmm/fwcfg.c \
 	svm/npt.c svm/caps.c \
 	$(wildcard vmm/vpci*.c) \
 	vmx/ept.c vmx/check.c vmx/caps.c vmx/fields.c vmx/types.c svm/types.c)

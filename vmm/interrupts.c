@@ -111,6 +111,7 @@ static RARE void deliver(struct vcpu *to, const struct ipi *ipi)
         post_startup(to, ipi->vector);
         break;
     case IPI_SMI:
+    case IPI_EXTINT:
         break;
     }
 }

@@ -18,35 +18,30 @@ enum {
 /* Elements of a REP string moved in one exit: bounds the time away from the guest. */
 enum { STRING_BATCH = 256 };
 
-static bool in_uart(const struct uart *uart, uint16_t port)
-{
-    return uart->base != 0 && port >= uart->base && port < uart->base + UART_PORTS;
-}
-
 static uint32_t narrow(uint64_t value, unsigned width)
 {
     return (uint32_t)(value & (width == 4 ? UINT32_MAX : (1u << 8 * width) - 1));
 }
 
-static uint32_t uart_in(struct vm *vm, uint16_t port)
+static uint32_t com_in(struct vm *vm, uint16_t port)
 {
     lock_take(&vm->lock);
-    uint32_t value = uart_read(&vm->uart, port - vm->uart.base);
+    uint32_t value = com_read(&vm->com, port - vm->com.base);
     lock_release(&vm->lock);
     return value;
 }
 
-static void uart_out(struct vm *vm, uint16_t port, uint8_t value)
+static void com_out(struct vm *vm, uint16_t port, uint8_t value)
 {
     lock_take(&vm->lock);
-    uart_write(&vm->uart, port - vm->uart.base, value);
+    com_write(&vm->com, port - vm->com.base, value);
     lock_release(&vm->lock);
 }
 
 static uint32_t port_in(struct vcpu *vcpu, uint16_t port, unsigned width)
 {
-    if (in_uart(&vcpu->vm->uart, port) && width == 1)
-        return uart_in(vcpu->vm, port);
+    if (com_has(&vcpu->vm->com, port) && width == 1)
+        return com_in(vcpu->vm, port);
     vcpu->port_reads++;
     return UINT32_MAX;
 }
@@ -64,8 +59,8 @@ static void reset_out(struct vcpu *vcpu, bool resets)
 static void port_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
 {
     struct vm *vm = vcpu->vm;
-    if (in_uart(&vm->uart, port) && width == 1) {
-        uart_out(vm, port, (uint8_t)value);
+    if (com_has(&vm->com, port) && width == 1) {
+        com_out(vm, port, (uint8_t)value);
         return;
     }
     switch (port) {

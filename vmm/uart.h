@@ -1,34 +1,57 @@
-/* A guest's serial port: registers of a 16550, polled, whose bytes go to a machine port or the log.
+/*
+ * A 16550A (PC16550D data sheet). Pure: time is an argument, a byte that it sends is a result. It
+ * sends in no time at all, so its transmitter is always empty.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
 #include "mm/types.h"
-#include "vmm/config.h"
 
-enum { UART_PORTS = 8, UART_LINE_SIZE = 160 };
+enum { UART_PORTS = 8, UART_FIFO = 16 };
+
+/* Errors of a character that comes in, as LSR has them. */
+enum {
+    UART_PARITY = 1 << 2,
+    UART_FRAMING = 1 << 3,
+    UART_BREAK = 1 << 4,
+    UART_ERRORS = UART_PARITY | UART_FRAMING | UART_BREAK,
+};
+
+enum { UART_SENT_NOTHING = -1 };
 
 struct uart {
-    uint16_t base;    /* the guest's first port; 0: the guest has none */
-    uint16_t machine; /* the machine's port that carries the bytes; 0: none */
-    const char *name; /* prefix of lines in the log; NULL: bytes do not go there */
-    char line[UART_LINE_SIZE];
-    uint32_t used;
-    uint8_t ier, lcr, mcr, scratch, divisor[2];
+    uint32_t khz;     /* ticks of the time in a millisecond */
+    uint64_t touched; /* when a character last came in or was read */
+    struct {
+        uint8_t data, errors;
+    } fifo[UART_FIFO]; /* a ring; one place is used while FIFOs are off */
+    uint8_t head, count;
+    uint8_t ier, fcr, lcr, mcr, scratch, divisor[2];
+    uint8_t errors; /* of LSR: those that have not been read, with overrun */
+    uint8_t deltas; /* of MSR */
+    uint8_t data;   /* that was read last */
+    bool emptied;   /* the transmitter's interrupt waits to be identified */
+    bool timed_out;
 };
 
 /*
- * Gives the guest a UART at COM1 whose bytes leave as WHERE says: PORT_COM1 or PORT_COM2 (bytes
- * unchanged), PORT_LOG (lines of the log, each after `[NAME] `) or PORT_NONE (no UART).
+ * As firmware leaves one: 9600 baud, 8 bits, no parity, FIFOs and interrupts off. All times are in
+ * ticks of KHZ. At the other end there is somebody: DCD, DSR and CTS.
  */
-void uart_init(struct uart *uart, enum config_port where, const char *name);
+void uart_reset(struct uart *uart, uint32_t khz);
 
-/* Accesses register 0 to 7, a byte each. */
-uint8_t uart_read(struct uart *uart, unsigned reg);
-void uart_write(struct uart *uart, unsigned reg, uint8_t value);
+/* Accesses register 0 to 7. A write returns the byte that leaves, or UART_SENT_NOTHING. */
+uint8_t uart_read(struct uart *uart, unsigned reg, uint64_t now);
+int uart_write(struct uart *uart, unsigned reg, uint8_t value, uint64_t now);
 
-/* Its registers as after power-on; what the guest sent before has left the machine. */
-void uart_reset(struct uart *uart);
+/* A character comes in; in loopback it is lost. */
+void uart_receive(struct uart *uart, uint8_t data, uint8_t errors, uint64_t now);
 
-/* Sends what is left of an unfinished line, and waits until all has left the machine. */
-void uart_flush(struct uart *uart);
+/* How many can come in before one is lost. */
+unsigned uart_room(const struct uart *uart);
+
+/* Its interrupt signal, which OUT2 lets through, in loopback too. */
+bool uart_interrupts(const struct uart *uart, uint64_t now);
+
+/* When the signal may rise although nobody touches it; UINT64_MAX: never. */
+uint64_t uart_due(const struct uart *uart);

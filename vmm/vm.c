@@ -80,7 +80,7 @@ int vm_create(struct vm *vm, const struct vm_config *config, struct host *host)
     int error = back_with_memory(vm);
     if (error != 0)
         return error;
-    uart_init(&vm->uart, serial_of(config), config->name);
+    com_init(&vm->com, COM1, serial_of(config), config->name);
     cpuid_init(vm);
     return views_init(vm);
 }
@@ -131,7 +131,7 @@ static bool leave(struct vm *vm, enum vm_state to)
 static void flush_serial(struct vm *vm)
 {
     lock_take(&vm->lock);
-    uart_flush(&vm->uart);
+    com_flush(&vm->com);
     lock_release(&vm->lock);
 }
 
@@ -205,7 +205,7 @@ static void reset_all(struct vm *vm)
     vm->state = VM_RUNNING;
     vm->asleep = 0;
     vm->tsc_offset = -rdtsc();
-    uart_reset(&vm->uart);
+    com_reset(&vm->com);
     if (vcpu_reset(vm->vcpus[0]) != 0 || guest_load(vm, vm->boot) != 0)
         vm_stop(vm, "it cannot be started again");
 }

@@ -6,12 +6,12 @@
 #include "lib/x86.h"
 #include "mm/extents.h"
 #include "mm/mtrr.h"
+#include "vmm/com.h"
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
 #include "vmm/lapic.h"
 #include "vmm/request.h"
 #include "vmm/sharing.h"
-#include "vmm/uart.h"
 #include "vmm/virt.h"
 #include "vmm/walk.h"
 
@@ -144,7 +144,7 @@ struct vm {
     uint64_t tsc_offset; /* of a vCPU whose TSC has not been written */
     uint64_t restarts;
     struct lock lock; /* for the next four */
-    struct uart uart;
+    struct com com;
     uint32_t logged_msr[VM_LOGGED_MSRS]; /* unknown MSRs that the log has named already */
     unsigned logged_msrs;
     unsigned tables, most_tables;   /* pages of the host pool for second-level tables */

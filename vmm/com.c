@@ -1,0 +1,84 @@
+/* A guest's COM port: a UART, and the way of its bytes. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/com.h"
+
+#include "drivers/serial.h"
+#include "lib/x86.h"
+#include "vmm/clock.h"
+#include "vmm/log.h"
+
+enum { MACHINE_DATA = 0, MACHINE_LSR = 5, LSR_READY = 0x01 };
+
+void com_init(struct com *com, uint16_t base, enum config_port where, const char *name)
+{
+    *com = (struct com){.base = where == PORT_NONE ? 0 : base};
+    uart_reset(&com->uart, clock_tsc_khz());
+    if (where == PORT_LOG)
+        com->name = name;
+    else if (where == PORT_COM1 || where == PORT_COM2)
+        com->machine = where == PORT_COM1 ? COM1 : COM2;
+    if (com->machine != 0 && !serial_start(com->machine)) {
+        log_line("serial: no UART at port 0x%x: lines of %s go to the log", com->machine, name);
+        com->machine = 0;
+        com->name = name;
+    }
+}
+
+static void end_line(struct com *com)
+{
+    if (com->used > 0)
+        log_line("[%s] %.*s", com->name, (int)com->used, com->line);
+    com->used = 0;
+}
+
+static void send(struct com *com, uint8_t byte)
+{
+    if (com->machine != 0)
+        serial_put(com->machine, (char)byte);
+    if (com->name == NULL || byte == '\r')
+        return;
+    if (byte == '\n')
+        end_line(com);
+    else
+        com->line[com->used++] = byte >= ' ' && byte < 0x7f ? (char)byte : '?';
+    if (com->used == COM_LINE_SIZE)
+        end_line(com);
+}
+
+void com_poll(struct com *com)
+{
+    for (unsigned room = uart_room(&com->uart); com->machine != 0 && room > 0; room--) {
+        uint8_t status = in8((uint16_t)(com->machine + MACHINE_LSR));
+        if ((status & LSR_READY) == 0)
+            return;
+        uint8_t byte = in8((uint16_t)(com->machine + MACHINE_DATA));
+        uart_receive(&com->uart, byte, status & UART_ERRORS, rdtsc());
+    }
+}
+
+uint8_t com_read(struct com *com, unsigned reg)
+{
+    com_poll(com);
+    return uart_read(&com->uart, reg, rdtsc());
+}
+
+void com_write(struct com *com, unsigned reg, uint8_t value)
+{
+    int sent = uart_write(&com->uart, reg, value, rdtsc());
+    if (sent != UART_SENT_NOTHING)
+        send(com, (uint8_t)sent);
+}
+
+void com_flush(struct com *com)
+{
+    if (com->name != NULL)
+        end_line(com);
+    if (com->machine != 0)
+        serial_drain(com->machine);
+}
+
+void com_reset(struct com *com)
+{
+    com_flush(com);
+    uart_reset(&com->uart, com->uart.khz);
+}
