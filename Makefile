@@ -62,7 +62,7 @@ GIT     := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 $(BUILD)/gen/version.h: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '#define NOSNOOP_VERSION "$(VERSION)"' '#define NOSNOOP_GIT "$(GIT)"' \
-		"#define NOSNOOP_BUILD \"$$(cat $(KERNEL_C) $(KERNEL_ASM) linker.ld | sha1sum | cut -c1-8)\"" \
+		"#define NOSNOOP_BUILD \"$$(cat $(KERNEL_C) $(KERNEL_ASM) vmm/dsdt.asl linker.ld | sha1sum | cut -c1-8)\"" \
 		> $@.new
 	@cmp -s $@.new $@ || mv $@.new $@
 	@rm -f $@.new
@@ -78,7 +78,13 @@ $(BUILD)/kernel/%.o: %.c Makefile
 
 $(BUILD)/kernel/%.asm.o: %.asm boot/entry.inc Makefile
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 -g -w+all -w-number-overflow -o $@ $<
+	$(NASM) -f elf64 -g -w+all -w-number-overflow -i$(BUILD)/gen/ -o $@ $<
+
+# What guests find as their DSDT.
+$(BUILD)/kernel/vmm/dsdt.asm.o: $(BUILD)/gen/dsdt.aml
+$(BUILD)/gen/dsdt.aml: vmm/dsdt.asl Makefile
+	@mkdir -p $(@D)
+	iasl -we -p $(BUILD)/gen/dsdt $< > $@.log 2>&1 || { cat $@.log; exit 1; }
 
 $(BUILD)/kernel/none.asm.o: tools/symbols
 	@mkdir -p $(@D)
@@ -104,7 +110,7 @@ HOST_SRC := $(wildcard mm/*.c lib/format.c boot/*.c boot/efi/elf.c \
 	drivers/acpi.c drivers/firmware.c drivers/mptable.c $(wildcard drivers/pci*.c) \
 	vmm/clock.c vmm/config.c vmm/config_check.c vmm/cpuid_table.c vmm/decode.c vmm/event.c \
 	vmm/ioapic.c vmm/lapic.c vmm/line.c vmm/walk.c vmm/alias.c vmm/image.c vmm/policy.c vmm/presets.c \
-	vmm/typing.c vmm/sharing.c vmm/uart.c vmm/fwcfg.c \
+	vmm/typing.c vmm/sharing.c vmm/uart.c vmm/fwcfg.c vmm/platform.c vmm/platform_acpi.c vmm/platform_mp.c \
 	svm/npt.c svm/caps.c \
 	$(wildcard vmm/vpci*.c) \
 	vmx/ept.c vmx/check.c vmx/caps.c vmx/fields.c vmx/types.c svm/types.c)
@@ -130,8 +136,8 @@ $(CORPORA): $(BUILD)/unit/test_corpus_%: $(BUILD)/host/tests/fuzz/fuzz_%.o \
 
 # The decoder is compared with Zydis, by the fuzzer's own comparison; so are operands' addresses.
 $(BUILD)/unit/test_decode: $(BUILD)/host/tests/fuzz/fuzz_decode.o
-$(BUILD)/unit/test_operand: $(BUILD)/host/vmm/access.o $(BUILD)/host/vmm/hole.o
-$(BUILD)/unit/test_decode $(BUILD)/unit/test_operand: UNIT_LIBS := -lZydis
+$(BUILD)/unit/test_decode: UNIT_LIBS := -lZydis
+$(BUILD)/unit/test_platform: $(BUILD)/kernel/vmm/dsdt.asm.o
 # The table of exceptions is made of absolute addresses.
 $(BUILD)/unit/test_msr: UNIT_LIBS := -no-pie
 # Other CPUs may come between while types are asked for.

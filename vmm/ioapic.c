@@ -8,8 +8,7 @@
 enum { INDEX = 0x00, WINDOW = 0x10, EOI = 0x40, ALIGNMENT = 0x10 };
 enum { ID, VERSION, ARBITRATION_ID, TABLE = 0x10, TABLE_END = TABLE + 2 * IOAPIC_PINS };
 
-/* Version 20h: there is an EOI register. */
-enum { VERSION_VALUE = 0x20 | (IOAPIC_PINS - 1) << 16 };
+enum { VERSION_VALUE = IOAPIC_VERSION | (IOAPIC_PINS - 1) << 16 };
 
 /* Of an entry of the redirection table. Delivery status, bit 12, and remote IRR are read-only. */
 #define ENTRY_LOGICAL    (1ull << 11)

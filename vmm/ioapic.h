@@ -10,7 +10,8 @@
 
 #define IOAPIC_ADDRESS 0xfec00000ull
 
-enum { IOAPIC_PINS = 24, IOAPIC_SIZE = 0x1000 };
+/* Of version 20h: there is an EOI register. */
+enum { IOAPIC_PINS = 24, IOAPIC_SIZE = 0x1000, IOAPIC_VERSION = 0x20 };
 
 /* Pins that a PCI bus pulls up: its interrupts are low active. */
 #define IOAPIC_PULLED_UP 0x00ff0000u
