@@ -17,8 +17,9 @@ struct com {
 };
 
 /*
- * Gives the guest a UART at port BASE whose bytes leave as WHERE says: PORT_COM1 or PORT_COM2 (bytes
- * unchanged, both ways), PORT_LOG (lines of the log, each after `[NAME] `) or PORT_NONE (no UART).
+ * Gives the guest a UART at port BASE whose bytes leave as WHERE says: PORT_COM1 or PORT_COM2
+ * (bytes unchanged, both ways), PORT_LOG (lines of the log, each after `[NAME] `) or PORT_NONE (no
+ * UART).
  */
 void com_init(struct com *com, uint16_t base, enum config_port where, const char *name);
 

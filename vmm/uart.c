@@ -1,4 +1,4 @@
-/* A 16550A: registers, FIFO of the receiver, interrupts and loopback, as its data sheet has them. */
+/* A 16550A as its data sheet has it: registers, the receiver's FIFO, interrupts and loopback. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/uart.h"
 
@@ -167,6 +167,13 @@ bool uart_interrupts(const struct uart *u, uint64_t now)
     return (u->mcr & MCR_OUT2) != 0 && identify(u, now) != IIR_NONE;
 }
 
+bool uart_has_dipped(struct uart *u)
+{
+    bool dipped = u->dipped;
+    u->dipped = false;
+    return dipped;
+}
+
 uint64_t uart_due(const struct uart *u)
 {
     bool counts = has_fifo(u) && u->count > 0 && !u->timed_out && (u->ier & IER_DATA) != 0;
@@ -232,6 +239,8 @@ void uart_reset(struct uart *u, uint32_t khz)
 /* While the line is held by a break nothing can leave. Bytes leave with all of their bits. */
 static int send(struct uart *u, uint8_t value, uint64_t now)
 {
+    u->emptied = false;
+    u->dipped |= identify(u, now) == IIR_NONE;
     u->emptied = true;
     if ((u->lcr & LCR_BREAK) != 0)
         return UART_SENT_NOTHING;

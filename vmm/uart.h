@@ -31,6 +31,7 @@ struct uart {
     uint8_t deltas; /* of MSR */
     uint8_t data;   /* that was read last */
     bool emptied;   /* the transmitter's interrupt waits to be identified */
+    bool dipped;
     bool timed_out;
 };
 
@@ -52,6 +53,12 @@ unsigned uart_room(const struct uart *uart);
 
 /* Its interrupt signal, which OUT2 lets through, in loopback too. */
 bool uart_interrupts(const struct uart *uart, uint64_t now);
+
+/*
+ * Whether the signal has been low for a moment since this was last asked: while the transmitter had
+ * a byte, where nothing else held it up. Who looks for edges must ask.
+ */
+bool uart_has_dipped(struct uart *uart);
 
 /* When the signal may rise although nobody touches it; UINT64_MAX: never. */
 uint64_t uart_due(const struct uart *uart);

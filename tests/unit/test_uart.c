@@ -29,7 +29,7 @@ struct naive {
     uint64_t khz, idle; /* since the list changed */
     bool fifo, enabled[4];
     unsigned trigger, dma, lcr, mcr, scratch, low, high, last;
-    bool overrun, parity, framing, brk, late, empty;
+    bool overrun, parity, framing, brk, late, empty, dipped;
     bool line[4], delta[4]; /* CTS, DSR, RI, DCD */
 };
 
@@ -230,6 +230,9 @@ static void naive_write_fcr(struct naive *n, unsigned value)
 
 static int naive_send(struct naive *n, unsigned value)
 {
+    n->empty = false;
+    if (naive_cause(n) == 0x01)
+        n->dipped = true;
     n->empty = true;
     if ((n->lcr & 64) != 0)
         return -1;
@@ -331,6 +334,8 @@ static void compare(struct pair *p)
     naive_check_time(&p->n);
     bool interrupts = naive_cause(&p->n) != 0x01 && (p->n.mcr & 8) != 0;
     assert_int_equal(uart_interrupts(&p->u, p->now), interrupts);
+    assert_int_equal(uart_has_dipped(&p->u), p->n.dipped);
+    p->n.dipped = false;
     uint64_t due = uart_due(&p->u);
     bool waits = p->n.fifo && p->n.used > 0 && !p->n.late && p->n.enabled[0];
     if (waits)
@@ -453,6 +458,7 @@ static void transmitter(void **context)
     assert_int_equal(uart_read(&u, IIR, 0), 0x01);
     uart_write(&u, IER, 0x02, 0);
     assert_true(uart_interrupts(&u, 0));
+    assert_true(uart_has_dipped(&u)); /* by the byte before */
     uart_write(&u, MCR, 0x00, 0);
     assert_false(uart_interrupts(&u, 0)); /* OUT2 */
     uart_write(&u, MCR, 0x08, 0);
@@ -463,7 +469,9 @@ static void transmitter(void **context)
     uart_write(&u, IER, 0x00, 0);
     uart_write(&u, IER, 0x02, 0);
     assert_int_equal(uart_read(&u, IIR, 0), 0x02);
+    assert_false(uart_has_dipped(&u));
     assert_int_equal(uart_write(&u, THR, 'y', 0), 'y');
+    assert_true(uart_has_dipped(&u)); /* with a byte in it its interrupt ends */
     assert_int_equal(uart_read(&u, IIR, 0), 0x02);
     uart_write(&u, FCR, 0x01, 0);
     assert_int_equal(uart_read(&u, IIR, 0), 0xc2);
