@@ -120,7 +120,7 @@ static RARE void deliver(struct vcpu *to, const struct ipi *ipi)
 static void deliver_to_self(struct vcpu *vcpu, const struct ipi *ipi)
 {
     if (ipi->mode <= IPI_LOWEST)
-        lapic_receive(&vcpu->lapic, ipi->vector);
+        lapic_receive(&vcpu->lapic, ipi->vector, ipi->level);
     else if (ipi->mode == IPI_NMI)
         vcpu->nmi = true;
     else
@@ -156,7 +156,7 @@ static RARE void take_vectors(struct vcpu *vcpu, uint32_t words)
         unsigned i = (unsigned)__builtin_ctz(words);
         uint64_t bits = __atomic_exchange_n(&vcpu->mail.vectors[i], 0, __ATOMIC_ACQUIRE);
         for (; bits != 0; bits &= bits - 1)
-            lapic_receive(&vcpu->lapic, 64 * i + (unsigned)__builtin_ctzll(bits));
+            lapic_receive(&vcpu->lapic, 64 * i + (unsigned)__builtin_ctzll(bits), false);
     }
 }
 

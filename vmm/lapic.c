@@ -51,7 +51,7 @@ static const struct rule rules[LAPIC_REGS] = {
 };
 /* clang-format on */
 
-/* Version 14h, with six LVT entries; EOIs are not broadcast, nor is it suppressed. */
+/* Version 14h, with six LVT entries; the broadcast of EOIs cannot be suppressed. */
 enum { VERSION = 0x14 | (LAPIC_LVT_ERROR - LAPIC_LVT_TIMER) << 16 };
 
 bool lapic_is_in_page(unsigned reg)
@@ -169,9 +169,9 @@ static void clear_bit(const struct lapic *l, unsigned first, uint8_t *words, uns
         *words &= (uint8_t) ~(1u << vector / 32);
 }
 
-static bool is_requested(const struct lapic *l, unsigned vector)
+static bool has_bit(const struct lapic *l, unsigned first, unsigned vector)
 {
-    return (*lapic_reg(l, LAPIC_IRR + vector / 32) >> vector % 32 & 1) != 0;
+    return (*lapic_reg(l, first + vector / 32) >> vector % 32 & 1) != 0;
 }
 
 RARE unsigned lapic_highest(struct lapic *l)
@@ -196,7 +196,7 @@ int lapic_pending(const struct lapic *l)
 
 void lapic_take(struct lapic *l, unsigned vector)
 {
-    assert(is_requested(l, vector));
+    assert(has_bit(l, LAPIC_IRR, vector));
     clear_bit(l, LAPIC_IRR, &l->irr_words, vector);
     set_bit(l, LAPIC_ISR, &l->isr_words, vector);
 }
@@ -206,12 +206,15 @@ static enum lapic_effect if_requested(const struct lapic *l)
     return lapic_requests(l) ? LAPIC_EVENTS : LAPIC_DONE;
 }
 
-static __attribute__((noinline)) enum lapic_effect end_of_interrupt(struct lapic *l)
+static __attribute__((noinline)) enum lapic_effect end_of_interrupt(struct lapic *l,
+                                                                    struct ipi *ipi)
 {
     unsigned top = highest_served(l);
-    if (top != 0)
-        clear_bit(l, LAPIC_ISR, &l->isr_words, top);
-    return if_requested(l);
+    if (top == 0)
+        return if_requested(l);
+    clear_bit(l, LAPIC_ISR, &l->isr_words, top);
+    ipi->vector = (uint8_t)top;
+    return has_bit(l, LAPIC_TMR, top) ? LAPIC_ENDED : if_requested(l);
 }
 
 /* The first error since the last write of ESR raises the interrupt (SDM, "Error Handling"). */
@@ -224,12 +227,21 @@ static void note_error(struct lapic *l, uint8_t error)
         lapic_post(l, lvt & 0xff);
 }
 
+/* SDM, "Interrupt Acceptance for Fixed Interrupts": what TMR says is of the last one. */
+static void accept(struct lapic *l, unsigned vector, bool level)
+{
+    uint32_t *tmr = lapic_reg(l, LAPIC_TMR + vector / 32), bit = 1u << vector % 32;
+    if (vector < LOWEST_VECTOR) {
+        note_error(l, LAPIC_RECEIVE_ILLEGAL);
+        return;
+    }
+    set_bit(l, LAPIC_IRR, &l->irr_words, vector);
+    *tmr = level ? *tmr | bit : *tmr & ~bit;
+}
+
 void lapic_post(struct lapic *l, unsigned vector)
 {
-    if (vector < LOWEST_VECTOR)
-        note_error(l, LAPIC_RECEIVE_ILLEGAL);
-    else
-        set_bit(l, LAPIC_IRR, &l->irr_words, vector);
+    accept(l, vector, false);
 }
 
 /* --- IPIs ------------------------------------------------------------------------------------ */
@@ -274,14 +286,14 @@ static RARE enum lapic_effect self_ipi(struct lapic *l, unsigned vector)
     if (vector < LOWEST_VECTOR)
         note_error(l, LAPIC_SEND_ILLEGAL);
     else
-        lapic_receive(l, vector);
+        lapic_receive(l, vector, false);
     return if_requested(l);
 }
 
-void lapic_receive(struct lapic *l, unsigned vector)
+void lapic_receive(struct lapic *l, unsigned vector, bool level)
 {
     if ((*lapic_reg(l, LAPIC_SVR) & LAPIC_SVR_ENABLE) != 0)
-        lapic_post(l, vector);
+        accept(l, vector, level);
 }
 
 /* SDM, "Determining IPI Destination", "Extended Message Addressing". */
@@ -395,7 +407,7 @@ static inline uint64_t until_next(const struct lapic *l, struct lapic_now now)
 uint64_t lapic_timer_left(const struct lapic *l, struct lapic_now now)
 {
     unsigned vector = l->lvt_timer & 0xff;
-    return is_requested(l, vector) ? UINT64_MAX : until_next(l, now);
+    return has_bit(l, LAPIC_IRR, vector) ? UINT64_MAX : until_next(l, now);
 }
 
 RARE uint64_t lapic_timer_next(const struct lapic *l, struct lapic_now now)
@@ -459,7 +471,7 @@ uint64_t lapic_deadline(struct lapic *l, struct lapic_now now)
 
 static RARE uint64_t read_register(struct lapic *l, unsigned reg, struct lapic_now now)
 {
-    if (reg >= LAPIC_IRR && reg < LAPIC_ESR)
+    if (reg >= LAPIC_TMR && reg < LAPIC_ESR) /* and IRR */
         lapic_tick(l, now);
     switch (reg) {
     case LAPIC_PPR:
@@ -468,7 +480,7 @@ static RARE uint64_t read_register(struct lapic *l, unsigned reg, struct lapic_n
         return *lapic_reg(l, reg) | (uint64_t)lapic_reg(l, reg)[1] << 32;
     case LAPIC_CURRENT:
         return current_count(l, now);
-    default: /* APR, RRD, TMR and EOI are never written here */
+    default: /* APR, RRD and EOI are never written here */
         return *lapic_reg(l, reg);
     }
 }
@@ -516,7 +528,7 @@ static enum lapic_effect write_register(struct lapic *l, unsigned reg, uint64_t 
         *lapic_reg(l, LAPIC_TPR) = (uint32_t)value;
         return if_requested(l);
     case LAPIC_EOI:
-        return end_of_interrupt(l);
+        return end_of_interrupt(l, ipi);
     case LAPIC_DFR:
         *lapic_reg(l, LAPIC_DFR) = (uint32_t)value | 0x0fffffff;
         return LAPIC_DONE;

@@ -22,7 +22,7 @@ enum lapic_reg {
     LAPIC_ID = 0x02,
     LAPIC_VERSION = 0x03,
     LAPIC_TPR = 0x08,
-    LAPIC_APR = 0x09, /* reads as 0, as do RRD and TMR: no interrupt is level-triggered */
+    LAPIC_APR = 0x09, /* reads as 0, as does RRD */
     LAPIC_PPR = 0x0a,
     LAPIC_EOI = 0x0b,
     LAPIC_RRD = 0x0c,
@@ -107,7 +107,7 @@ struct ipi {
     uint8_t vector;
     uint8_t shorthand; /* enum ipi_shorthand */
     bool logical;
-    bool level; /* of an I/O APIC: its EOI is to come back */
+    bool level; /* of an I/O APIC: it is to get the EOI */
 };
 
 /* What a write has come to. */
@@ -116,6 +116,7 @@ enum lapic_effect {
     LAPIC_DONE,
     LAPIC_EVENTS, /* an interrupt may be deliverable now, or the timer has changed */
     LAPIC_SEND,   /* an IPI is to be sent */
+    LAPIC_ENDED,  /* the same as EVENTS, and I/O APICs are to get the EOI of the IPI's VECTOR */
 };
 
 /*
@@ -209,7 +210,7 @@ unsigned lapic_highest(struct lapic *lapic);
 /* The CPU takes VECTOR, which lapic_pending() has named. */
 void lapic_take(struct lapic *lapic, unsigned vector);
 
-/* Requests VECTOR of the APIC's CPU; one below 16 is an error. */
+/* Requests VECTOR of the APIC's CPU by an edge; one below 16 is an error. */
 void lapic_post(struct lapic *lapic, unsigned vector);
 
 /*
@@ -219,8 +220,8 @@ void lapic_post(struct lapic *lapic, unsigned vector);
 uint64_t lapic_targets(struct lapic *const *set, unsigned count, unsigned self,
                        const struct ipi *ipi);
 
-/* A fixed IPI arrives; one that is software-disabled does not take it. */
-void lapic_receive(struct lapic *lapic, unsigned vector);
+/* A fixed interrupt arrives; one that is software-disabled does not take it. */
+void lapic_receive(struct lapic *lapic, unsigned vector, bool level);
 
 /* Has the timer fire if it is time. */
 void lapic_tick(struct lapic *lapic, struct lapic_now now);

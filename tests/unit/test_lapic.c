@@ -22,7 +22,7 @@ static uint64_t below(uint64_t n)
 struct naive {
     bool enabled, x2, bsp;
     uint32_t id;
-    bool irr[256], isr[256];
+    bool irr[256], isr[256], tmr[256];
     uint32_t tpr, ldr, dfr, svr, esr, errors;
     uint32_t icr_low, icr_high;
     uint32_t timer, thermal, pmc, lint0, lint1, error;
@@ -59,8 +59,10 @@ static void naive_post(struct naive *n, unsigned vector)
 {
     if (vector <= 15)
         naive_error(n, 6);
-    else if (vector <= 255)
+    else if (vector <= 255) {
         n->irr[vector] = true;
+        n->tmr[vector] = false;
+    }
 }
 
 /* SDM, "APIC Timer": the divide value by its encoding. */
@@ -216,7 +218,9 @@ static bool naive_read(struct naive *n, unsigned offset, uint64_t *value)
         *value = naive_word(n->irr, (offset - 0x200) / 16);
     else if (at != NULL)
         *value = *at;
-    else if (offset < 0x180 || offset > 0x1f0)
+    else if (offset >= 0x180 && offset <= 0x1f0)
+        *value = naive_word(n->tmr, (offset - 0x180) / 16);
+    else
         return naive_read_other(n, offset, value);
     return true;
 }
@@ -585,7 +589,8 @@ static void compare_left(struct pair *p)
     unsigned vector = p->n.timer & 0xff;
     if (vector < 16)
         return;
-    struct naive n = p->n;
+    static struct naive n;
+    n = p->n;
     uint64_t steps = 0;
     while (steps < 70000 && (steps < left || left == 0) && !n.irr[vector]) {
         naive_step(&n);
@@ -668,7 +673,12 @@ static void write_both(struct pair *p)
         return;
     }
     if (effect == LAPIC_SEND && ipi.mode == IPI_FIXED && ipi.shorthand == IPI_TO_SELF)
-        lapic_receive(&p->l, ipi.vector);
+        lapic_receive(&p->l, ipi.vector, false);
+    int top = naive_top(p->n.isr);
+    bool ends_level = offset == 0xb0 && top >= 0 && p->n.tmr[top];
+    assert_int_equal(effect == LAPIC_ENDED, ends_level);
+    if (ends_level)
+        assert_int_equal(ipi.vector, top);
     if (writable)
         naive_write(&p->n, offset, value);
 }
@@ -741,6 +751,19 @@ static void set_deadline(struct pair *p)
     naive_deadline(&p->n);
 }
 
+/* From an I/O APIC. */
+static void receive_both(struct pair *p)
+{
+    unsigned vector = (unsigned)below(256);
+    bool level = below(4) != 0;
+    lapic_tick(&p->l, now_of(&p->n));
+    lapic_receive(&p->l, vector, level);
+    if ((p->n.svr >> 8 & 1) == 0)
+        return;
+    naive_post(&p->n, vector);
+    p->n.tmr[vector] = vector > 15 && level;
+}
+
 static void step(struct pair *p)
 {
     advance(p);
@@ -749,8 +772,10 @@ static void step(struct pair *p)
         write_both(p);
     } else if (what < 52) {
         take_both(p);
-    } else if (what < 60) {
+    } else if (what < 57) {
         set_deadline(p);
+    } else if (what < 60) {
+        receive_both(p);
     } else if (what == 60) {
         change_mode(p);
     } else if (what == 63 && below(4) == 0) {
