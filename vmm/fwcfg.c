@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/fwcfg.h"
 
+#include "lib/format.h"
+
 /* Keys, of which bit 14 asks for writes and counts for nothing. */
 enum {
     KEY_SIGNATURE = 0x00,
@@ -57,4 +59,10 @@ bool fwcfg_write(struct fwcfg *f, unsigned port, unsigned width, uint32_t value)
         f->offset = 0;
     }
     return width == 1 || (width == 2 && port == 0);
+}
+
+size_t fwcfg_describe(const struct fwcfg *f, char *text, size_t size)
+{
+    return format(text, size, "fw_cfg: %u CPUs, %lu bytes, item 0x%x at byte %u\n", f->cpus, f->ram,
+                  f->selector, f->offset);
 }

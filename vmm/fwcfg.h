@@ -25,3 +25,6 @@ void fwcfg_reset(struct fwcfg *fwcfg, unsigned cpus, uint64_t ram);
  */
 bool fwcfg_read(struct fwcfg *fwcfg, unsigned width, uint32_t *value);
 bool fwcfg_write(struct fwcfg *fwcfg, unsigned port, unsigned width, uint32_t value);
+
+/* Text for a person, lines that each end with a newline; returns its length. */
+size_t fwcfg_describe(const struct fwcfg *fwcfg, char *text, size_t size);

@@ -3,6 +3,7 @@
 #include "vmm/ioapic.h"
 
 #include "lib/assert.h"
+#include "lib/format.h"
 
 /* Offsets in the page, and what the index register selects. */
 enum { INDEX = 0x00, WINDOW = 0x10, EOI = 0x40, ALIGNMENT = 0x10 };
@@ -168,4 +169,16 @@ void ioapic_write(struct ioapic *io, unsigned offset, unsigned width, uint64_t v
         write_window(io, (uint32_t)value);
     else if (offset == EOI)
         ioapic_eoi(io, value & 0xff);
+}
+
+/* Of the pins those that are not masked. */
+size_t ioapic_describe(const struct ioapic *io, char *text, size_t size)
+{
+    size_t used = format(text, size, "I/O APIC %u: index 0x%x, high pins 0x%x\n", io->id, io->index,
+                         io->high);
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+        if ((io->masked >> pin & 1) == 0)
+            used += format(text + used, size - used, "I/O APIC pin %u: entry %016lx\n", pin,
+                           whole_entry(io, pin));
+    return used;
 }

@@ -53,3 +53,6 @@ static inline uint32_t ioapic_ready(const struct ioapic *ioapic)
 
 /* Takes the next message that is to be sent; false: none. */
 bool ioapic_next(struct ioapic *ioapic, struct ipi *message);
+
+/* Text for a person, lines that each end with a newline; returns its length. */
+size_t ioapic_describe(const struct ioapic *ioapic, char *text, size_t size);

@@ -3,6 +3,7 @@
 #include "vmm/uart.h"
 
 #include "lib/assert.h"
+#include "lib/format.h"
 
 enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCRATCH, FCR = IIR };
 
@@ -314,4 +315,14 @@ int uart_write(struct uart *u, unsigned reg, uint8_t value, uint64_t now)
     else if (reg == SCRATCH)
         u->scratch = value;
     return UART_SENT_NOTHING;
+}
+
+size_t uart_describe(const struct uart *u, char *text, size_t size)
+{
+    return format(text, size,
+                  "IER %02x FCR %02x LCR %02x MCR %02x, divisor %u, %u characters have come in, "
+                  "errors %02x, modem changes %x%s%s\n",
+                  u->ier, u->fcr, u->lcr, u->mcr, u->divisor[0] | (unsigned)u->divisor[1] << 8,
+                  u->count, u->errors, u->deltas, u->emptied ? ", transmitter empty" : "",
+                  u->timed_out ? ", timed out" : "");
 }

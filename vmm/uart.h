@@ -62,3 +62,6 @@ bool uart_has_dipped(struct uart *uart);
 
 /* When the signal may rise although nobody touches it; UINT64_MAX: never. */
 uint64_t uart_due(const struct uart *uart);
+
+/* Text for a person, lines that each end with a newline; returns its length. */
+size_t uart_describe(const struct uart *uart, char *text, size_t size);

@@ -98,13 +98,26 @@ static void random_operations(void **context)
     }
 }
 
+static void text(void **context)
+{
+    static char line[2048];
+    size_t length;
+    (void)context;
+    struct fwcfg f;
+    fwcfg_reset(&f, 4, 64 * MIB);
+    fwcfg_write(&f, 0, 2, 3);
+    next_byte(&f);
+    length = fwcfg_describe(&f, line, sizeof(line));
+    assert_int_equal(length, strlen(line));
+    assert_string_equal(line, "fw_cfg: 4 CPUs, 67108864 bytes, item 0x3 at byte 1\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_key),
-        cmocka_unit_test(past_the_end),
-        cmocka_unit_test(odd_accesses),
-        cmocka_unit_test(random_operations),
+        cmocka_unit_test(every_key),    cmocka_unit_test(past_the_end),
+        cmocka_unit_test(odd_accesses), cmocka_unit_test(random_operations),
+        cmocka_unit_test(text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -488,12 +488,34 @@ static void at_rest(void **context)
     assert_true(sends(&io, &m));
 }
 
+static void text(void **context)
+{
+    static char line[2048];
+    size_t length;
+    (void)context;
+    struct ioapic io;
+    struct ipi m;
+    ioapic_reset(&io, 7);
+    length = ioapic_describe(&io, line, sizeof(line));
+    assert_int_equal(length, strlen(line));
+    assert_string_equal(line, "I/O APIC 7: index 0x0, high pins 0xff0000\n");
+    set(&io, 0x17, 0x12000000);
+    set(&io, 0x16, 0x0a040);
+    assert_true(ioapic_next(&io, &m));
+    for (unsigned pin = 4; pin < PINS; pin++)
+        set(&io, 0x10 + 2 * pin, 0x40);
+    length = ioapic_describe(&io, line, sizeof(line));
+    assert_int_equal(length, strlen(line));
+    assert_non_null(strstr(line, "I/O APIC pin 3: entry 120000000000e040\n"));
+    assert_non_null(strstr(line, "I/O APIC pin 23: entry 0000000000000040\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(registers), cmocka_unit_test(odd_accesses),      cmocka_unit_test(edges),
         cmocka_unit_test(levels),    cmocka_unit_test(eoi_by_hand),       cmocka_unit_test(modes),
-        cmocka_unit_test(at_rest),   cmocka_unit_test(random_operations),
+        cmocka_unit_test(at_rest),   cmocka_unit_test(random_operations), cmocka_unit_test(text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -583,6 +583,22 @@ static void loopback(void **context)
     assert_int_equal(uart_write(&u, THR, 'q', 0), 'q');
 }
 
+static void text(void **context)
+{
+    static char line[2048];
+    size_t length;
+    (void)context;
+    struct uart u = fresh();
+    uart_write(&u, FCR, 0x41, 0);
+    uart_write(&u, MCR, 0x0b, 0);
+    uart_write(&u, IER, 0x03, 0);
+    uart_receive(&u, 'a', UART_BREAK, 0);
+    length = uart_describe(&u, line, sizeof(line));
+    assert_int_equal(length, strlen(line));
+    assert_string_equal(line, "IER 03 FCR 41 LCR 03 MCR 0b, divisor 12, 1 characters have come in, "
+                              "errors 10, modem changes 0, transmitter empty\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -590,7 +606,7 @@ int main(void)
         cmocka_unit_test(priorities),        cmocka_unit_test(transmitter),
         cmocka_unit_test(triggers),          cmocka_unit_test(timeouts),
         cmocka_unit_test(errors_in_fifo),    cmocka_unit_test(loopback),
-        cmocka_unit_test(random_operations),
+        cmocka_unit_test(random_operations), cmocka_unit_test(text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
