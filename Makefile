@@ -40,7 +40,7 @@ all: $(BUILD)/nosnoop.elf $(BUILD)/BOOTX64.EFI guests
 
 # Files that run at every exit are compiled for speed, those with most to gain for most of it, and
 # the rest for size. Nothing is padded to be aligned.
-HOT := mm/mtrr vmm/access vmm/cr vmm/decode vmm/interrupts vmm/io vmm/lapic vmm/run \
+HOT := mm/mtrr vmm/access vmm/cr vmm/decode vmm/devices vmm/interrupts vmm/io vmm/lapic vmm/run \
 	vmm/views vmx/run vmx/state
 UNPADDED := -falign-functions=1 -falign-loops=1 -falign-jumps=1 -falign-labels=1 \
 	-Wno-ignored-optimization-argument # clang: of the last two
@@ -137,7 +137,8 @@ $(CORPORA): $(BUILD)/unit/test_corpus_%: $(BUILD)/host/tests/fuzz/fuzz_%.o \
 
 # The decoder is compared with Zydis, by the fuzzer's own comparison; so are operands' addresses.
 $(BUILD)/unit/test_decode: $(BUILD)/host/tests/fuzz/fuzz_decode.o
-$(BUILD)/unit/test_decode: UNIT_LIBS := -lZydis
+$(BUILD)/unit/test_operand: $(BUILD)/host/vmm/access.o $(BUILD)/host/vmm/hole.o
+$(BUILD)/unit/test_decode $(BUILD)/unit/test_operand: UNIT_LIBS := -lZydis
 $(BUILD)/unit/test_platform: $(BUILD)/kernel/vmm/dsdt.asm.o
 # The table of exceptions is made of absolute addresses.
 $(BUILD)/unit/test_msr: UNIT_LIBS := -no-pie

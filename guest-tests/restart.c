@@ -124,7 +124,7 @@ static void check_entry(void)
     check(CONTROL, "TR", e[E_TR], 0);
     check(CONTROL, "LDTR", e[E_LDTR], 0);
     check(UART, "interrupt enable", e[E_IER], 0);
-    check(UART, "line control", e[E_LCR], 0);
+    check(UART, "line control", e[E_LCR], 3);
     check(UART, "modem control", e[E_MCR], 0);
     check(UART, "scratch", e[E_SCRATCH], 0);
 }
@@ -222,7 +222,7 @@ static void check_msrs(void)
     check(TASK_PRIORITY, "CR8", value, 0);
     try_rdmsr(MSR_APIC_BASE, &value);
     check(APIC, "IA32_APIC_BASE", value, 0xfee00900);
-    check(APIC, "SVR", apic[0xf0 / 4], 0xff);
+    check(APIC, "SVR", apic[0xf0 / 4], 0x1ff);
     check(APIC, "the timer's entry", apic[0x320 / 4], 0x10000);
     check(APIC, "the timer's count", apic[0x380 / 4], 0);
 }

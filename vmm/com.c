@@ -7,12 +7,17 @@
 #include "vmm/clock.h"
 #include "vmm/log.h"
 
-enum { MACHINE_DATA = 0, MACHINE_LSR = 5, LSR_READY = 0x01 };
+enum { MACHINE_DATA = 0, MACHINE_LSR = 5, LSR_READY = 0x01, IER_DATA = 1 << 0 };
+
+void com_init_alone(struct com *com, uint16_t base)
+{
+    *com = (struct com){.base = base};
+    uart_reset(&com->uart, clock_tsc_khz());
+}
 
 void com_init(struct com *com, uint16_t base, enum config_port where, const char *name)
 {
-    *com = (struct com){.base = where == PORT_NONE ? 0 : base};
-    uart_reset(&com->uart, clock_tsc_khz());
+    com_init_alone(com, where == PORT_NONE ? 0 : base);
     if (where == PORT_LOG)
         com->name = name;
     else if (where == PORT_COM1 || where == PORT_COM2)
@@ -45,26 +50,33 @@ static void send(struct com *com, uint8_t byte)
         end_line(com);
 }
 
-void com_poll(struct com *com)
+void com_poll(struct com *com, uint64_t now)
 {
     for (unsigned room = uart_room(&com->uart); com->machine != 0 && room > 0; room--) {
         uint8_t status = in8((uint16_t)(com->machine + MACHINE_LSR));
         if ((status & LSR_READY) == 0)
             return;
         uint8_t byte = in8((uint16_t)(com->machine + MACHINE_DATA));
-        uart_receive(&com->uart, byte, status & UART_ERRORS, rdtsc());
+        uart_receive(&com->uart, byte, status & UART_ERRORS, now);
     }
 }
 
-uint8_t com_read(struct com *com, unsigned reg)
+/* Of the machine's port nothing tells what comes in. */
+uint64_t com_due(const struct com *com, uint64_t now)
 {
-    com_poll(com);
-    return uart_read(&com->uart, reg, rdtsc());
+    bool listens = com->machine != 0 && (com->uart.ier & IER_DATA) != 0;
+    return min_u64(uart_due(&com->uart), listens ? now + com->uart.khz : UINT64_MAX);
 }
 
-void com_write(struct com *com, unsigned reg, uint8_t value)
+uint8_t com_read(struct com *com, unsigned reg, uint64_t now)
 {
-    int sent = uart_write(&com->uart, reg, value, rdtsc());
+    com_poll(com, now);
+    return uart_read(&com->uart, reg, now);
+}
+
+void com_write(struct com *com, unsigned reg, uint8_t value, uint64_t now)
+{
+    int sent = uart_write(&com->uart, reg, value, now);
     if (sent != UART_SENT_NOTHING)
         send(com, (uint8_t)sent);
 }

@@ -23,17 +23,23 @@ struct com {
  */
 void com_init(struct com *com, uint16_t base, enum config_port where, const char *name);
 
+/* The same, where nobody is at the other end. */
+void com_init_alone(struct com *com, uint16_t base);
+
 static inline bool com_has(const struct com *com, uint16_t port)
 {
     return com->base != 0 && port >= com->base && port < com->base + UART_PORTS;
 }
 
 /* Accesses register 0 to 7, a byte each. */
-uint8_t com_read(struct com *com, unsigned reg);
-void com_write(struct com *com, unsigned reg, uint8_t value);
+uint8_t com_read(struct com *com, unsigned reg, uint64_t now);
+void com_write(struct com *com, unsigned reg, uint8_t value, uint64_t now);
 
 /* Takes what has come in at the machine's port, as far as there is room. */
-void com_poll(struct com *com);
+void com_poll(struct com *com, uint64_t now);
+
+/* When it next has to be looked at, to interrupt in time; UINT64_MAX: not before it is touched. */
+uint64_t com_due(const struct com *com, uint64_t now);
 
 /* Its registers as after power-on; what the guest sent before has left the machine. */
 void com_reset(struct com *com);

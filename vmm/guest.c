@@ -8,6 +8,7 @@
 #include "vmm/image.h"
 #include "vmm/log.h"
 #include "vmm/panic.h"
+#include "vmm/platform.h"
 
 enum { MULTIBOOT_MAGIC = 0x2badb002 };
 
@@ -92,6 +93,33 @@ static int load_modules_and_info(struct vm *vm, const struct boot_info *info,
     return 0;
 }
 
+/* A BIOS's data: where the extended area is and of which size, and the KiB below it. */
+static void put_bios_data(struct vm *vm)
+{
+    static const uint16_t ebda = 0x9fc0, kib_below = 639, kib_of_ebda = 1;
+    put(vm, gpa(0x40e), NULL, &ebda, sizeof(ebda));
+    put(vm, gpa(0x413), NULL, &kib_below, sizeof(kib_below));
+    put(vm, gpa((uint64_t)ebda * 16), NULL, NULL, KIB);
+    put(vm, gpa((uint64_t)ebda * 16), NULL, &kib_of_ebda, sizeof(kib_of_ebda));
+}
+
+/* Where the image has other things, it has them. */
+static void put_firmware(struct vm *vm)
+{
+    const struct platform platform = {
+        .cpus = vm->config->cpus,
+        .ioapic_id = platform_ioapic_id(vm->config->cpus),
+        .coms = PLATFORM_COM2 | (vm->devices.com[0].base != 0 ? PLATFORM_COM1 : 0),
+        .signature = vm->cpuid.basic[1].eax,
+        .features = vm->cpuid.basic[1].edx,
+        .dsdt = dsdt_start,
+        .dsdt_size = (size_t)(dsdt_end - dsdt_start),
+    };
+    put_bios_data(vm);
+    platform_tables(vm->firmware, sizeof(vm->firmware), PLATFORM_TABLES_GPA, &platform);
+    put(vm, gpa(PLATFORM_TABLES_GPA), NULL, vm->firmware, sizeof(vm->firmware));
+}
+
 int guest_load(struct vm *vm, const struct boot_info *info)
 {
     const struct boot_file *kernel =
@@ -107,6 +135,7 @@ int guest_load(struct vm *vm, const struct boot_info *info)
         return error;
     if (vm->restarts == 0)
         put(vm, gpa(SCREEN_START), NULL, NULL, SCREEN_SIZE);
+    put_firmware(vm);
     load_segments(vm, &plan, kernel);
     error = load_modules_and_info(vm, info, &plan, &at);
     if (error != 0)

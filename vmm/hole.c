@@ -1,8 +1,9 @@
-/* Second-level faults: the MMIO hole, where only the local APIC answers, and where nothing is. */
+/* Second-level faults: the MMIO hole, where only APICs answer, and where nothing is. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/assert.h"
 #include "lib/x86.h"
 #include "vmm/access.h"
+#include "vmm/devices.h"
 #include "vmm/exits.h"
 #include "vmm/interrupts.h"
 
@@ -54,29 +55,35 @@ bool vcpu_operand(struct vcpu *vcpu, const struct insn *insn, bool write, gva_t 
                        write, linear);
 }
 
-/* The memory operand: of the APIC's page by its offset, else by the guest's own translation. */
+/* The memory operand: of an APIC's page by its offset, else by the guest's own translation. */
+enum page { MEMORY, LOCAL_APIC, IO_APIC };
 struct place {
-    bool apic;
+    enum page page;
     unsigned offset;
-    gva_t linear; /* where it is no APIC */
+    gva_t linear; /* where it is MEMORY */
 };
 
 static bool read_place(struct vcpu *vcpu, const struct insn *insn, const struct place *at,
                        uint64_t *value)
 {
     *value = 0;
-    if (!at->apic)
+    if (at->page == MEMORY)
         return vcpu_access(vcpu, at->linear, WALK_READ, value, insn->width);
-    *value = truncated(vcpu_read_apic(vcpu, at->offset, insn->width), insn->width);
+    *value = at->page == LOCAL_APIC ? vcpu_read_apic(vcpu, at->offset, insn->width)
+                                    : devices_read_ioapic(vcpu, at->offset, insn->width);
+    *value = truncated(*value, insn->width);
     return true;
 }
 
 static bool write_place(struct vcpu *vcpu, const struct insn *insn, const struct place *at,
                         uint64_t value)
 {
-    if (!at->apic)
+    if (at->page == LOCAL_APIC)
+        vcpu_write_apic(vcpu, at->offset, insn->width, (uint32_t)value);
+    else if (at->page == IO_APIC)
+        devices_write_ioapic(vcpu, at->offset, insn->width, value);
+    else
         return vcpu_access(vcpu, at->linear, WALK_WRITE, &value, insn->width);
-    vcpu_write_apic(vcpu, at->offset, insn->width, (uint32_t)value);
     return true;
 }
 
@@ -195,26 +202,33 @@ static bool perform(struct vcpu *vcpu, const struct insn *insn, const struct pla
 }
 
 /*
- * The CPU has translated the address of an access to the APIC. One that is not all in the page, or
+ * The CPU has translated the address of an access to an APIC. One that is not all in the page, or
  * begins it, can have begun or end in another: it finds no APIC, and nor does one that is not as
- * the CPU says. False: a fault is queued.
+ * the CPU says. The I/O APIC has a register there, and who begins it has the page's offset.
+ * False: a fault is queued.
  */
 static bool find_place(struct vcpu *vcpu, const struct insn *insn, const struct exit_memory *fault,
-                       bool apic, struct place *at)
+                       enum page page, struct place *at)
 {
     bool as_told = (fault->access & PT_W) != 0 || insn->op != INSN_MOV_STORE;
     at->offset = (unsigned)(fault->gpa.v % PAGE_SIZE);
-    at->apic = apic && as_told && at->offset != 0 && at->offset + insn->width <= PAGE_SIZE;
-    return at->apic || vcpu_operand(vcpu, insn, insn_writes(insn), &at->linear);
+    at->page = as_told && at->offset + insn->width <= PAGE_SIZE ? page : MEMORY;
+    if (at->offset != 0 && at->page != MEMORY)
+        return true;
+    if (!vcpu_operand(vcpu, insn, insn_writes(insn), &at->linear))
+        return false;
+    if (page != IO_APIC || at->linear.v % PAGE_SIZE != 0)
+        at->page = MEMORY;
+    return true;
 }
 
-static void emulate(struct vcpu *vcpu, const struct exit_memory *fault, bool apic)
+static void emulate(struct vcpu *vcpu, const struct exit_memory *fault, enum page page)
 {
     struct insn insn;
     struct place at;
     if (!vcpu_decode(vcpu, &insn))
         return;
-    if (find_place(vcpu, &insn, fault, apic, &at) && perform(vcpu, &insn, &at))
+    if (find_place(vcpu, &insn, fault, page, &at) && perform(vcpu, &insn, &at))
         vcpu_skip(vcpu, vcpu->state.rip + insn.length);
 }
 
@@ -238,16 +252,18 @@ void exit_memory(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     const struct exit_memory *fault = &exit->memory;
     struct vm *vm = vcpu->vm;
-    bool apic = vcpu_is_apic(vcpu, fault->gpa);
+    enum page page = vcpu_is_apic(vcpu, fault->gpa)    ? LOCAL_APIC
+                     : devices_is_ioapic(fault->gpa.v) ? IO_APIC
+                                                       : MEMORY;
     if (fault->walk)
         vcpu_tables_fault(vcpu, fault);
     else if (vcpu->event.valid)
         vm_stop(vm, "delivery of vector %u touches GPA 0x%lx, where nothing is", vcpu->event.vector,
                 fault->gpa.v);
-    else if (!apic && vm_gpa_kind(vm, fault->gpa) != GPA_HOLE)
+    else if (page == MEMORY && vm_gpa_kind(vm, fault->gpa) != GPA_HOLE)
         vcpu_stop_nowhere(vcpu, fault->gpa, fault->access);
     else if ((fault->access & PT_X) != 0)
         fetch(vcpu, fault->gpa);
-    else if (!apic || vm->caps->apic_access.v == 0 || !vcpu_leave_apic(vcpu))
-        emulate(vcpu, fault, apic);
+    else if (page != LOCAL_APIC || vm->caps->apic_access.v == 0 || !vcpu_leave_apic(vcpu))
+        emulate(vcpu, fault, page);
 }

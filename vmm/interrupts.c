@@ -4,6 +4,7 @@
 
 #include "lib/rare.h"
 #include "lib/x86.h"
+#include "vmm/devices.h"
 #include "vmm/exits.h"
 #include "vmm/request.h"
 #include "vmm/timer.h"
@@ -68,9 +69,15 @@ static RARE void post(struct vcpu *to, uint32_t flags)
         request_kick(to->cpu_index);
 }
 
-static void post_vector(struct vcpu *to, unsigned vector)
+/* Of which kind the last one was is told before it comes. */
+static void post_vector(struct vcpu *to, unsigned vector, bool level)
 {
-    (void)__atomic_fetch_or(&to->mail.vectors[vector / 64], 1ull << vector % 64, __ATOMIC_RELAXED);
+    uint64_t bit = 1ull << vector % 64, *levels = &to->mail.levels[vector / 64];
+    if (level)
+        (void)__atomic_fetch_or(levels, bit, __ATOMIC_RELAXED);
+    else if ((__atomic_load_n(levels, __ATOMIC_RELAXED) & bit) != 0)
+        (void)__atomic_fetch_and(levels, ~bit, __ATOMIC_RELAXED);
+    (void)__atomic_fetch_or(&to->mail.vectors[vector / 64], bit, __ATOMIC_RELEASE);
     post(to, 1u << vector / 64);
 }
 
@@ -96,7 +103,7 @@ static RARE void deliver(struct vcpu *to, const struct ipi *ipi)
     switch ((enum ipi_mode)ipi->mode) {
     case IPI_FIXED:
     case IPI_LOWEST:
-        post_vector(to, ipi->vector);
+        post_vector(to, ipi->vector, ipi->level);
         break;
     case IPI_NMI:
         post(to, MAIL_NMI);
@@ -110,8 +117,10 @@ static RARE void deliver(struct vcpu *to, const struct ipi *ipi)
     case IPI_STARTUP:
         post_startup(to, ipi->vector);
         break;
-    case IPI_SMI:
     case IPI_EXTINT:
+        post(to, MAIL_EXTINT);
+        break;
+    case IPI_SMI:
         break;
     }
 }
@@ -123,6 +132,8 @@ static void deliver_to_self(struct vcpu *vcpu, const struct ipi *ipi)
         lapic_receive(&vcpu->lapic, ipi->vector, ipi->level);
     else if (ipi->mode == IPI_NMI)
         vcpu->nmi = true;
+    else if (ipi->mode == IPI_EXTINT)
+        vcpu->extint = true;
     else
         deliver(vcpu, ipi);
     vcpu->changed |= STATE_EVENTS;
@@ -138,7 +149,7 @@ static RARE uint64_t targets_of(const struct vcpu *vcpu, const struct ipi *ipi)
     return lapic_targets(vm->lapics, vm->vcpu_count, vcpu->index, ipi);
 }
 
-static RARE void send(struct vcpu *vcpu, const struct ipi *ipi)
+RARE void vcpu_send(struct vcpu *vcpu, const struct ipi *ipi)
 {
     uint64_t targets = targets_of(vcpu, ipi);
     for (; targets != 0; targets &= targets - 1) {
@@ -150,13 +161,24 @@ static RARE void send(struct vcpu *vcpu, const struct ipi *ipi)
     }
 }
 
+RARE void vcpu_tell_first(struct vcpu *vcpu)
+{
+    if (vcpu->index == 0)
+        vcpu->changed |= STATE_EVENTS;
+    else
+        post(vcpu->vm->vcpus[0], MAIL_EVENTS);
+}
+
 static RARE void take_vectors(struct vcpu *vcpu, uint32_t words)
 {
     for (; words != 0; words &= words - 1) {
         unsigned i = (unsigned)__builtin_ctz(words);
         uint64_t bits = __atomic_exchange_n(&vcpu->mail.vectors[i], 0, __ATOMIC_ACQUIRE);
-        for (; bits != 0; bits &= bits - 1)
-            lapic_receive(&vcpu->lapic, 64 * i + (unsigned)__builtin_ctzll(bits), false);
+        uint64_t levels = __atomic_load_n(&vcpu->mail.levels[i], __ATOMIC_RELAXED);
+        for (; bits != 0; bits &= bits - 1) {
+            unsigned bit = (unsigned)__builtin_ctzll(bits);
+            lapic_receive(&vcpu->lapic, 64 * i + bit, (levels >> bit & 1) != 0);
+        }
     }
 }
 
@@ -172,6 +194,8 @@ RARE bool vcpu_take_mail(struct vcpu *vcpu)
     take_vectors(vcpu, flags & MAIL_VECTORS);
     if ((flags & MAIL_NMI) != 0 && !vcpu->waits)
         vcpu->nmi = true;
+    if ((flags & MAIL_EXTINT) != 0 && !vcpu->waits)
+        vcpu->extint = true;
     if ((flags & MAIL_STARTUP) != 0 && vcpu->waits)
         vcpu_startup(vcpu, __atomic_load_n(&vcpu->mail.startup, __ATOMIC_RELAXED));
     vcpu->changed |= STATE_EVENTS;
@@ -205,9 +229,11 @@ static inline bool written(struct vcpu *vcpu, unsigned reg, enum lapic_effect ef
     if (effect == LAPIC_DONE)
         return true;
     if (effect == LAPIC_SEND) {
-        send(vcpu, ipi);
+        vcpu_send(vcpu, ipi);
         return true;
     }
+    if (effect > LAPIC_SEND)
+        devices_eoi(vcpu, ipi->vector);
     if (reg == LAPIC_SVR)
         follow_apic(vcpu);
     vcpu->changed |= STATE_EVENTS;
@@ -267,6 +293,10 @@ RARE void exit_apic(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     uint32_t reg = exit->apic_reg;
     struct ipi ipi;
+    if (exit->apic_ended) { /* the CPU has made it */
+        devices_eoi(vcpu, exit->apic_vector);
+        return;
+    }
     if (lapic_x2apic(&vcpu->lapic)) {
         (void)apic_write_msr(vcpu, NULL, LAPIC_MSRS + reg, *lapic_reg(&vcpu->lapic, reg));
         return;
@@ -355,6 +385,33 @@ static unsigned settle_interrupt(struct vcpu *vcpu, unsigned blocked)
     return 0;
 }
 
+/* The 8259s are at LINT0 of vCPU 0; where its APIC is off they are at its CPU. */
+static bool takes_intr(const struct vcpu *vcpu)
+{
+    uint32_t lint0 = *lapic_reg(&vcpu->lapic, LAPIC_LVT_LINT0);
+    return !lapic_enabled(&vcpu->lapic) ||
+           (lint0 & (LAPIC_LVT_MASK | LAPIC_LVT_MODE)) == LAPIC_LVT_EXTINT;
+}
+
+static inline bool has_extint(const struct vcpu *vcpu)
+{
+    return vcpu->extint ||
+           (__atomic_load_n(&vcpu->mail.intr, __ATOMIC_ACQUIRE) && takes_intr(vcpu));
+}
+
+/* The same of the 8259s' interrupts, which come before. */
+static __attribute__((noinline)) unsigned settle_extint(struct vcpu *vcpu, unsigned blocked)
+{
+    if (!has_extint(vcpu))
+        return 0;
+    if (vcpu->event.valid || (blocked & BLOCKED_BY_SHADOW) != 0 ||
+        (vcpu->state.rflags & RFLAGS_IF) == 0)
+        return AWAIT_INTERRUPT;
+    vcpu->extint = false;
+    inject(vcpu, DELIVER_INTERRUPT, devices_acknowledge(vcpu));
+    return 0;
+}
+
 /* The CPU awaits by itself that it can deliver them. */
 static __attribute__((noinline)) unsigned push_vectors(struct vcpu *vcpu)
 {
@@ -381,11 +438,12 @@ static __attribute__((noinline)) void set_timer(struct vcpu *vcpu, struct lapic_
     uint64_t left = vcpu->delivers ? left_unseen(vcpu, now) : lapic_timer_left(&vcpu->lapic, now);
     if ((vcpu->awaits & AWAIT_NMI) != 0 && !vcpu->vm->caps->has_nmi_window)
         left = min_u64(left, NMI_POLL);
-    uint64_t due = left == UINT64_MAX ? 0 : now.host + left;
-    if (due == vcpu->timer_due)
+    uint64_t due = left == UINT64_MAX ? left : now.host + left;
+    due = min_u64(due, __atomic_load_n(&vcpu->mail.due, __ATOMIC_RELAXED));
+    if (due + 1 == vcpu->timer_due)
         return;
-    vcpu->timer_due = due;
-    timer_set(left);
+    vcpu->timer_due = due + 1;
+    timer_set(due == UINT64_MAX ? due : max_u64(due, now.host) - now.host);
 }
 
 RARE void vcpu_settle(struct vcpu *vcpu)
@@ -393,8 +451,12 @@ RARE void vcpu_settle(struct vcpu *vcpu)
     struct lapic_now now = now_of(vcpu);
     pull_apic(vcpu);
     lapic_tick(&vcpu->lapic, now);
+    if (now.host >= vcpu->mail.due)
+        devices_run(vcpu);
     unsigned blocked = blocked_of(vcpu);
     unsigned awaits = settle_nmi(vcpu, blocked);
+    if (vcpu->mail.intr || vcpu->extint)
+        awaits |= settle_extint(vcpu, blocked);
     awaits |= vcpu->delivers ? push_vectors(vcpu) : settle_interrupt(vcpu, blocked);
     vcpu->again = awaits != 0 ? STATE_EVENTS : 0;
     bool injects_nmi = vcpu->event.valid && vcpu->event.type == DELIVER_NMI;
@@ -410,7 +472,8 @@ RARE void vcpu_settle(struct vcpu *vcpu)
 static bool is_woken(struct vcpu *vcpu)
 {
     return (vcpu->nmi && (blocked_of(vcpu) & BLOCKED_NMI) == 0) ||
-           ((vcpu->state.rflags & RFLAGS_IF) != 0 && lapic_pending(&vcpu->lapic) >= 0);
+           ((vcpu->state.rflags & RFLAGS_IF) != 0 &&
+            (lapic_pending(&vcpu->lapic) >= 0 || has_extint(vcpu)));
 }
 
 /* Whether what the timer will request can be delivered to a guest that does nothing. */
@@ -421,6 +484,13 @@ static bool timer_can_wake(const struct vcpu *vcpu, struct lapic_now now)
            (*lapic_reg(lapic, LAPIC_LVT_TIMER) & 0xf0) > (lapic_ppr(lapic) & 0xf0);
 }
 
+/* The same of devices, which may also wake another vCPU. */
+static bool device_can_wake(const struct vcpu *vcpu)
+{
+    return vcpu->mail.due != UINT64_MAX &&
+           ((vcpu->state.rflags & RFLAGS_IF) != 0 || vcpu->vm->vcpu_count > 1);
+}
+
 RARE bool vcpu_wait(struct vcpu *vcpu)
 {
     pull_apic(vcpu);
@@ -429,9 +499,11 @@ RARE bool vcpu_wait(struct vcpu *vcpu)
         if (vcpu_take_mail(vcpu) || vcpu->vm->state != VM_RUNNING)
             return false;
         lapic_tick(&vcpu->lapic, now);
+        if (now.host >= vcpu->mail.due)
+            devices_run(vcpu);
         if (is_woken(vcpu))
             break;
-        bool timed = timer_can_wake(vcpu, now);
+        bool timed = timer_can_wake(vcpu, now) || device_can_wake(vcpu);
         if (timed)
             set_timer(vcpu, now);
         vcpu_pause(vcpu, !timed);

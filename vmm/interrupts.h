@@ -23,6 +23,12 @@ bool vcpu_take_mail(struct vcpu *vcpu);
  */
 bool vcpu_wait(struct vcpu *vcpu);
 
+/* The running vCPU, or a device that it has touched, sends an interrupt to vCPUs of its VM. */
+void vcpu_send(struct vcpu *vcpu, const struct ipi *ipi);
+
+/* Makes vCPU 0 look at what devices want of it. */
+void vcpu_tell_first(struct vcpu *vcpu);
+
 /* vmm/wait.c: waits until a startup IPI has come, or the VM no longer runs. */
 void vcpu_wait_for_startup(struct vcpu *vcpu);
 

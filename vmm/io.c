@@ -15,6 +15,8 @@ enum {
     RESET_CPU = 4,
 };
 
+#define EIGHT(port) (1ull << (port) / 8 % 64)
+
 /* Elements of a REP string moved in one exit: bounds the time away from the guest. */
 enum { STRING_BATCH = 256 };
 
@@ -23,25 +25,26 @@ static uint32_t narrow(uint64_t value, unsigned width)
     return (uint32_t)(value & (width == 4 ? UINT32_MAX : (1u << 8 * width) - 1));
 }
 
-static uint32_t com_in(struct vm *vm, uint16_t port)
+/* Ports of devices and those that have a meaning, by eights: all others are unassigned. */
+static bool is_assigned(uint16_t port)
 {
-    lock_take(&vm->lock);
-    uint32_t value = com_read(&vm->com, port - vm->com.base);
-    lock_release(&vm->lock);
-    return value;
-}
-
-static void com_out(struct vm *vm, uint16_t port, uint8_t value)
-{
-    lock_take(&vm->lock);
-    com_write(&vm->com, port - vm->com.base, value);
-    lock_release(&vm->lock);
+    static const uint64_t eights[] = {
+        [0] = EIGHT(0x20) | EIGHT(0x40) | EIGHT(0x60) | EIGHT(0x70) | EIGHT(0x90) | EIGHT(0xa0) |
+              EIGHT(0xf0),
+        [1] = EIGHT(0x2f8) | EIGHT(0x3f8),
+        [2] = EIGHT(0x4d0) | EIGHT(0x510),
+        [3] = EIGHT(0x600) | EIGHT(0x608),
+        [6] = EIGHT(0xcf8),
+    };
+    unsigned word = port / 512;
+    return word < ARRAY_SIZE(eights) && (eights[word] >> port / 8 % 64 & 1) != 0;
 }
 
 static uint32_t port_in(struct vcpu *vcpu, uint16_t port, unsigned width)
 {
-    if (com_has(&vcpu->vm->com, port) && width == 1)
-        return com_in(vcpu->vm, port);
+    uint32_t value;
+    if (is_assigned(port) && devices_in(vcpu, port, width, &value))
+        return value;
     vcpu->port_reads++;
     return UINT32_MAX;
 }
@@ -56,16 +59,12 @@ static void reset_out(struct vcpu *vcpu, bool resets)
 }
 
 /* VALUE may have more bits than WIDTH says. */
-static void port_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
+static __attribute__((noinline)) void assigned_out(struct vcpu *vcpu, uint16_t port, unsigned width,
+                                                   uint32_t value)
 {
-    struct vm *vm = vcpu->vm;
-    if (com_has(&vm->com, port) && width == 1) {
-        com_out(vm, port, (uint8_t)value);
-        return;
-    }
     switch (port) {
     case PORT_EXIT:
-        vm_exit_value(vm, narrow(value, width));
+        vm_exit_value(vcpu->vm, narrow(value, width));
         break;
     case PORT_KEYBOARD:
         reset_out(vcpu, (value & 0xff) == KEYBOARD_RESET);
@@ -77,9 +76,18 @@ static void port_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t 
         reset_out(vcpu, (value & RESET_CPU) != 0);
         break;
     default:
-        vcpu->port_writes++;
+        if (!devices_out(vcpu, port, width, value))
+            vcpu->port_writes++;
         break;
     }
+}
+
+static void port_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
+{
+    if (is_assigned(port))
+        assigned_out(vcpu, port, width, value);
+    else
+        vcpu->port_writes++;
 }
 
 /* IN writes AL, AX, or EAX, which clears the rest of RAX. */

@@ -107,6 +107,13 @@ RARE void lapic_reset(struct lapic *l, uint32_t *page, uint32_t id, bool bsp)
     lapic_init(l);
 }
 
+RARE void lapic_set_virtual_wire(struct lapic *l)
+{
+    *lapic_reg(l, LAPIC_SVR) |= LAPIC_SVR_ENABLE;
+    *lapic_reg(l, LAPIC_LVT_LINT0) = LAPIC_LVT_EXTINT;
+    *lapic_reg(l, LAPIC_LVT_LINT1) = LAPIC_LVT_NMI;
+}
+
 /* By EXTD and EN together: off, in xAPIC and in x2APIC mode; EXTD without EN is none. */
 enum { OFF, XAPIC = 2, X2APIC = 3 };
 
@@ -214,7 +221,7 @@ static __attribute__((noinline)) enum lapic_effect end_of_interrupt(struct lapic
         return if_requested(l);
     clear_bit(l, LAPIC_ISR, &l->isr_words, top);
     ipi->vector = (uint8_t)top;
-    return has_bit(l, LAPIC_TMR, top) ? LAPIC_ENDED : if_requested(l);
+    return l->levels && has_bit(l, LAPIC_TMR, top) ? LAPIC_ENDED : if_requested(l);
 }
 
 /* The first error since the last write of ESR raises the interrupt (SDM, "Error Handling"). */
@@ -227,16 +234,24 @@ static void note_error(struct lapic *l, uint8_t error)
         lapic_post(l, lvt & 0xff);
 }
 
+/* Before the first of them there is nothing in TMR. */
+static RARE void put_level(const struct lapic *l, unsigned vector, bool level)
+{
+    uint32_t *tmr = lapic_reg(l, LAPIC_TMR + vector / 32), bit = 1u << vector % 32;
+    *tmr = level ? *tmr | bit : *tmr & ~bit;
+}
+
 /* SDM, "Interrupt Acceptance for Fixed Interrupts": what TMR says is of the last one. */
 static void accept(struct lapic *l, unsigned vector, bool level)
 {
-    uint32_t *tmr = lapic_reg(l, LAPIC_TMR + vector / 32), bit = 1u << vector % 32;
     if (vector < LOWEST_VECTOR) {
         note_error(l, LAPIC_RECEIVE_ILLEGAL);
         return;
     }
     set_bit(l, LAPIC_IRR, &l->irr_words, vector);
-    *tmr = level ? *tmr | bit : *tmr & ~bit;
+    l->levels |= level;
+    if (l->levels)
+        put_level(l, vector, level);
 }
 
 void lapic_post(struct lapic *l, unsigned vector)

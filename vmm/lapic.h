@@ -50,6 +50,9 @@ enum lapic_reg {
 
 #define LAPIC_SVR_ENABLE (1u << 8)
 #define LAPIC_LVT_MASK   (1u << 16)
+#define LAPIC_LVT_MODE   0x700u
+#define LAPIC_LVT_NMI    0x400u
+#define LAPIC_LVT_EXTINT 0x700u
 
 /* Modes of the timer, in bits 18:17 of its LVT entry. */
 enum { LAPIC_ONE_SHOT, LAPIC_PERIODIC, LAPIC_DEADLINE };
@@ -82,6 +85,7 @@ struct lapic {
     uint8_t isr_words;
     uint8_t errors; /* since the last write of ESR */
     bool counting;
+    bool levels; /* there has been a level-triggered interrupt */
 };
 
 /* Of eight that belong together, of 32 vectors each, the I-th is at FIRST + I. */
@@ -125,6 +129,12 @@ enum lapic_effect {
  */
 void lapic_reset(struct lapic *lapic, uint32_t *page, uint32_t id, bool bsp);
 void lapic_init(struct lapic *lapic);
+
+/*
+ * As firmware leaves a reset boot CPU's (MultiProcessor Specification, "Virtual Wire Mode"):
+ * enabled, ExtINT at LINT0, NMI at LINT1.
+ */
+void lapic_set_virtual_wire(struct lapic *lapic);
 
 static inline bool lapic_enabled(const struct lapic *lapic)
 {

@@ -300,6 +300,15 @@ static void show_memory(struct vcpu *vcpu, const struct words *words)
         ;
 }
 
+static void show_devices(struct vcpu *vcpu, const struct words *words)
+{
+    static char text[DEVICES_TEXT];
+    (void)words;
+    devices_describe(vcpu->vm, text);
+    for (const char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1)
+        monitor_print("%.*s\n", (int)(end - line), line);
+}
+
 static void stop_vm(struct vcpu *vcpu, const struct words *words)
 {
     (void)words;
@@ -336,6 +345,7 @@ static const struct command {
     {"mtrr", "", 0, 0, CHOSEN, show_mtrrs, "the guest's MTRRs and PAT"},
     {"policy", "[NAME [noncoherent]]", 0, 2, CHOSEN, set_policy,
      "whose rules are in force, or are to be"},
+    {"devices", "", 0, 0, CHOSEN, show_devices, "the state of the VM's devices"},
     {"trace", "on | off | dump", 1, 1, CHOSEN, set_trace, "records of its CPU; dump: into the log"},
     {"log", "[N]", 0, 1, ANYWHERE, show_log, "the log's last N lines (20)"},
     {"mem", "GPA [N]", 1, 2, CHOSEN, show_memory, "N bytes (64) of guest-physical memory"},

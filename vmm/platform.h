@@ -25,6 +25,12 @@ struct platform {
     size_t dsdt_size;
 };
 
+/* One that no CPU has, if there is any (MultiProcessor Specification, "I/O APIC Entries"). */
+static inline unsigned platform_ioapic_id(unsigned cpus)
+{
+    return cpus < 16 ? cpus : 15;
+}
+
 /* The DSDT that goes with it (vmm/dsdt.asl). */
 extern const uint8_t dsdt_start[], dsdt_end[];
 

@@ -76,13 +76,15 @@ int vcpu_reset(struct vcpu *vcpu)
     vcpu->hides_mtrrs = vm->map.typing.policy.report == KNOB_REPORT_HIDDEN;
     msr_reset(vcpu);
     lapic_reset(&vcpu->lapic, vcpu->apic_page, vcpu->index, vcpu->index == 0);
+    if (vcpu->index == 0)
+        lapic_set_virtual_wire(&vcpu->lapic);
     vcpu->walk = (struct walk_state){
         .phys_bits = vcpu->mtrr.phys_bits,
         .has_1g = (vm->cpuid.extended[1].edx & 1u << 26) != 0,
         .reserves_bit8 = vm->caps->reserves_bit8,
         .pdpte_valid = vm->caps->has_pdptes,
     };
-    memset(&vcpu->mail, 0, sizeof(vcpu->mail)); /* nobody sends now */
+    vcpu->mail = (struct mailbox){.due = UINT64_MAX}; /* nobody sends now */
     put_all(vcpu);
     return vcpu->waits ? 0 : views_reset(vcpu);
 }
@@ -95,7 +97,7 @@ void vcpu_init(struct vcpu *vcpu)
     views_leave(vcpu);
     set_init(vcpu);
     vcpu->event.valid = false;
-    vcpu->completed = vcpu->nmi = vcpu->owes = false;
+    vcpu->completed = vcpu->nmi = vcpu->extint = vcpu->owes = false;
     vcpu->awaits = 0;
     vcpu->again = 0;
     lapic_init(&vcpu->lapic);

@@ -154,7 +154,11 @@ struct vm_exit {
         struct exit_io io;
         struct exit_cr cr;
         struct exit_memory memory;
-        uint32_t apic_reg;      /* EXIT_APIC: enum lapic_reg */
+        struct {
+            uint32_t apic_reg;    /* EXIT_APIC: enum lapic_reg */
+            uint32_t apic_vector; /* of an EOI */
+            bool apic_ended;      /* that is all that has happened */
+        };
         struct event exception; /* EXIT_EXCEPTION; #PF has its address in CR2 */
         uint64_t code;          /* EXIT_UNKNOWN, EXIT_FAILED: the backend's own number */
     };

@@ -2,7 +2,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/vm.h"
 
-#include "drivers/serial.h"
 #include "lib/errno.h"
 #include "lib/format.h"
 #include "lib/string.h"
@@ -60,15 +59,6 @@ void vm_reset_mtrrs(const struct vm *vm, struct mtrr_state *mtrr)
         mtrr_reset_firmware(mtrr, cpu_phys_bits());
 }
 
-/* A port that the log has: on a machine with one port, lines of both go there. */
-static enum config_port serial_of(const struct vm_config *config)
-{
-    enum config_port port = config->serial;
-    bool shared =
-        (port == PORT_COM1 && log_port() == COM1) || (port == PORT_COM2 && log_port() == COM2);
-    return shared ? PORT_LOG : port;
-}
-
 int vm_create(struct vm *vm, const struct vm_config *config, struct host *host)
 {
     vm->config = config;
@@ -80,7 +70,7 @@ int vm_create(struct vm *vm, const struct vm_config *config, struct host *host)
     int error = back_with_memory(vm);
     if (error != 0)
         return error;
-    com_init(&vm->com, COM1, serial_of(config), config->name);
+    devices_create(vm);
     cpuid_init(vm);
     return views_init(vm);
 }
@@ -131,7 +121,7 @@ static bool leave(struct vm *vm, enum vm_state to)
 static void flush_serial(struct vm *vm)
 {
     lock_take(&vm->lock);
-    com_flush(&vm->com);
+    devices_flush(vm);
     lock_release(&vm->lock);
 }
 
@@ -205,7 +195,7 @@ static void reset_all(struct vm *vm)
     vm->state = VM_RUNNING;
     vm->asleep = 0;
     vm->tsc_offset = -rdtsc();
-    com_reset(&vm->com);
+    devices_reset(vm);
     if (vcpu_reset(vm->vcpus[0]) != 0 || guest_load(vm, vm->boot) != 0)
         vm_stop(vm, "it cannot be started again");
 }

@@ -6,9 +6,9 @@
 #include "lib/x86.h"
 #include "mm/extents.h"
 #include "mm/mtrr.h"
-#include "vmm/com.h"
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
+#include "vmm/devices.h"
 #include "vmm/lapic.h"
 #include "vmm/request.h"
 #include "vmm/sharing.h"
@@ -60,12 +60,17 @@ enum mail {
     MAIL_NMI = 1 << 4,
     MAIL_INIT = 1 << 5,
     MAIL_STARTUP = 1 << 6,
+    MAIL_EXTINT = 1 << 7, /* it is to take an interrupt of the 8259s */
+    MAIL_EVENTS = 1 << 8, /* it is to look at what of devices is for it */
 };
 
 struct mailbox {
     uint32_t flags;      /* enum mail; its CPU has been kicked for them */
     uint8_t startup;     /* of MAIL_STARTUP: its vector */
+    bool intr;           /* of vCPU 0: the 8259s' output, which leads to LINT0 */
     uint64_t vectors[4]; /* a bit a vector */
+    uint64_t levels[4];  /* whether the last one of each was level-triggered */
+    uint64_t due;        /* host TSC at which devices have to be looked at; UINT64_MAX: never */
 };
 
 struct vcpu {
@@ -91,10 +96,11 @@ struct vcpu {
     struct lapic lapic;        /* its registers are in APIC_PAGE */
     bool delivers;             /* the CPU itself delivers what the APIC requests */
     uint16_t delivered;        /* and what it had left of that, when it was last looked at */
-    uint64_t timer_due;        /* host TSC at which the CPU's timer makes it exit; 0: it does not */
+    uint64_t timer_due;        /* host TSC at which its CPU's timer comes, plus 1; 0: it does not */
     uint32_t again;            /* STATE_EVENTS while something is blocked: any exit may end that */
     uint8_t awaits;            /* enum await: what it is to exit for */
     bool nmi;                  /* one is pending */
+    bool extint;               /* an interrupt of the 8259s is, by message */
     bool waits;                /* after a reset or an INIT, for a startup IPI */
     /* A reset clears what stands above, and leaves the rest alone. */
     struct vm *vm;
@@ -144,11 +150,12 @@ struct vm {
     uint64_t tsc_offset; /* of a vCPU whose TSC has not been written */
     uint64_t restarts;
     struct lock lock; /* for the next four */
-    struct com com;
+    struct devices devices;
     uint32_t logged_msr[VM_LOGGED_MSRS]; /* unknown MSRs that the log has named already */
     unsigned logged_msrs;
-    unsigned tables, most_tables;   /* pages of the host pool for second-level tables */
-    uint8_t information[PAGE_SIZE]; /* what its guest finds as multiboot information */
+    unsigned tables, most_tables;           /* pages of the host pool for second-level tables */
+    uint8_t information[PAGE_SIZE];         /* what its guest finds as multiboot information */
+    uint8_t firmware[PLATFORM_TABLES_SIZE]; /* and as tables of its firmware */
 };
 
 /* Brings groups of guest state up to date before they are read. */

@@ -86,8 +86,19 @@ unsigned vmx_delivered(const struct vcpu *vcpu)
     return (unsigned)vmread_always(VMCS_GUEST_INTERRUPT_STATUS);
 }
 
+/* SDM, "EOI Virtualization": whose EOI exits. */
+static void put_levels(const struct lapic *lapic)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t low = *lapic_reg(lapic, LAPIC_TMR + 2 * i);
+        uint64_t high = *lapic_reg(lapic, LAPIC_TMR + 2 * i + 1);
+        vmwrite((enum vmcs_field)(VMCS_EOI_EXIT_BITMAP_0 + 2 * i), high << 32 | low);
+    }
+}
+
 void vmx_deliver(struct vcpu *vcpu, unsigned highest)
 {
-    (void)vcpu;
     vmwrite_always(VMCS_GUEST_INTERRUPT_STATUS, highest);
+    if (vcpu->lapic.levels)
+        put_levels(&vcpu->lapic);
 }

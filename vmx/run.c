@@ -179,6 +179,7 @@ static const struct exit_row rows[ARRAY_SIZE(names)] = {
     [VMX_EXIT_WRMSR] = {EXIT_WRMSR, true},
     [VMX_EXIT_TPR_BELOW_THRESHOLD] = {EXIT_WINDOW, false},
     [VMX_EXIT_APIC_ACCESS] = {EXIT_MEMORY, false},
+    [VMX_EXIT_VIRTUALIZED_EOI] = {EXIT_APIC, false},
     [VMX_EXIT_APIC_WRITE] = {EXIT_APIC, false},
     [VMX_EXIT_MWAIT] = {EXIT_UNDEFINED, false},
     [VMX_EXIT_MONITOR] = {EXIT_UNDEFINED, false},
@@ -235,6 +236,15 @@ static __attribute__((noinline)) void decode_other(struct vcpu *vcpu, struct vm_
         vmx_explain(vcpu, 0);
 }
 
+/* A write, by its offset; or the EOI of a vector, which the CPU has made. */
+static void decode_apic(struct vm_exit *exit, uint32_t code)
+{
+    uint32_t qualification = (uint32_t)vmread(VMCS_EXIT_QUALIFICATION);
+    exit->apic_reg = qualification % PAGE_SIZE / LAPIC_STRIDE;
+    exit->apic_ended = code == VMX_EXIT_VIRTUALIZED_EOI;
+    exit->apic_vector = qualification & 0xff;
+}
+
 /* What few kinds carry or need, but for I/O and control registers. */
 static __attribute__((noinline)) void decode_rest(struct vcpu *vcpu, struct vm_exit *exit,
                                                   uint32_t code)
@@ -244,7 +254,7 @@ static __attribute__((noinline)) void decode_rest(struct vcpu *vcpu, struct vm_e
     else if (exit->kind == EXIT_MEMORY)
         decode_memory(exit);
     else if (exit->kind == EXIT_APIC)
-        exit->apic_reg = (uint32_t)vmread(VMCS_EXIT_QUALIFICATION) % PAGE_SIZE / LAPIC_STRIDE;
+        decode_apic(exit, code);
     else if (exit->kind == EXIT_INTERRUPT)
         keep_step_pending(vcpu, vmread(VMCS_GUEST_INTERRUPTIBILITY_STATE));
     else if (exit->kind == EXIT_EXCEPTION)

@@ -14,6 +14,7 @@
 #undef assert
 #include "lib/x86.h"
 #include "vmm/access.h"
+#include "vmm/devices.h"
 #include "vmm/exits.h"
 #include "vmm/interrupts.h"
 
@@ -105,6 +106,20 @@ void vcpu_write_apic(struct vcpu *it, unsigned offset, unsigned width, uint32_t 
     apic.writes++;
     apic.offset = offset;
     apic.width = width;
+}
+
+/* No operand here is of the I/O APIC. */
+uint32_t devices_read_ioapic(struct vcpu *it, unsigned offset, unsigned width)
+{
+    (void)it, (void)offset, (void)width;
+    fail();
+    return 0;
+}
+
+void devices_write_ioapic(struct vcpu *it, unsigned offset, unsigned width, uint64_t value)
+{
+    (void)it, (void)offset, (void)width, (void)value;
+    fail();
 }
 
 /* --- the machine that the operand is seen by ---------------------------------------------------*/

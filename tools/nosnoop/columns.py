@@ -58,7 +58,7 @@ SHORT = rows_of("cpuid value.7 memory memory.nowhere msr io shutdown.triple halt
                 "steps steps.uncached exceptions exceptions.uncached storms hostile.short types "
                 "typemap mtrrs oracle retype memmap "
                 "trace trace.denied policies switch policymap "
-                "reports.fixed reports.hidden alias apic apic.x2 "
+                "reports.fixed reports.hidden alias apic apic.x2 devices "
                 "cpus.2 ipi.2 startup.2 locks.2 shootdown.2 exits.2 drift.2")
 COLUMNS = (
     Column("svm", "svm"),

@@ -1,0 +1,72 @@
+/* The devices of a VM: at which ports they are, and how their interrupts get to its vCPUs. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "vmm/com.h"
+#include "vmm/fwcfg.h"
+#include "vmm/i8259.h"
+#include "vmm/ioapic.h"
+#include "vmm/pit.h"
+#include "vmm/platform.h"
+#include "vmm/pmtimer.h"
+#include "vmm/rtc.h"
+
+enum { COMS = 2 };
+
+/* Devices that interrupt. */
+enum device { DEVICE_PIT, DEVICE_COM1, DEVICE_COM2, DEVICE_RTC, DEVICE_PM };
+enum { DEVICES = DEVICE_PM + 1 };
+
+/* All of it is under the VM's lock. */
+struct devices {
+    struct i8259 pic;
+    struct ioapic ioapic;
+    struct pit pit;
+    struct com com[COMS];
+    struct rtc rtc;
+    struct pmtimer pm;
+    struct fwcfg fwcfg;
+    uint64_t now;          /* the latest time that any has seen: the host's TSC */
+    uint64_t due[DEVICES]; /* when each may next interrupt by itself, where that can get in */
+    uint16_t lines, open;  /* a bit an IRQ: it is high; it can get in */
+    bool intr;             /* the 8259s' output, as it was last seen */
+    bool moved;            /* one of DUE is another */
+    bool tell;             /* vCPU 0 has to look */
+    bool off;              /* the guest asks for soft off */
+};
+
+struct vm;
+struct vcpu;
+
+/* At the VM's start, before it has vCPUs, and at its resets. */
+void devices_create(struct vm *vm);
+void devices_reset(struct vm *vm);
+
+/* Accesses of 1, 2 or 4 bytes by the running vCPU. False: nothing is at any of these ports. */
+bool devices_in(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t *value);
+bool devices_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value);
+
+/* The I/O APIC's page. */
+static inline bool devices_is_ioapic(uint64_t gpa)
+{
+    return gpa - IOAPIC_ADDRESS < IOAPIC_SIZE;
+}
+
+uint32_t devices_read_ioapic(struct vcpu *vcpu, unsigned offset, unsigned width);
+void devices_write_ioapic(struct vcpu *vcpu, unsigned offset, unsigned width, uint64_t value);
+
+/* The running vCPU's APIC broadcasts an EOI. */
+void devices_eoi(struct vcpu *vcpu, unsigned vector);
+
+/* The 8259s' vector, which the running vCPU takes. */
+uint8_t devices_acknowledge(struct vcpu *vcpu);
+
+/* On vCPU 0, at the time of its mailbox: what is due is done. */
+void devices_run(struct vcpu *vcpu);
+
+/* Sends what is left of unfinished lines, and waits until all has left the machine. */
+void devices_flush(struct vm *vm);
+
+/* Text for a person, lines that each end with a newline, cut to what fits. */
+enum { DEVICES_TEXT = 4096 };
+void devices_describe(struct vm *vm, char text[DEVICES_TEXT]);
