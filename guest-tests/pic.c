@@ -1,0 +1,406 @@
+/*
+ * The two 8259s: registers, priorities, ends of interrupts, special modes, polling, the cascade,
+ * virtual wire by LINT0 and by the I/O APIC, and storms of edges and levels with masking races.
+ *
+ * row: pic end=0 control-timeout=30
+ * row: pic.2 end=0 cpus=2 timeout=60 control-timeout=30
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "guest-tests/runtime/apic.h"
+#include "guest-tests/runtime/isa.h"
+#include "guest-tests/runtime/ktap.h"
+#include "guest-tests/runtime/machine.h"
+#include "guest-tests/runtime/smp.h"
+
+enum { RTC_INDEX = 0x70, RTC_DATA, RTC_B = 0xb, RTC_C, RTC_UPDATE = 1 << 4, RTC_PERIODIC = 1 << 6 };
+enum { ONE_SHOT = 0, SHORT = 100, STORM = 300, AUTO_EOI = 2, POLL = 0x0c };
+enum { SPECIFIC = 0x60, ROTATE = 0xa0, ROTATE_AUTO = 0x80, STOP_ROTATING = 0x00, LOWEST_IS = 0xc0 };
+enum { SPECIAL_ON = 0x68, SPECIAL_OFF = 0x48, NO_SLAVE = 0xfb };
+
+static bool is_bare_bochs(void)
+{
+    return !machine.nosnoop && machine_is_bochs();
+}
+
+static const char *needs_priorities(void)
+{
+    return is_bare_bochs() ? "emulator: a request is not weighed against later ones" : NULL;
+}
+
+static const char *needs_polling(void)
+{
+    return is_bare_bochs() ? "emulator: a poll does not acknowledge" : NULL;
+}
+
+static const char *needs_lint0(void)
+{
+    return is_bare_bochs() ? "emulator: the 8259s reach the CPU past LINT0" : NULL;
+}
+
+/* --- registers -------------------------------------------------------------------------------- */
+
+static void masks(void)
+{
+    pic_start(0);
+    for (unsigned i = 0; i < 256; i++) {
+        out8(PIC_1_DATA, (uint8_t)i);
+        out8(PIC_2_DATA, (uint8_t)~i);
+        unsigned one = in8(PIC_1_DATA), two = in8(PIC_2_DATA);
+        if (!expect(one == i && two == (0xff ^ i), "%x, %x", one, two))
+            break;
+    }
+    pic_start(0);
+    expect(pic_read(PIC_READ_ISR) == 0, "in service: %x", pic_read(PIC_READ_ISR));
+}
+
+static void level_register(void)
+{
+    out8(ELCR_1, 0xff);
+    out8(ELCR_2, 0xff);
+    unsigned one = in8(ELCR_1), two = in8(ELCR_2);
+    out8(ELCR_1, 0);
+    out8(ELCR_2, 0);
+    expect(one == 0xf8 && two == 0xde, "%x, %x", one, two);
+    expect(in8(ELCR_1) == 0 && in8(ELCR_2) == 0, "not 0 again");
+}
+
+/* --- requests --------------------------------------------------------------------------------- */
+
+static bool wait_for_request(unsigned irq)
+{
+    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(1000);)
+        if ((pic_read(PIC_READ_IRR) >> irq & 1) != 0)
+            return true;
+    return false;
+}
+
+/* The PIT and COM1 both ask, with interrupts off. */
+static void request_two(void)
+{
+    isa_clear();
+    line_init();
+    pic_start(0);
+    pit_start(ONE_SHOT, SHORT);
+    line_set(true);
+    bool pit = wait_for_request(IRQ_PIT), com = wait_for_request(IRQ_COM1);
+    line_set(pit && com);
+}
+
+static void end_of_two(void)
+{
+    line_set(false);
+    isa_close(IRQ_PIT);
+    isa_close(IRQ_COM1);
+    pic_start(0);
+}
+
+static unsigned first, second, order;
+
+static void note_order(unsigned irq)
+{
+    if (irq == IRQ_COM1)
+        line_set(false);
+    *(order++ == 0 ? &first : &second) = irq;
+}
+
+/* LOWEST: what has the lowest priority. */
+static void take_two(unsigned lowest, unsigned wanted)
+{
+    request_two();
+    out8(PIC_1, (uint8_t)(LOWEST_IS | lowest));
+    isa_hook = note_order;
+    order = first = second = 0;
+    isa_open(IRQ_PIT, BY_PIC, false);
+    isa_open(IRQ_COM1, BY_PIC, false);
+    isa_wait(IRQ_PIT, 1);
+    isa_wait(IRQ_COM1, 1);
+    end_of_two();
+    expect(order == 2, "%u taken", order);
+    expect(first == wanted, "lowest %u: first %u, then %u", lowest, first, second);
+}
+
+static void priorities(void)
+{
+    take_two(7, IRQ_PIT);
+    take_two(0, IRQ_COM1);
+    take_two(4, IRQ_PIT);
+    take_two(3, IRQ_COM1);
+}
+
+static void kept_while_masked(void)
+{
+    isa_clear();
+    apic_set(LVT_LINT0, LINT_EXTINT);
+    pic_start(0);
+    pit_start(ONE_SHOT, SHORT);
+    bool asks = wait_for_request(IRQ_PIT);
+    isa_let_in();
+    unsigned before = isa_taken[IRQ_PIT];
+    isa_open(IRQ_PIT, BY_PIC, false);
+    isa_wait(IRQ_PIT, 1);
+    isa_let_in();
+    expect(asks, "it does not ask");
+    expect(before == 0, "taken while masked");
+    expect(isa_taken[IRQ_PIT] == 1, "taken %u times", isa_taken[IRQ_PIT]);
+    isa_close(IRQ_PIT);
+}
+
+/* A level goes with its line. */
+static void level_withdrawn(void)
+{
+    isa_clear();
+    line_init();
+    isa_open(IRQ_COM1, BY_PIC, true);
+    line_set(true);
+    unsigned high = pic_read(PIC_READ_IRR);
+    line_set(false);
+    unsigned low = pic_read(PIC_READ_IRR);
+    isa_let_in();
+    isa_close(IRQ_COM1);
+    expect((high >> IRQ_COM1 & 1) == 1 && (low >> IRQ_COM1 & 1) == 0, "IRR %x, then %x", high, low);
+    expect(isa_taken[IRQ_COM1] == 0, "taken %u times", isa_taken[IRQ_COM1]);
+}
+
+/* --- ends of interrupts ----------------------------------------------------------------------- */
+
+static unsigned in_service[2];
+
+static void note_service(unsigned irq)
+{
+    in_service[0] = pic_read(PIC_READ_ISR);
+    line_set(false);
+    out8(PIC_1, (uint8_t)(SPECIFIC | irq));
+    in_service[1] = pic_read(PIC_READ_ISR);
+}
+
+static void take_com1(uint8_t icw4)
+{
+    isa_clear();
+    line_init();
+    pic_start(icw4);
+    isa_hook = note_service;
+    isa_open(IRQ_COM1, BY_PIC, false);
+    line_set(true);
+    isa_wait(IRQ_COM1, 1);
+    isa_close(IRQ_COM1);
+    pic_start(0);
+    expect(isa_taken[IRQ_COM1] == 1, "taken %u times", isa_taken[IRQ_COM1]);
+}
+
+static void specific_eoi(void)
+{
+    take_com1(0);
+    expect(in_service[0] == 1 << IRQ_COM1 && in_service[1] == 0, "in service: %x, then %x",
+           in_service[0], in_service[1]);
+}
+
+static void automatic_eoi(void)
+{
+    take_com1(AUTO_EOI);
+    expect(in_service[0] == 0, "in service: %x", in_service[0]);
+}
+
+/* After an EOI that rotates, what was served has the lowest priority. */
+static void rotation(void)
+{
+    request_two();
+    out8(PIC_1_DATA, 0xff & ~(1 << IRQ_PIT | 1 << IRQ_COM1));
+    out8(PIC_1, POLL);
+    unsigned polled = in8(PIC_1);
+    out8(PIC_1, ROTATE);
+    pit_start(ONE_SHOT, SHORT);
+    bool again = wait_for_request(IRQ_PIT);
+    out8(PIC_1, POLL);
+    unsigned next = in8(PIC_1);
+    out8(PIC_1, PIC_EOI);
+    end_of_two();
+    expect(polled == (0x80 | IRQ_PIT), "first %x", polled);
+    expect(again && next == (0x80 | IRQ_COM1), "then %x", next);
+}
+
+static void polling(void)
+{
+    request_two();
+    out8(PIC_1, POLL);
+    unsigned masked = in8(PIC_1);
+    out8(PIC_1_DATA, 0xff & ~(1 << IRQ_COM1));
+    out8(PIC_1, POLL);
+    unsigned polled = in8(PIC_1);
+    unsigned service = pic_read(PIC_READ_ISR);
+    out8(PIC_1, PIC_EOI);
+    end_of_two();
+    expect((masked & 0x80) == 0, "all masked: %x", masked);
+    expect(polled == (0x80 | IRQ_COM1), "polled %x", polled);
+    expect(service == 1 << IRQ_COM1, "in service: %x", service);
+}
+
+/* In service, the PIT holds back COM1, but not in special mask mode while it is masked. */
+static void special_mask(void)
+{
+    request_two();
+    out8(PIC_1_DATA, 0xff & ~(1 << IRQ_PIT | 1 << IRQ_COM1));
+    out8(PIC_1, POLL);
+    unsigned one = in8(PIC_1);
+    out8(PIC_1, POLL);
+    unsigned held = in8(PIC_1);
+    out8(PIC_1_DATA, 0xff & ~(1 << IRQ_COM1));
+    out8(PIC_1, SPECIAL_ON);
+    out8(PIC_1, POLL);
+    unsigned two = in8(PIC_1);
+    out8(PIC_1, SPECIFIC | IRQ_COM1);
+    out8(PIC_1, SPECIFIC | IRQ_PIT);
+    out8(PIC_1, SPECIAL_OFF);
+    end_of_two();
+    expect(one == (0x80 | IRQ_PIT), "first %x", one);
+    expect((held & 0x80) == 0, "while that is in service: %x", held);
+    expect(two == (0x80 | IRQ_COM1), "in special mask mode: %x", two);
+}
+
+/* --- the cascade ------------------------------------------------------------------------------ */
+
+static uint8_t cmos(uint8_t index)
+{
+    out8(RTC_INDEX, index);
+    return in8(RTC_DATA);
+}
+
+static void set_rtc(uint8_t b)
+{
+    uint8_t old = cmos(RTC_B) & 0x0f;
+    out8(RTC_INDEX, RTC_B);
+    out8(RTC_DATA, old | b);
+    cmos(RTC_C);
+}
+
+static unsigned services;
+
+static void on_rtc(unsigned irq)
+{
+    if (irq != IRQ_RTC)
+        return;
+    services = pic_read(PIC_READ_ISR);
+    cmos(RTC_C);
+}
+
+static void cascade(void)
+{
+    isa_clear();
+    isa_hook = on_rtc;
+    services = 0;
+    isa_open(IRQ_RTC, BY_PIC, false);
+    pic_mask(IRQ_CASCADE, true);
+    set_rtc(RTC_PERIODIC);
+    bool asks = wait_for_request(IRQ_RTC);
+    isa_let_in();
+    unsigned held = isa_taken[IRQ_RTC];
+    pic_mask(IRQ_CASCADE, false);
+    bool comes = isa_wait(IRQ_RTC, 3);
+    set_rtc(0);
+    isa_close(IRQ_RTC);
+    expect(asks && held == 0, "with the cascade masked: %u taken", held);
+    expect(comes && services == (1 << IRQ_RTC | 1 << IRQ_CASCADE), "in service: %x", services);
+    expect(isa_odd == 0, "%u that nobody asked for", isa_odd);
+}
+
+/* --- ways to the CPU -------------------------------------------------------------------------- */
+
+static void lint0_masked(void)
+{
+    isa_clear();
+    isa_open(IRQ_PIT, BY_PIC, false);
+    apic_set(LVT_LINT0, LINT_EXTINT | MASKED);
+    pit_start(ONE_SHOT, SHORT);
+    wait_for_request(IRQ_PIT);
+    isa_let_in();
+    unsigned held = isa_taken[IRQ_PIT];
+    apic_set(LVT_LINT0, LINT_EXTINT);
+    isa_wait(IRQ_PIT, 1);
+    isa_close(IRQ_PIT);
+    expect(held == 0 && isa_taken[IRQ_PIT] == 1, "taken %u times, then %u", held,
+           isa_taken[IRQ_PIT]);
+}
+
+/* As before there were APICs. */
+static void apic_off(void)
+{
+    isa_clear();
+    isa_open(IRQ_PIT, BY_PIC, false);
+    wrmsr(MSR_APIC_BASE, BASE_OFF);
+    pit_start(ONE_SHOT, SHORT);
+    isa_wait(IRQ_PIT, 1);
+    wrmsr(MSR_APIC_BASE, BASE_XAPIC);
+    apic_enable();
+    isa_close(IRQ_PIT);
+    expect(isa_taken[IRQ_PIT] == 1, "taken %u times", isa_taken[IRQ_PIT]);
+}
+
+static const char *needs_extint_pin(void)
+{
+    return machine.nosnoop || machine_is_bochs() ? NULL : "emulator: no 8259 at the I/O APIC";
+}
+
+/* Pin 0 of the I/O APIC has the 8259s. */
+static void extint_pin(void)
+{
+    isa_clear();
+    isa_open(IRQ_PIT, BY_PIC, false);
+    apic_set(LVT_LINT0, LINT_EXTINT | MASKED);
+    pin_set(0, LINT_EXTINT);
+    pit_start(ONE_SHOT, SHORT);
+    isa_wait(IRQ_PIT, 1);
+    pin_set(0, PIN_MASKED);
+    isa_close(IRQ_PIT);
+    expect(isa_taken[IRQ_PIT] == 1, "taken %u times", isa_taken[IRQ_PIT]);
+}
+
+/* --- storms ----------------------------------------------------------------------------------- */
+
+static void storm_of_edges(void)
+{
+    isa_storm(BY_PIC, false, STORM);
+}
+
+static void storm_of_levels(void)
+{
+    isa_storm(BY_PIC, true, STORM);
+}
+
+static void race_of_edges(void)
+{
+    isa_race(BY_PIC, false, STORM);
+}
+
+static void race_of_levels(void)
+{
+    isa_race(BY_PIC, true, STORM);
+}
+
+static const struct test_case cases[] = {
+    {"masks", NULL, masks},
+    {"edges or levels", NULL, level_register},
+    {"an edge is kept while it is masked", NULL, kept_while_masked},
+    {"a level goes with its line", NULL, level_withdrawn},
+    {"priorities", needs_priorities, priorities},
+    {"a specific EOI", NULL, specific_eoi},
+    {"automatic EOI", NULL, automatic_eoi},
+    {"polling", needs_polling, polling},
+    {"rotation", needs_polling, rotation},
+    {"special mask mode", needs_polling, special_mask},
+    {"the cascade", NULL, cascade},
+    {"LINT0 masked", needs_lint0, lint0_masked},
+    {"the APIC switched off", NULL, apic_off},
+    {"by the I/O APIC's pin 0", needs_extint_pin, extint_pin},
+    {"a storm of edges", NULL, storm_of_edges},
+    {"a storm of levels", NULL, storm_of_levels},
+    {"edges of another CPU", needs_two_cpus, race_of_edges},
+    {"levels of another CPU", needs_two_cpus, race_of_levels},
+};
+
+void test_main(void)
+{
+    isa_init();
+    smp_start();
+    ktap_begin(ARRAY_SIZE(cases));
+    ktap_run(cases, ARRAY_SIZE(cases));
+    ktap_end();
+}

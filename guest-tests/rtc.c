@@ -1,0 +1,445 @@
+/*
+ * The real-time clock: its time in all formats, how it is set and read, its three interrupts by the
+ * 8259s and by the I/O APIC, its RAM, and its rates against the TSC or, where that is not told, the
+ * PIT.
+ *
+ * row: rtc end=0 timeout=120 control-timeout=90
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "guest-tests/runtime/apic.h"
+#include "guest-tests/runtime/isa.h"
+#include "guest-tests/runtime/ktap.h"
+#include "guest-tests/runtime/machine.h"
+#include "lib/string.h"
+
+enum { INDEX = 0x70, DATA, PIT_HZ = 1193182 };
+enum { SECONDS, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, WEEKDAY, DAY, MONTH };
+enum { YEAR = 9, A, B, C, D, CENTURY = 0x32, FREE = 0x50 };
+enum { UIP = 0x80, RATE_1024 = 0x26, RATE_64 = 0x2a, VRT = 0x80 };
+enum { SET = 0x80, PIE = 0x40, AIE = 0x20, UIE = 0x10, BINARY = 4, HOURS_24 = 2, PM = 0x80 };
+enum { ANY = 0xc0 };
+
+static uint8_t get(unsigned cell)
+{
+    out8(INDEX, (uint8_t)cell);
+    return in8(DATA);
+}
+
+static void set(unsigned cell, unsigned value)
+{
+    out8(INDEX, (uint8_t)cell);
+    out8(DATA, (uint8_t)value);
+}
+
+static const char *needs_setting(void)
+{
+    return !machine.nosnoop && machine_is_bochs() ? "emulator: an hour is lost where time is set"
+                                                  : NULL;
+}
+
+static const char *needs_flags(void)
+{
+    return machine.nosnoop ? NULL : "emulator: flags come only with their interrupts";
+}
+
+/* --- the time --------------------------------------------------------------------------------- */
+
+struct time {
+    unsigned second, minute, hour, day, month, year;
+};
+
+static unsigned decimal(uint8_t value)
+{
+    return (get(B) & BINARY) != 0 ? value : (unsigned)(value >> 4) * 10 + (value & 15);
+}
+
+static unsigned coded(unsigned value)
+{
+    return (get(B) & BINARY) != 0 ? value : value / 10 << 4 | value % 10;
+}
+
+static struct time read_once(void)
+{
+    for (uint64_t start = rdtsc(); (get(A) & UIP) != 0;)
+        if (rdtsc() - start > machine_ticks(100))
+            break;
+    return (struct time){decimal(get(SECONDS)), decimal(get(MINUTES)), decimal(get(HOURS)),
+                         decimal(get(DAY)),     decimal(get(MONTH)),   decimal(get(YEAR))};
+}
+
+/* Until two readings agree: for 24 hours. */
+static struct time read_time(void)
+{
+    struct time last, now = read_once();
+    do {
+        last = now;
+        now = read_once();
+    } while (memcmp(&last, &now, sizeof(now)) != 0);
+    return now;
+}
+
+static void stop(unsigned b)
+{
+    set(B, SET | b);
+}
+
+static void write_time(const struct time *t)
+{
+    set(SECONDS, coded(t->second));
+    set(MINUTES, coded(t->minute));
+    set(HOURS, coded(t->hour));
+    set(DAY, coded(t->day));
+    set(MONTH, coded(t->month));
+    set(YEAR, coded(t->year));
+}
+
+/* Until the seconds are others; false: for long they are not. */
+static bool wait_for_second(void)
+{
+    uint8_t old = get(SECONDS);
+    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(5000);)
+        if (get(SECONDS) != old)
+            return true;
+    return false;
+}
+
+static void as_found(void)
+{
+    uint8_t b = get(B), d = get(D);
+    struct time t = read_time();
+    expect((b & (SET | PIE | AIE | UIE | BINARY)) == 0 && (b & HOURS_24) != 0, "register B: %x", b);
+    expect((d & VRT) != 0, "register D: %x", d);
+    expect((get(A) & 0x7f) == RATE_1024, "register A: %x", get(A));
+    expect(t.second < 60 && t.minute < 60 && t.hour < 24 && t.day >= 1 && t.day <= 31 &&
+               t.month >= 1 && t.month <= 12 && t.year >= 24 && t.year < 99,
+           "%u-%u-%u %u:%u:%u", t.year, t.month, t.day, t.hour, t.minute, t.second);
+    expect(get(CENTURY) == 0x20, "century %x", get(CENTURY));
+}
+
+static void formats(void)
+{
+    static const struct time noon = {59, 59, 12, 28, 2, 24};
+    stop(HOURS_24);
+    write_time(&noon);
+    uint8_t bcd = get(SECONDS);
+    struct time back = read_time();
+    stop(BINARY | HOURS_24);
+    write_time(&noon);
+    uint8_t binary = get(SECONDS);
+    set(B, HOURS_24);
+    expect(bcd == 0x59 && binary == 59, "%x, %x", bcd, binary);
+    expect(memcmp(&back, &noon, sizeof(back)) == 0, "%u-%u-%u %u:%u:%u", back.year, back.month,
+           back.day, back.hour, back.minute, back.second);
+}
+
+/* From the last second of one day to the first of the next. */
+static void turn(const char *what, const struct time *from, const struct time *to)
+{
+    stop(HOURS_24);
+    write_time(from);
+    set(B, HOURS_24);
+    bool turns = wait_for_second();
+    struct time t = read_time();
+    expect(turns && t.hour == to->hour && t.minute == to->minute && t.day == to->day &&
+               t.month == to->month && t.year == to->year,
+           "%s: %u-%u-%u %u:%u:%u", what, t.year, t.month, t.day, t.hour, t.minute, t.second);
+}
+
+static void turns(void)
+{
+    static const struct time leap[] = {{59, 59, 23, 28, 2, 28}, {0, 0, 0, 29, 2, 28}};
+    static const struct time years[] = {{59, 59, 23, 31, 12, 26}, {0, 0, 0, 1, 1, 27}};
+    struct time kept = read_time();
+    turn("leap year", &leap[0], &leap[1]);
+    turn("year", &years[0], &years[1]);
+    stop(HOURS_24);
+    write_time(&kept);
+    set(B, HOURS_24);
+}
+
+static void twelve_hours(void)
+{
+    stop(0);
+    set(SECONDS, 0x59);
+    set(MINUTES, 0x59);
+    set(HOURS, 0x11);
+    set(B, 0);
+    bool turns = wait_for_second();
+    uint8_t noon = get(HOURS);
+    stop(0);
+    set(SECONDS, 0x59);
+    set(MINUTES, 0x59);
+    set(HOURS, PM | 0x12);
+    set(B, 0);
+    turns = wait_for_second() && turns;
+    uint8_t one = get(HOURS);
+    stop(HOURS_24);
+    set(HOURS, 0x13);
+    set(B, HOURS_24);
+    expect(turns && noon == (PM | 0x12) && one == (PM | 0x01), "%x, then %x", noon, one);
+}
+
+static void held(void)
+{
+    stop(HOURS_24);
+    set(SECONDS, 0x30);
+    uint64_t start = rdtsc();
+    while (rdtsc() - start < machine_ticks(1500))
+        cpu_relax();
+    uint8_t seconds = get(SECONDS), a = get(A);
+    set(B, HOURS_24);
+    expect(seconds == 0x30 && (a & UIP) == 0, "second %x, A %x", seconds, a);
+}
+
+static void ram(void)
+{
+    uint8_t old[16];
+    unsigned wrong = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(old); i++) {
+        old[i] = get(FREE + i);
+        set(FREE + i, 0xa0 ^ i * 3);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(old); i++) {
+        wrong += get(FREE + i) != (uint8_t)(0xa0 ^ i * 3);
+        set(FREE + i, old[i]);
+    }
+    expect(wrong == 0, "%u bytes", wrong);
+}
+
+/* --- interrupts ------------------------------------------------------------------------------- */
+
+static volatile uint8_t causes;
+static struct meter meter; /* counts if it has a period */
+
+static void on_rtc(unsigned irq)
+{
+    if (irq != IRQ_RTC)
+        return;
+    if (meter.period != 0)
+        isa_note(&meter);
+    causes |= get(C);
+}
+
+static void begin(enum way way, uint8_t b)
+{
+    set(B, HOURS_24);
+    isa_open(IRQ_RTC, way, false);
+    get(C);
+    isa_let_in(); /* an edge that an 8259 may still have */
+    isa_clear();
+    causes = 0;
+    isa_hook = on_rtc;
+    set(B, HOURS_24 | b);
+}
+
+static void end(void)
+{
+    set(B, HOURS_24);
+    get(C);
+    isa_close(IRQ_RTC);
+    expect(isa_odd == 0 && isa_spurious == 0, "%u others, %u spurious", isa_odd, isa_spurious);
+}
+
+static void periodic(enum way way)
+{
+    set(A, RATE_1024);
+    begin(way, PIE);
+    bool comes = isa_wait(IRQ_RTC, 50);
+    end();
+    expect(comes && (causes & 0xc0) == 0xc0, "taken %u times, causes %x", isa_taken[IRQ_RTC],
+           causes);
+}
+
+static void periodics(void)
+{
+    periodic(BY_PIC);
+    periodic(BY_IOAPIC);
+}
+
+/* Once a second, when the time is new. */
+static void updates(void)
+{
+    begin(BY_PIC, UIE);
+    bool comes = isa_wait(IRQ_RTC, 1);
+    uint8_t before = get(SECONDS);
+    comes = isa_wait(IRQ_RTC, 2) && comes;
+    uint8_t after = get(SECONDS);
+    end();
+    expect(comes && (causes & 0x90) == 0x90, "taken %u times, causes %x", isa_taken[IRQ_RTC],
+           causes);
+    expect(before != after, "second %x, and again", before);
+}
+
+static void alarm_at(unsigned second, unsigned minute, unsigned hour)
+{
+    set(SECONDS_ALARM, second);
+    set(MINUTES_ALARM, minute);
+    set(HOURS_ALARM, hour);
+}
+
+static void alarms(void)
+{
+    static const struct time t = {58, 59, 9, 5, 6, 26};
+    struct time kept = read_time();
+    stop(HOURS_24);
+    write_time(&t);
+    alarm_at(0, 0, 0x10);
+    begin(BY_IOAPIC, AIE);
+    bool comes = isa_wait(IRQ_RTC, 1) || isa_wait(IRQ_RTC, 1);
+    uint8_t hour = get(HOURS);
+    end();
+    uint8_t exact = causes;
+    alarm_at(ANY, ANY, ANY);
+    begin(BY_IOAPIC, AIE);
+    bool all = isa_wait(IRQ_RTC, 1) && isa_wait(IRQ_RTC, 2);
+    end();
+    alarm_at(0, 0, 0);
+    stop(HOURS_24);
+    write_time(&kept);
+    set(B, HOURS_24);
+    expect(comes && hour == 0x10 && (exact & 0xa0) == 0xa0, "hour %x, causes %x", hour, exact);
+    expect(all, "not each second: %u", isa_taken[IRQ_RTC]);
+}
+
+/* What is asked for by polling, with no interrupt enabled. */
+static void flags(void)
+{
+    set(B, HOURS_24);
+    set(A, RATE_1024);
+    get(C);
+    uint8_t seen = 0;
+    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(2000) && (seen & 0x50) != 0x50;)
+        seen |= get(C);
+    expect((seen & 0x50) == 0x50 && (seen & 0x80) == 0, "register C: %x", seen);
+}
+
+/* Register C that is not read holds the line: no other interrupt. */
+static void unread(void)
+{
+    set(A, RATE_1024);
+    begin(BY_PIC, PIE);
+    isa_hook = NULL;
+    bool comes = isa_wait(IRQ_RTC, 1);
+    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(20);)
+        sti_nop_cli();
+    uint32_t without = isa_taken[IRQ_RTC];
+    get(C);
+    bool again = isa_wait(IRQ_RTC, 2);
+    end();
+    expect(comes && without == 1, "taken %u times", without);
+    expect(again, "no other after register C was read");
+}
+
+/* --- rates ------------------------------------------------------------------------------------ */
+
+static unsigned pit_count(void)
+{
+    out8(0x43, 0);
+    unsigned low = in8(0x40);
+    return low | (unsigned)in8(0x40) << 8;
+}
+
+/* Ticks of a second: told, or by the PIT over about half of one. */
+static uint64_t ticks_of_second(void)
+{
+    if (machine.nosnoop)
+        return machine_ticks(1000);
+    pit_start(2, 0);
+    uint64_t start = rdtsc(), cycles = 0;
+    unsigned last = pit_count();
+    while (cycles < PIT_HZ / 2) {
+        unsigned now = pit_count();
+        cycles += (last - now) & 0xffff;
+        last = now;
+    }
+    return (rdtsc() - start) * PIT_HZ / cycles;
+}
+
+/* An emulator that was held up all the time has another go. */
+static void rate(unsigned a, unsigned hz, unsigned n)
+{
+    enum { TRIES = 5 };
+    bool right = false;
+    for (unsigned i = 0; i < TRIES && !right; i++) {
+        meter = (struct meter){.n = n, .period = ticks_of_second() / hz};
+        set(A, a);
+        begin(BY_IOAPIC, PIE);
+        for (unsigned k = 1; k <= n && isa_wait(IRQ_RTC, k); k++)
+            ;
+        end();
+        set(A, RATE_1024);
+        right = isa_has_rate(&meter);
+    }
+    expect(right, "%u taken in %lu ticks, not each %lu; %ld and %ld late", meter.taken,
+           meter.last - meter.first, meter.period, meter.least[0].late, meter.least[1].late);
+    meter.period = 0;
+}
+
+static void slow_rate(void)
+{
+    rate(RATE_64, 64, 50);
+}
+
+static void fast_rate(void)
+{
+    rate(RATE_1024, 1024, 800);
+}
+
+/* When a second begins: after BEFORE, and until AFTER. */
+struct edge {
+    uint64_t before, after;
+};
+
+static struct edge next_second(void)
+{
+    uint8_t old = get(SECONDS);
+    struct edge edge = {rdtsc(), 0};
+    for (uint64_t start = edge.before; rdtsc() - start < machine_ticks(5000);) {
+        uint64_t before = rdtsc();
+        bool begins = get(SECONDS) != old;
+        edge.after = rdtsc();
+        if (begins)
+            break;
+        edge.before = before;
+    }
+    return edge;
+}
+
+/* It lies between bounds; an emulator that was held up at an edge has another go. */
+static void seconds(void)
+{
+    enum { TRIES = 5 };
+    uint64_t least = 0, most = 0, wanted = ticks_of_second();
+    for (unsigned i = 0; i < TRIES && (i == 0 || most - least > wanted / 1000); i++) {
+        struct edge first = next_second(), last = next_second();
+        least = last.before - first.after;
+        most = last.after - first.before;
+        expect(wanted + wanted / 1000 > least && wanted - wanted / 1000 < most,
+               "a second has %lu to %lu ticks, not %lu", least, most, wanted);
+    }
+}
+
+static const struct test_case cases[] = {
+    {"as it is found", NULL, as_found},
+    {"BCD and binary", NULL, formats},
+    {"12 hours", needs_setting, twelve_hours},
+    {"days, months and years", needs_setting, turns},
+    {"held while it is set", NULL, held},
+    {"RAM", NULL, ram},
+    {"flags", needs_flags, flags},
+    {"periodic interrupt", NULL, periodics},
+    {"update interrupt", NULL, updates},
+    {"alarm", needs_setting, alarms},
+    {"register C unread", NULL, unread},
+    {"rate of 64 Hz", NULL, slow_rate},
+    {"rate of 1024 Hz", NULL, fast_rate},
+    {"length of a second", NULL, seconds},
+};
+
+void test_main(void)
+{
+    isa_init();
+    ktap_begin(ARRAY_SIZE(cases));
+    ktap_run(cases, ARRAY_SIZE(cases));
+    ktap_end();
+}
