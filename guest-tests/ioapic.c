@@ -5,6 +5,7 @@
  *
  * row: ioapic end=0 control-timeout=30
  * row: ioapic.2 end=0 cpus=2 timeout=60 control-timeout=30
+ * row: ioapic.4 end=0 cpus=4 timeout=90 control-timeout=60
  * row: ioapic.x2 end=0 cpus=2 cmdline="apic=x2" timeout=60 control-timeout=30
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
@@ -15,7 +16,7 @@
 #include "guest-tests/runtime/machine.h"
 #include "guest-tests/runtime/smp.h"
 
-enum { ONE_SHOT = 0, SHORT = 100, STORM = 300, VECTOR = VECTOR_PIN + IRQ_COM1 };
+enum { LONG_MS = 5000, STORM = 300, VECTOR = VECTOR_PIN + IRQ_COM1 };
 enum { ID_MASK = 0xf << 24, ALL = 0xff };
 
 #define ENTRY_WRITABLE 0xff0000000001afffull
@@ -242,6 +243,7 @@ static void count_by_cpu(struct interrupt_frame *frame)
 }
 
 static volatile bool listening;
+static unsigned listeners;
 
 static void listen(unsigned cpu)
 {
@@ -250,23 +252,36 @@ static void listen(unsigned cpu)
         apic_set(DFR, 0xffffffff);
         apic_set(LDR, 1u << (24 + cpu));
     }
+    __atomic_add_fetch(&listeners, 1, __ATOMIC_RELEASE);
     while (listening)
         sti_nop_cli();
 }
 
-/* An edge by that entry; what each CPU has taken of it. */
-static void send(uint64_t entry)
+static unsigned all_taken(void)
+{
+    unsigned all = 0;
+    for (unsigned i = 0; i < SMP_MAX; i++)
+        all += __atomic_load_n(&counts[i], __ATOMIC_ACQUIRE);
+    return all;
+}
+
+/* An edge by that entry: waits for all that should be taken, and a moment for what should not. */
+static void send(uint64_t entry, unsigned wanted)
 {
     for (unsigned i = 0; i < SMP_MAX; i++)
         counts[i] = 0;
     pin_set(IRQ_COM1, entry | VECTOR);
     line_set(true);
+    for (uint64_t start = rdtsc();
+         all_taken() < wanted && rdtsc() - start < machine_ticks(LONG_MS);)
+        sti_nop_cli();
     for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(20);)
         sti_nop_cli();
     line_set(false);
     pin_set(IRQ_COM1, PIN_MASKED);
 }
 
+/* A bit a CPU that has taken one. */
 static uint32_t taken_by(void)
 {
     uint32_t by = 0;
@@ -282,12 +297,15 @@ static void begin_destinations(void)
     old_hook = interrupt_hook;
     interrupt_hook = count_by_cpu;
     listening = true;
+    listeners = 0;
     if (!apic_x2) {
         apic_set(DFR, 0xffffffff);
         apic_set(LDR, 1u << 24);
     }
     for (unsigned i = 1; i < smp_count(); i++)
         smp_begin(i, listen);
+    while (__atomic_load_n(&listeners, __ATOMIC_ACQUIRE) < smp_count() - 1)
+        smp_relax();
 }
 
 static void end_destinations(void)
@@ -301,7 +319,10 @@ static void end_destinations(void)
 
 static void expect_sent(const char *what, uint64_t entry, uint32_t wanted)
 {
-    send(entry);
+    unsigned cpus = 0;
+    for (uint32_t left = wanted; left != 0; left &= left - 1)
+        cpus++;
+    send(entry, cpus);
     uint32_t by = taken_by();
     expect(by == wanted, "%s: taken by %x, not %x", what, by, wanted);
 }
@@ -346,7 +367,7 @@ static void logical(void)
 static void lowest_priority(void)
 {
     begin_destinations();
-    send(DEST(3) | PIN_LOGICAL | LOWEST);
+    send(DEST(3) | PIN_LOGICAL | LOWEST, 1);
     uint32_t by = taken_by();
     end_destinations();
     expect(by == 1 || by == 2, "taken by %x", by);

@@ -4,6 +4,7 @@
  *
  * row: pic end=0 control-timeout=30
  * row: pic.2 end=0 cpus=2 timeout=60 control-timeout=30
+ * row: pic.4 end=0 cpus=4 timeout=90 control-timeout=60
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
