@@ -19,6 +19,12 @@ CR0_NW equ 1 << 29
 CR0_CD equ 1 << 30
 CPUID_HYPERVISOR equ 0x40000000 ; as in vmm/abi.h
 
+PIC equ 0x20
+EOI_OF_0 equ 0x60               ; of IRQ 0, specific
+PIT_0 equ 0x40
+PIT_COMMAND equ 0x43
+LATCH_0 equ 0xd2                ; read-back: the count of channel 0
+
 APIC_TPR equ 0xfee00080
 APIC_BASE_OFF equ 0xfee00100
 APIC_BASE_X equ 0xfee00900

@@ -13,6 +13,19 @@
 enum { PORTS_PIC = 0x20, PORTS_PIC2 = 0xa0, PORTS_ELCR = 0x4d0, PORTS_PIT = 0x40 };
 enum { PORT_61 = 0x61, PORTS_RTC = 0x70, PM_BITS = 32, PIN_INTR = 0, SOFT_OFF = 0 };
 
+/* What is at ports, by twos. */
+enum { AT_NOTHING, AT_PIC, AT_ELCR, AT_PIT, AT_PORT_61, AT_RTC, AT_COM1, AT_COM2, AT_PM, AT_FWCFG };
+#define TWO(ports, i) [(ports) / 2 + (i)]
+#define EIGHT(ports, i, at)                                                                        \
+    TWO(ports, i) = at, TWO(ports, i + 1) = at, TWO(ports, i + 2) = at, TWO(ports, i + 3) = at
+static const uint8_t at_ports[] = {
+    TWO(PORTS_PIC, 0) = AT_PIC,      TWO(PORTS_PIC2, 0) = AT_PIC,     TWO(PORTS_ELCR, 0) = AT_ELCR,
+    TWO(PORTS_PIT, 0) = AT_PIT,      TWO(PORTS_PIT, 1) = AT_PIT,      TWO(PORT_61, 0) = AT_PORT_61,
+    TWO(PORTS_RTC, 0) = AT_RTC,      EIGHT(COM1, 0, AT_COM1),         EIGHT(COM2, 0, AT_COM2),
+    EIGHT(PORT_PM1_EVENT, 0, AT_PM), EIGHT(PORT_PM1_EVENT, 4, AT_PM), TWO(FWCFG_PORT, 0) = AT_FWCFG,
+};
+static_assert(PORT_PM1_EVENT % 16 == 0, "EIGHT above is of all its ports");
+
 /* Where the TSC's rate is not known, devices are as slow or fast as it happens. */
 enum { SOME_KHZ = 1000000 };
 
@@ -28,6 +41,7 @@ static void set_line(struct devices *d, unsigned irq, bool high)
     if ((d->lines >> irq & 1) == high)
         return;
     d->lines ^= (uint16_t)(1u << irq);
+    d->stirred = true;
     i8259_set_line(&d->pic, irq, high);
     ioapic_set_pin(&d->ioapic, irq == IRQ_PIT ? PIN_PIT : irq, high);
 }
@@ -90,8 +104,10 @@ static uint64_t due_of(const struct devices *d, enum device device)
 static void look_at_due(struct devices *d, enum device device)
 {
     uint64_t due = (d->open >> irqs[device] & 1) != 0 ? due_of(d, device) : UINT64_MAX;
-    d->moved |= due != d->due[device];
+    if (due == d->due[device])
+        return;
     d->due[device] = due;
+    d->moved = d->stirred = true;
 }
 
 static __attribute__((noinline)) void look_at(struct devices *d, enum device device)
@@ -171,156 +187,191 @@ static __attribute__((noinline)) void send_messages(struct vcpu *vcpu)
     }
 }
 
-static void end(struct vcpu *vcpu)
-{
-    struct vm *vm = vcpu->vm;
-    struct devices *d = &vm->devices;
-    look_at_intr(vm);
-    look_at_time(vm);
-    bool sends = ioapic_ready(&d->ioapic) != 0, tell = d->tell;
-    d->tell = false;
-    lock_release(&vm->lock);
-    if (tell)
-        vcpu_tell_first(vcpu);
-    if (sends)
-        send_messages(vcpu);
-}
-
-static __attribute__((noinline)) void soft_off(struct vm *vm)
+static void soft_off(struct vm *vm)
 {
     log_line("vm %s: soft off", vm->config->name);
     vm_exit_value(vm, 0);
 }
 
+static __attribute__((noinline)) void end_stirred(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    struct devices *d = &vm->devices;
+    look_at_intr(vm);
+    look_at_time(vm);
+    bool sends = ioapic_ready(&d->ioapic) != 0, tell = d->tell, off = d->off;
+    d->stirred = d->tell = d->off = false;
+    lock_release(&vm->lock);
+    if (tell)
+        vcpu_tell_first(vcpu);
+    if (sends)
+        send_messages(vcpu);
+    if (off)
+        soft_off(vm);
+}
+
+static inline void end(struct vcpu *vcpu)
+{
+    if (vcpu->vm->devices.stirred)
+        end_stirred(vcpu);
+    else
+        lock_release(&vcpu->vm->lock);
+}
+
 /* --- ports ------------------------------------------------------------------------------------ */
-
-static bool com_of(const struct devices *d, uint16_t port, unsigned *i)
-{
-    *i = com_has(&d->com[0], port) ? 0 : 1;
-    return com_has(&d->com[*i], port);
-}
-
-static uint8_t in_com(struct devices *d, unsigned i, uint16_t port)
-{
-    uint8_t value = com_read(&d->com[i], port - d->com[i].base, d->now);
-    look_at(d, DEVICE_COM1 + i);
-    return value;
-}
 
 /* Lines of IRQs that cannot get in are looked at when they can, and when IRR is read, or polled. */
 static uint8_t in_pic(struct devices *d, unsigned reg)
 {
     for (unsigned i = 0; i < DEVICES && (reg == I8259_MASTER || reg == I8259_SLAVE); i++)
         look_at(d, i);
-    return i8259_read(&d->pic, reg);
-}
-
-static uint8_t in_pit(struct devices *d, uint16_t port)
-{
-    uint8_t value = port == PORT_61 ? pit_read_port61(&d->pit, d->now)
-                                    : pit_read(&d->pit, port - PORTS_PIT, d->now);
-    look_at(d, DEVICE_PIT);
+    uint8_t value = i8259_read(&d->pic, reg);
+    d->stirred |= i8259_interrupts(&d->pic) != d->intr; /* a poll */
     return value;
 }
 
-static uint8_t in_rtc(struct devices *d, unsigned reg)
+static __attribute__((noinline)) uint8_t in_rtc(struct devices *d, unsigned reg)
 {
     uint8_t value = rtc_read(&d->rtc, reg, d->now);
     look_at(d, DEVICE_RTC);
     return value;
 }
 
-static uint8_t in_pm(struct devices *d, unsigned reg)
+static __attribute__((noinline)) uint8_t in_pm(struct devices *d, unsigned reg)
 {
     uint8_t value = pmtimer_read(&d->pm, reg, d->now);
     look_at(d, DEVICE_PM);
     return value;
 }
 
-/* The register of the 8259s at PORT, or I8259_REGS. */
+/* The register of the 8259s at PORT, which is one of theirs. */
 static unsigned pic_register(uint16_t port)
 {
-    switch (port & ~1u) {
-    case PORTS_PIC:
-        return I8259_MASTER + (port & 1);
-    case PORTS_PIC2:
-        return I8259_SLAVE + (port & 1);
-    case PORTS_ELCR:
-        return I8259_ELCR + (port & 1);
-    default:
-        return I8259_REGS;
-    }
-}
-
-/* One byte. */
-static bool in_byte(struct devices *d, uint16_t port, uint8_t *value)
-{
-    unsigned i, pic = pic_register(port);
-    if (pic < I8259_REGS)
-        *value = in_pic(d, pic);
-    else if (com_of(d, port, &i))
-        *value = in_com(d, i, port);
-    else if ((port & ~3u) == PORTS_PIT || port == PORT_61)
-        *value = in_pit(d, port);
-    else if ((port & ~1u) == PORTS_RTC)
-        *value = in_rtc(d, port & 1);
-    else if ((port & ~15u) == PORT_PM1_EVENT)
-        *value = in_pm(d, port & 15);
-    else
-        return false;
-    return true;
-}
-
-static void out_com(struct devices *d, unsigned i, uint16_t port, uint8_t value)
-{
-    com_write(&d->com[i], port - d->com[i].base, value, d->now);
-    look_at(d, DEVICE_COM1 + i);
+    static_assert(((PORTS_PIC2 ^ PORTS_PIC) >> 6 & I8259_SLAVE) != 0, "bit 7 tells them apart");
+    return (port >> 6 & I8259_SLAVE) | (port & 1);
 }
 
 static void out_pic(struct devices *d, unsigned reg, uint8_t value)
 {
-    i8259_write(&d->pic, reg, value);
-    look_at_masks(d);
+    if (i8259_write(&d->pic, reg, value))
+        look_at_masks(d);
+    d->stirred |= i8259_interrupts(&d->pic) != d->intr;
+}
+
+static __attribute__((noinline)) bool in_com(struct devices *d, unsigned i, uint16_t port,
+                                             uint8_t *value)
+{
+    if (!com_has(&d->com[i], port))
+        return false;
+    *value = com_read(&d->com[i], port - d->com[i].base, d->now);
+    look_at(d, DEVICE_COM1 + i);
+    return true;
+}
+
+static __attribute__((noinline)) bool out_com(struct devices *d, unsigned i, uint16_t port,
+                                              uint8_t value)
+{
+    if (!com_has(&d->com[i], port))
+        return false;
+    com_write(&d->com[i], port - d->com[i].base, value, d->now);
+    look_at(d, DEVICE_COM1 + i);
+    return true;
 }
 
 static void out_pit(struct devices *d, uint16_t port, uint8_t value)
 {
-    if (port == PORT_61)
-        pit_write_port61(&d->pit, value, d->now);
-    else
-        pit_write(&d->pit, port - PORTS_PIT, value, d->now);
-    look_at(d, DEVICE_PIT);
+    if (pit_write(&d->pit, port - PORTS_PIT, value, d->now))
+        look_at(d, DEVICE_PIT);
 }
 
-static void out_rtc(struct devices *d, unsigned reg, uint8_t value)
+static __attribute__((noinline)) void out_rtc(struct devices *d, unsigned reg, uint8_t value)
 {
     rtc_write(&d->rtc, reg, value, d->now);
     look_at(d, DEVICE_RTC);
 }
 
-static void out_pm(struct devices *d, unsigned reg, uint8_t value)
+static __attribute__((noinline)) void out_pm(struct devices *d, unsigned reg, uint8_t value)
 {
     if (pmtimer_write(&d->pm, reg, value, d->now) == SOFT_OFF)
-        d->off = true;
+        d->off = d->stirred = true;
     look_at(d, DEVICE_PM);
 }
 
-static bool out_byte(struct devices *d, uint16_t port, uint8_t value)
+static __attribute__((noinline)) bool in_fwcfg_byte(struct devices *d, uint8_t *value)
 {
-    unsigned i, pic = pic_register(port);
-    if (pic < I8259_REGS)
-        out_pic(d, pic, value);
-    else if (com_of(d, port, &i))
-        out_com(d, i, port, value);
-    else if ((port & ~3u) == PORTS_PIT || port == PORT_61)
-        out_pit(d, port, value);
-    else if ((port & ~1u) == PORTS_RTC)
-        out_rtc(d, port & 1, value);
-    else if ((port & ~15u) == PORT_PM1_EVENT)
-        out_pm(d, port & 15, value);
-    else
+    uint32_t wide = *value;
+    bool any = fwcfg_read(&d->fwcfg, 1, &wide);
+    *value = (uint8_t)wide;
+    return any;
+}
+
+static unsigned at(uint16_t port)
+{
+    return port / 2 < ARRAY_SIZE(at_ports) ? at_ports[port / 2] : AT_NOTHING;
+}
+
+/* One byte. False: nothing is there. */
+static inline bool in_byte(struct devices *d, uint16_t port, uint8_t *value)
+{
+    switch (at(port)) {
+    case AT_PIC:
+        *value = in_pic(d, pic_register(port));
+        return true;
+    case AT_ELCR:
+        *value = in_pic(d, I8259_ELCR + (port & 1));
+        return true;
+    case AT_PIT:
+        *value = pit_read(&d->pit, port - PORTS_PIT, d->now);
+        return true;
+    case AT_PORT_61:
+        *value = pit_read_port61(&d->pit, d->now);
+        return (port & 1) != 0;
+    case AT_RTC:
+        *value = in_rtc(d, port & 1);
+        return true;
+    case AT_COM1:
+    case AT_COM2:
+        return in_com(d, at(port) - AT_COM1, port, value);
+    case AT_PM:
+        *value = in_pm(d, port & 15);
+        return true;
+    case AT_FWCFG:
+        return in_fwcfg_byte(d, value);
+    default:
         return false;
-    return true;
+    }
+}
+
+static inline bool out_byte(struct devices *d, uint16_t port, uint8_t value)
+{
+    switch (at(port)) {
+    case AT_PIC:
+        out_pic(d, pic_register(port), value);
+        return true;
+    case AT_ELCR:
+        out_pic(d, I8259_ELCR + (port & 1), value);
+        return true;
+    case AT_PIT:
+        out_pit(d, port, value);
+        return true;
+    case AT_PORT_61:
+        if ((port & 1) != 0)
+            pit_write_port61(&d->pit, value, d->now);
+        return (port & 1) != 0;
+    case AT_RTC:
+        out_rtc(d, port & 1, value);
+        return true;
+    case AT_COM1:
+    case AT_COM2:
+        return out_com(d, at(port) - AT_COM1, port, value);
+    case AT_PM:
+        out_pm(d, port & 15, value);
+        return true;
+    case AT_FWCFG:
+        return fwcfg_write(&d->fwcfg, port & 1, 1, value);
+    default:
+        return false;
+    }
 }
 
 static bool is_fwcfg(uint16_t port)
@@ -328,35 +379,64 @@ static bool is_fwcfg(uint16_t port)
     return (port & ~1u) == FWCFG_PORT;
 }
 
-bool devices_in(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t *value)
+/* The device itself takes wider accesses. */
+static bool in_fwcfg(struct vcpu *vcpu, unsigned width, uint32_t *value)
 {
-    struct devices *d = begin(vcpu);
-    bool any = false;
-    *value = UINT32_MAX;
-    if (is_fwcfg(port))
-        any = fwcfg_read(&d->fwcfg, width, value);
-    for (unsigned i = 0; i < width && !is_fwcfg(port); i++) {
-        uint8_t byte = 0xff;
-        any |= in_byte(d, (uint16_t)(port + i), &byte);
-        *value = (*value & ~(0xffu << 8 * i)) | (uint32_t)byte << 8 * i;
-    }
-    end(vcpu);
+    lock_take(&vcpu->vm->lock);
+    bool any = fwcfg_read(&vcpu->vm->devices.fwcfg, width, value);
+    lock_release(&vcpu->vm->lock);
     return any;
+}
+
+static bool out_fwcfg(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
+{
+    lock_take(&vcpu->vm->lock);
+    bool any = fwcfg_write(&vcpu->vm->devices.fwcfg, port & 1, width, value);
+    lock_release(&vcpu->vm->lock);
+    return any;
+}
+
+/* As a bus takes wider accesses apart for devices of 8 bits. */
+static __attribute__((noinline)) uint32_t in_wide(struct vcpu *vcpu, uint16_t port, unsigned width)
+{
+    uint32_t value = UINT32_MAX;
+    if (is_fwcfg(port) && in_fwcfg(vcpu, width, &value))
+        return value;
+    if (is_fwcfg(port))
+        vcpu->port_reads++;
+    for (unsigned i = 0; i < width && !is_fwcfg(port); i++) {
+        uint32_t byte = devices_in(vcpu, (uint16_t)(port + i), 1);
+        value = (value & ~(0xffu << 8 * i)) | byte << 8 * i;
+    }
+    return value;
+}
+
+static __attribute__((noinline)) bool out_wide(struct vcpu *vcpu, uint16_t port, unsigned width,
+                                               uint32_t value)
+{
+    bool any = is_fwcfg(port) && out_fwcfg(vcpu, port, width, value);
+    for (unsigned i = 0; i < width && !is_fwcfg(port); i++)
+        any |= devices_out(vcpu, (uint16_t)(port + i), 1, value >> 8 * i);
+    return any;
+}
+
+uint32_t devices_in(struct vcpu *vcpu, uint16_t port, unsigned width)
+{
+    uint8_t value = 0xff;
+    if (width != 1)
+        return in_wide(vcpu, port, width);
+    if (!in_byte(begin(vcpu), port, &value))
+        vcpu->port_reads++;
+    end(vcpu);
+    return value;
 }
 
 bool devices_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
 {
-    struct devices *d = begin(vcpu);
-    bool any = false;
-    if (is_fwcfg(port))
-        any = fwcfg_write(&d->fwcfg, port & 1, width, value);
-    for (unsigned i = 0; i < width && !is_fwcfg(port); i++)
-        any |= out_byte(d, (uint16_t)(port + i), (uint8_t)(value >> 8 * i));
-    bool off = d->off;
-    d->off = false;
+    if (width != 1)
+        return out_wide(vcpu, port, width, value);
+    bool any = out_byte(begin(vcpu), port, (uint8_t)value);
     end(vcpu);
-    if (off)
-        soft_off(vcpu->vm);
     return any;
 }
 
@@ -375,6 +455,7 @@ void devices_write_ioapic(struct vcpu *vcpu, unsigned offset, unsigned width, ui
     struct devices *d = begin(vcpu);
     ioapic_write(&d->ioapic, offset, width, value);
     look_at_masks(d);
+    d->stirred = true;
     end(vcpu);
 }
 
@@ -397,6 +478,7 @@ uint8_t devices_acknowledge(struct vcpu *vcpu)
     ioapic_set_pin(&d->ioapic, PIN_INTR, false);
     __atomic_store_n(&vcpu->vm->vcpus[0]->mail.intr, false, __ATOMIC_RELEASE);
     d->intr = false;
+    d->stirred = true;
     end(vcpu);
     return vector;
 }
@@ -432,7 +514,7 @@ static void reset_common(struct vm *vm)
     fwcfg_reset(&d->fwcfg, config->cpus, config->memory);
     d->lines = 0;
     d->open = open_of(d);
-    d->intr = d->tell = d->off = d->moved = false;
+    d->intr = d->tell = d->off = d->moved = d->stirred = false;
     for (unsigned i = 0; i < DEVICES; i++)
         d->due[i] = UINT64_MAX;
 }

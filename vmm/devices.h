@@ -30,6 +30,7 @@ struct devices {
     uint64_t due[DEVICES]; /* when each may next interrupt by itself, where that can get in */
     uint16_t lines, open;  /* a bit an IRQ: it is high; it can get in */
     bool intr;             /* the 8259s' output, as it was last seen */
+    bool stirred;          /* anything of what follows, or a line, or the 8259s' output, is new */
     bool moved;            /* one of DUE is another */
     bool tell;             /* vCPU 0 has to look */
     bool off;              /* the guest asks for soft off */
@@ -42,8 +43,11 @@ struct vcpu;
 void devices_create(struct vm *vm);
 void devices_reset(struct vm *vm);
 
-/* Accesses of 1, 2 or 4 bytes by the running vCPU. False: nothing is at any of these ports. */
-bool devices_in(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t *value);
+/*
+ * Accesses of 1, 2 or 4 bytes by the running vCPU. Bytes of no device read as ones, and are
+ * counted. VALUE may have more bits than WIDTH says; false: no device has taken any of it.
+ */
+uint32_t devices_in(struct vcpu *vcpu, uint16_t port, unsigned width);
 bool devices_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value);
 
 /* The I/O APIC's page. */

@@ -63,6 +63,12 @@ static unsigned pending(const struct i8259_chip *chip)
     return n == busy && is_nested(chip, n) ? n : NONE;
 }
 
+/* Whether its output is high; mostly nothing is requested. */
+static inline bool asks(const struct i8259_chip *chip)
+{
+    return (requests(chip) & ~chip->masked) != 0 && pending(chip) != NONE;
+}
+
 static void set_input(struct i8259_chip *chip, unsigned n, bool high)
 {
     uint8_t bit = (uint8_t)(1u << n);
@@ -73,10 +79,14 @@ static void set_input(struct i8259_chip *chip, unsigned n, bool high)
     chip->high = high ? chip->high | bit : chip->high & (uint8_t)~bit;
 }
 
-/* The slave's output leads to the master. */
-static void propagate(struct i8259 *pic)
+/* The slave's output leads to the master, and the master's to the CPU. */
+static inline void propagate(struct i8259 *pic)
 {
-    set_input(&pic->chip[0], I8259_CASCADE, pending(&pic->chip[1]) != NONE);
+    struct i8259_chip *master = &pic->chip[0], *slave = &pic->chip[1];
+    slave->out = asks(slave);
+    if (slave->out != (master->high >> I8259_CASCADE & 1))
+        set_input(master, I8259_CASCADE, slave->out);
+    master->out = asks(master);
 }
 
 /* The chip takes what it requests: the input, or NONE. Its output falls for a moment. */
@@ -113,11 +123,6 @@ uint8_t i8259_acknowledge(struct i8259 *pic)
     if ((slave->cascade & (INPUTS - 1)) != id)
         return FLOATING;
     return vector_of(slave, take(pic, slave));
-}
-
-bool i8259_interrupts(const struct i8259 *pic)
-{
-    return pending(&pic->chip[0]) != NONE;
 }
 
 void i8259_set_line(struct i8259 *pic, unsigned irq, bool high)
@@ -202,7 +207,7 @@ static void write_chip(struct i8259_chip *chip, bool a0, uint8_t value)
         write_ocw2(chip, value);
 }
 
-void i8259_write(struct i8259 *pic, unsigned reg, uint8_t value)
+bool i8259_write(struct i8259 *pic, unsigned reg, uint8_t value)
 {
     assert(reg < I8259_REGS);
     if (reg >= I8259_ELCR)
@@ -210,6 +215,7 @@ void i8259_write(struct i8259 *pic, unsigned reg, uint8_t value)
     else
         write_chip(&pic->chip[reg / 2], (reg & 1) != 0, value);
     propagate(pic);
+    return (reg & 1) != 0 || (value & ICW1) != 0;
 }
 
 /* "Poll Command": the read is the acknowledge, of this chip alone. */

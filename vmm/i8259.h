@@ -25,6 +25,7 @@ struct i8259_chip {
     bool special;    /* special mask mode */
     bool polled;     /* the next read is a poll */
     bool reads_isr;  /* rather than IRR */
+    bool out;        /* the output, INT */
 };
 
 struct i8259 {
@@ -35,13 +36,18 @@ struct i8259 {
 void i8259_reset(struct i8259 *pic);
 
 uint8_t i8259_read(struct i8259 *pic, unsigned reg);
-void i8259_write(struct i8259 *pic, unsigned reg, uint8_t value);
+
+/* Returns whether what is masked may have changed. */
+bool i8259_write(struct i8259 *pic, unsigned reg, uint8_t value);
 
 /* Input IRQ, 0 to 15 but I8259_CASCADE, is now high, or low. */
 void i8259_set_line(struct i8259 *pic, unsigned irq, bool high);
 
 /* INTR, the master's output. */
-bool i8259_interrupts(const struct i8259 *pic);
+static inline bool i8259_interrupts(const struct i8259 *pic)
+{
+    return pic->chip[0].out;
+}
 
 /* The CPU's acknowledge cycle: the vector; that of IR7 if the request is gone. */
 uint8_t i8259_acknowledge(struct i8259 *pic);

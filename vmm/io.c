@@ -40,11 +40,10 @@ static bool is_assigned(uint16_t port)
     return word < ARRAY_SIZE(eights) && (eights[word] >> port / 8 % 64 & 1) != 0;
 }
 
-static uint32_t port_in(struct vcpu *vcpu, uint16_t port, unsigned width)
+static inline uint32_t port_in(struct vcpu *vcpu, uint16_t port, unsigned width)
 {
-    uint32_t value;
-    if (is_assigned(port) && devices_in(vcpu, port, width, &value))
-        return value;
+    if (is_assigned(port))
+        return devices_in(vcpu, port, width);
     vcpu->port_reads++;
     return UINT32_MAX;
 }
@@ -59,8 +58,8 @@ static void reset_out(struct vcpu *vcpu, bool resets)
 }
 
 /* VALUE may have more bits than WIDTH says. */
-static __attribute__((noinline)) void assigned_out(struct vcpu *vcpu, uint16_t port, unsigned width,
-                                                   uint32_t value)
+static __attribute__((noinline)) void other_out(struct vcpu *vcpu, uint16_t port, unsigned width,
+                                                uint32_t value)
 {
     switch (port) {
     case PORT_EXIT:
@@ -76,18 +75,17 @@ static __attribute__((noinline)) void assigned_out(struct vcpu *vcpu, uint16_t p
         reset_out(vcpu, (value & RESET_CPU) != 0);
         break;
     default:
-        if (!devices_out(vcpu, port, width, value))
-            vcpu->port_writes++;
+        vcpu->port_writes++;
         break;
     }
 }
 
-static void port_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
+static inline void port_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
 {
-    if (is_assigned(port))
-        assigned_out(vcpu, port, width, value);
-    else
+    if (!is_assigned(port))
         vcpu->port_writes++;
+    else if (!devices_out(vcpu, port, width, value))
+        other_out(vcpu, port, width, value);
 }
 
 /* IN writes AL, AX, or EAX, which clears the rest of RAX. */

@@ -34,7 +34,7 @@ static uint32_t from_bcd(uint32_t v)
     return (v >> 12) * 1000 + (v >> 8 & 15) * 100 + (v >> 4 & 15) * 10 + (v & 15);
 }
 
-static uint16_t to_bcd(uint32_t v)
+static __attribute__((noinline)) uint16_t to_bcd(uint32_t v)
 {
     return (uint16_t)(v / 1000 % 10 << 12 | v / 100 % 10 << 8 | v / 10 % 10 << 4 | v % 10);
 }
@@ -171,7 +171,7 @@ static bool gate_is_open(const struct pit_channel *c)
     return c->gate || mode == ONE_SHOT || mode == HARD_STROBE;
 }
 
-static void advance(struct pit_channel *c, uint64_t cycle)
+static __attribute__((noinline)) void advance(struct pit_channel *c, uint64_t cycle)
 {
     uint64_t cycles = cycle - c->at;
     c->at = cycle;
@@ -187,10 +187,15 @@ static void advance(struct pit_channel *c, uint64_t cycle)
         set_out(c, true); /* a strobe does not wait for the gate */
 }
 
+static uint64_t cycle_at(const struct pit *pit, uint64_t now)
+{
+    return rate_cycles(now - pit->start, pit->khz, PIT_HZ);
+}
+
 static struct pit_channel *channel_at(struct pit *pit, unsigned i, uint64_t now)
 {
     struct pit_channel *c = &pit->channel[i];
-    advance(c, rate_cycles(now - pit->start, pit->khz, PIT_HZ));
+    advance(c, cycle_at(pit, now));
     return c;
 }
 
@@ -275,10 +280,12 @@ static void latch_status(struct pit_channel *c)
 
 static void read_back(struct pit *pit, uint8_t command, uint64_t now)
 {
-    for (unsigned i = 0; i < PIT_CHANNELS; i++) {
-        if ((command >> 1 >> i & 1) == 0)
+    uint64_t cycle = cycle_at(pit, now);
+    struct pit_channel *c = pit->channel;
+    for (unsigned left = command >> 1 & 7; left != 0; left >>= 1, c++) {
+        if ((left & 1) == 0)
             continue;
-        struct pit_channel *c = channel_at(pit, i, now);
+        advance(c, cycle);
         if ((command & BACK_NO_COUNT) == 0)
             latch_count(c);
         if ((command & BACK_NO_STATUS) == 0)
@@ -286,18 +293,29 @@ static void read_back(struct pit *pit, uint8_t command, uint64_t now)
     }
 }
 
-void pit_write(struct pit *pit, unsigned reg, uint8_t value, uint64_t now)
+/* Anything else. */
+static __attribute__((noinline)) bool write_other(struct pit *pit, unsigned reg, uint8_t value,
+                                                  uint64_t now)
+{
+    bool control = reg == PIT_CONTROL;
+    bool latches = control && (value >> ACCESS_SHIFT & 3) == ACCESS_LATCH;
+    struct pit_channel *c = channel_at(pit, control ? value >> 6 : reg, now);
+    if (latches)
+        latch_count(c);
+    else if (control)
+        write_control(c, value);
+    else
+        write_count(c, value);
+    return !latches;
+}
+
+bool pit_write(struct pit *pit, unsigned reg, uint8_t value, uint64_t now)
 {
     assert(reg < PIT_REGS);
-    unsigned selected = value >> 6;
-    if (reg != PIT_CONTROL)
-        write_count(channel_at(pit, reg, now), value);
-    else if (selected == READ_BACK)
-        read_back(pit, value, now);
-    else if ((value >> ACCESS_SHIFT & 3) == ACCESS_LATCH)
-        latch_count(channel_at(pit, selected, now));
-    else
-        write_control(channel_at(pit, selected, now), value);
+    if (reg != PIT_CONTROL || value >> 6 != READ_BACK)
+        return write_other(pit, reg, value, now);
+    read_back(pit, value, now);
+    return false;
 }
 
 static uint8_t read_channel(struct pit_channel *c)

@@ -44,9 +44,12 @@ struct pit {
  */
 void pit_reset(struct pit *pit, uint32_t khz, uint64_t now);
 
-/* Accesses register 0 to 3 (ports 40h to 43h), and port 61h. */
+/*
+ * Accesses register 0 to 3 (ports 40h to 43h), and port 61h. A write returns whether what
+ * pit_rises() and pit_due() say may be something else now.
+ */
 uint8_t pit_read(struct pit *pit, unsigned reg, uint64_t now);
-void pit_write(struct pit *pit, unsigned reg, uint8_t value, uint64_t now);
+bool pit_write(struct pit *pit, unsigned reg, uint8_t value, uint64_t now);
 uint8_t pit_read_port61(struct pit *pit, uint64_t now);
 void pit_write_port61(struct pit *pit, uint8_t value, uint64_t now);
 
