@@ -14,7 +14,8 @@
 #include "guest-tests/runtime/smp.h"
 #include "lib/string.h"
 
-enum { EBDA_SEGMENT = 0x40e, BASE_MEMORY = 0x413, PM_HZ = 3579545, PIT_HZ = 1193182 };
+enum { EBDA_SEGMENT = 0x40e, BASE_MEMORY = 0x413, ROUND = 65536 };
+enum { PM_HZ = 3579545, PIT_HZ = 1193182 };
 enum { FW_CFG = 0x510, KEY_SIGNATURE = 0, KEY_ID = 1, KEY_RAM = 3, KEY_CPUS = 5 };
 
 #define BIOS_START  0xe0000ull
@@ -352,11 +353,6 @@ static const char *needs_pm(void)
     return NULL;
 }
 
-static bool is_same(uint64_t a, uint64_t b)
-{
-    return (a > b ? a - b : b - a) <= b / 1000;
-}
-
 static unsigned pit_count(void)
 {
     out8(0x43, 0);
@@ -364,7 +360,10 @@ static unsigned pit_count(void)
     return low | (unsigned)in8(0x40) << 8;
 }
 
-/* A stretch of the PIT's cycles and the PM timer's; a machine that was held up has another go. */
+/*
+ * A stretch of the PIT's cycles and the PM timer's. A machine that was held up has lost whole
+ * rounds of the PIT, or has another go.
+ */
 static bool pm_agrees(uint64_t *cycles, uint64_t *ticks)
 {
     uint32_t mask = pm_bits == 32 ? UINT32_MAX : 0xffffff;
@@ -378,7 +377,8 @@ static bool pm_agrees(uint64_t *cycles, uint64_t *ticks)
         last = now;
     }
     *ticks = (in32(pm_timer) - first) & mask;
-    return is_same(*ticks * PIT_HZ / 1000, *cycles * PM_HZ / 1000);
+    uint64_t told = *ticks * PIT_HZ / PM_HZ, least = told / 1000;
+    return told + least >= *cycles && (told + least - *cycles) % ROUND <= 2 * least;
 }
 
 static void pm_rate(void)
