@@ -78,10 +78,17 @@ static uint64_t make_leaf(const struct pt *pt, uint64_t hpa, struct pt_attr attr
     return hpa | pt->format->leaf(attr, level);
 }
 
-/* The CPU may walk the table at any time: every entry changes by one write, in program order. */
-static void store(uint64_t *entry, uint64_t value)
+static void flush(const struct pt *pt, const void *at, size_t n)
+{
+    if (pt->owner->flush != NULL)
+        pt->owner->flush(pt, at, n);
+}
+
+/* The table may be walked at any time: every entry changes by one write, in program order. */
+static void store(const struct pt *pt, uint64_t *entry, uint64_t value)
 {
     __atomic_store_n(entry, value, __ATOMIC_RELEASE);
+    flush(pt, entry, sizeof(*entry));
 }
 
 /* The OLD of an invalidation that changes no byte's translation. */
@@ -263,11 +270,11 @@ static void replace_table(struct pt *pt, const struct change *c, uint64_t *entry
                           uint64_t offset)
 {
     uint64_t old = *entry;
-    store(entry, 0);
+    store(pt, entry, 0);
     invalidate_below(pt, old, level, offset);
     invalidate_shape(pt, offset, level);
     free_tables(pt, old, level);
-    store(entry, new_entry(pt, c, 0, level, offset));
+    store(pt, entry, new_entry(pt, c, 0, level, offset));
     tell(pt, PT_LEAVES, level, offset, span(level), (struct pt_attr){0}, c->attr);
 }
 
@@ -280,10 +287,10 @@ static unsigned replace_leaves(struct pt *pt, const struct change *c, uint64_t *
     struct pt_attr old = pt->format->attr(table[s.first], level);
     assert(n > 0);
     for (unsigned i = s.first; i < s.first + n; i++)
-        store(&table[i], table[i] & ~pt->format->present);
+        store(pt, &table[i], table[i] & ~pt->format->present);
     pt->owner->invalidate(pt, offset_to_va(pt, at), n * span(level), old);
     for (unsigned i = s.first; i < s.first + n; i++)
-        store(&table[i], new_entry(pt, c, table[i], level, offset + i * span(level)));
+        store(pt, &table[i], new_entry(pt, c, table[i], level, offset + i * span(level)));
     tell(pt, PT_LEAVES, level, at, n * span(level), old, c->attr);
     return n;
 }
@@ -299,7 +306,7 @@ static unsigned replace(struct pt *pt, const struct change *c, uint64_t *table, 
     if (is_table(pt, *entry, level))
         replace_table(pt, c, entry, level, at);
     else
-        store(entry, new_entry(pt, c, *entry, level, at));
+        store(pt, entry, new_entry(pt, c, *entry, level, at));
     return 1;
 }
 
@@ -311,10 +318,11 @@ static void grow(struct pt *pt, uint64_t *entry, unsigned level, uint64_t offset
     if (is_present(pt, old)) {
         for (unsigned i = 0; i < ENTRIES; i++)
             table[i] = child_entry(pt, old, level, i);
-        store(entry, 0);
+        store(pt, entry, 0);
         invalidate_shape(pt, offset, level);
     }
-    store(entry, page.v | pt->format->table);
+    flush(pt, table, PAGE_SIZE);
+    store(pt, entry, page.v | pt->format->table);
     if (is_present(pt, old)) {
         struct pt_attr attr = pt->format->attr(old, level);
         tell(pt, PT_SPLIT, level, offset, span(level), attr, attr);
@@ -355,10 +363,10 @@ static void shrink(struct pt *pt, uint64_t *entry, unsigned level, uint64_t offs
                         pt->format->attr(table[0], level - 1), level);
     else if (!is_empty(pt, table))
         return;
-    store(entry, 0);
+    store(pt, entry, 0);
     invalidate_shape(pt, offset, level);
     free_page(pt, hpa(old & pt->format->address));
-    store(entry, new);
+    store(pt, entry, new);
     if (new != 0) {
         struct pt_attr attr = pt->format->attr(new, level);
         tell(pt, PT_JOIN, level, offset, span(level), attr, attr);
@@ -427,8 +435,10 @@ int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_owner
         .max_leaf = max_leaf < format->largest_leaf ? (uint8_t)max_leaf : format->largest_leaf,
     };
     int error = reserve(pt, 1);
-    if (error == 0)
+    if (error == 0) {
         pt->root = take_spare(pt);
+        flush(pt, table_of(pt, pt->root.v), PAGE_SIZE);
+    }
     return error;
 }
 
@@ -454,7 +464,7 @@ void pt_share(struct pt *to, const struct pt *from, uint64_t va)
     uint64_t *entry = entry_of_level(to, offset, LEVEL);
     uint64_t shared = *entry_of_level(from, offset, LEVEL);
     assert(!is_present(to, *entry) && is_table(from, shared, LEVEL));
-    store(entry, shared);
+    store(to, entry, shared);
 }
 
 void pt_destroy(struct pt *pt)

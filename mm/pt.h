@@ -65,6 +65,12 @@ struct pt_owner {
      * changes by this step, only the size of leaves (a split, a join) or a table that has emptied.
      */
     void (*invalidate)(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old);
+    /*
+     * NULL, or writes N bytes of a table at AT back to memory, for a reader that does not look into
+     * the CPU's caches: called after each write of an entry, and for a table page before it is
+     * linked.
+     */
+    void (*flush)(const struct pt *pt, const void *at, size_t n);
     /* NULL, or told of each step that has been made. */
     void (*told)(struct pt *pt, const struct pt_step *step);
 };

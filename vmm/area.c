@@ -52,8 +52,8 @@ static void table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct p
     assert(false);
 }
 
-static const struct pt_owner table_owner = {table_alloc, table_free, table_at, table_invalidate,
-                                            NULL};
+static const struct pt_owner table_owner = {
+    .alloc = table_alloc, .free = table_free, .at = table_at, .invalidate = table_invalidate};
 
 static void map(struct area *area, uint64_t va, hpa_t at, uint64_t size)
 {

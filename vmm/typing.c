@@ -69,7 +69,11 @@ static void page_told(struct pt *pt, const struct pt_step *step)
           traced_type(step->old) | traced_type(step->new) << 8, step->va, step->size);
 }
 
-static const struct pt_owner owner = {page_alloc, page_free, page_at, page_invalidate, page_told};
+static const struct pt_owner owner = {.alloc = page_alloc,
+                                      .free = page_free,
+                                      .at = page_at,
+                                      .invalidate = page_invalidate,
+                                      .told = page_told};
 
 /* --- what leaves are to be -------------------------------------------------------------------- */
 

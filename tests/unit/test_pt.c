@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "drivers/vtd_format.h"
 #include "lib/errno.h"
 #include "mm/pt_host.h"
 #include "svm/npt.h"
@@ -54,6 +55,12 @@ static const struct form forms[] = {
      0xfff0000000000f00ull,
      0,
      {{7, 6, false}, {7, 0, true}, {5, 0, false}, {4, 1, false}}},
+    {&vtd_formats[4 - VTD_MIN_LEVELS],
+     0x8000000000ull,
+     0x03,
+     0xfff000000000077cull,
+     0,
+     {{3, 6, false}, {3, 0, false}, {1, 6, false}, {2, 0, false}}},
 };
 
 /* One translation as the CPU would cache it. */
@@ -80,6 +87,7 @@ struct fake {
 };
 
 static uint64_t pool[POOL][512];
+static uint64_t memory[POOL][512]; /* the same for a walk that does not look into caches */
 static uint64_t snapshot[POOL][512];
 static uint64_t model_hpa[WINDOW];
 static struct pt_attr model_attr[WINDOW];
@@ -97,10 +105,22 @@ static uint64_t bit(uint64_t raw, unsigned n)
     return raw >> n & 1;
 }
 
+static bool is_second_level(const struct form *form)
+{
+    return form->format == &vtd_formats[4 - VTD_MIN_LEVELS];
+}
+
+static uint64_t raw_present(const struct form *form)
+{
+    return form->format == &ept_format ? 7 : is_second_level(form) ? 3 : 1;
+}
+
 static struct pt_attr raw_attr(const struct form *form, uint64_t raw, unsigned level)
 {
     static const uint8_t by_slot[8] = {6, 4, 7, 0, 1, 5, 7, 0};
     struct pt_attr attr = {(uint8_t)(raw & 7), (uint8_t)(raw >> 3 & 7), bit(raw, 6) != 0};
+    if (is_second_level(form))
+        return (struct pt_attr){(uint8_t)(raw & 3), bit(raw, 11) != 0 ? 6 : 0, false};
     if (form->format == &ept_format)
         return attr;
     attr.perm = (uint8_t)(1 | bit(raw, 1) << 1 | (bit(raw, 63) ^ 1) << 2);
@@ -116,9 +136,9 @@ static struct walk raw_walk(const struct fake *f, uint64_t va)
     for (;; w.level--) {
         w.tables[w.depth++] = page;
         w.size = 4096ull << 9 * (w.level - 1);
-        w.raw = pool[page][va / w.size % 512];
+        w.raw = memory[page][va / w.size % 512];
         w.base = va & ~(w.size - 1);
-        w.present = (w.raw & (f->form->format == &ept_format ? 7 : 1)) != 0;
+        w.present = (w.raw & raw_present(f->form)) != 0;
         if (!w.present)
             return w;
         if (w.level == 1 || bit(w.raw, 7) != 0)
@@ -129,7 +149,7 @@ static struct walk raw_walk(const struct fake *f, uint64_t va)
     }
     assert_int_equal(w.raw & f->form->fixed_mask, f->form->fixed);
     assert_true(w.level <= f->pt.max_leaf);
-    uint64_t low = w.level == 1 || f->form->format == &ept_format ? 0 : 0x1000;
+    uint64_t low = w.level == 1 || raw_present(f->form) != 1 ? 0 : 0x1000;
     assert_int_equal(w.raw & 0xffffffffff000ull & (w.size - 1) & ~low, 0);
     w.hpa = w.raw & 0xffffffffff000ull & ~(w.size - 1);
     w.attr = raw_attr(f->form, w.raw, w.level);
@@ -204,6 +224,7 @@ static void fake_free(struct pt *pt, hpa_t page)
     f->used[i] = false;
     f->used_count--;
     memset(pool[i], 0xff, sizeof(pool[i]));
+    memset(memory[i], 0xff, sizeof(memory[i]));
 }
 
 static uint64_t *fake_at(const struct pt *pt, hpa_t page)
@@ -212,6 +233,16 @@ static uint64_t *fake_at(const struct pt *pt, hpa_t page)
     uint64_t i = (page.v - TABLE_BASE) / 4096;
     assert_true(page.v >= TABLE_BASE && i < POOL && f->used[i]);
     return pool[i];
+}
+
+/* Whole lines reach memory. */
+static void fake_flush(const struct pt *pt, const void *at, size_t n)
+{
+    size_t offset = (size_t)((const char *)at - (const char *)pool);
+    size_t start = offset / 64 * 64, end = (offset + n + 63) / 64 * 64;
+    (void)pt;
+    assert_true(offset < sizeof(pool) && n <= sizeof(pool) - offset);
+    memcpy((char *)memory + start, (const char *)pool + start, end - start);
 }
 
 /* Nothing in the range may be present now; what it was must be what the model says. */
@@ -266,7 +297,12 @@ static void fake_told(struct pt *pt, const struct pt_step *step)
     }
 }
 
-static const struct pt_owner owner = {fake_alloc, fake_free, fake_at, fake_invalidate, fake_told};
+static const struct pt_owner owner = {.alloc = fake_alloc,
+                                      .free = fake_free,
+                                      .at = fake_at,
+                                      .invalidate = fake_invalidate,
+                                      .flush = fake_flush,
+                                      .told = fake_told};
 
 static void fake_init(const struct form *form, unsigned max_leaf, uint64_t seed)
 {
