@@ -1,0 +1,488 @@
+/* DMARs as machines have them, well made and not. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/host.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "drivers/dmar.h"
+#include "lib/errno.h"
+
+enum { TABLE = 0x7000, SIZE = 8192 };
+
+static uint8_t bytes[SIZE];
+static unsigned used;
+static struct memmap map;
+static struct dmar dmar;
+
+/* --- the machine: 00:02.0 is a bridge to 01, 01:00.0 one to 02 and 03; devices below ---------- */
+
+static bool read_bytes(const struct firmware *firmware, uint64_t at, void *to, size_t n)
+{
+    (void)firmware;
+    assert_true(n <= 512);
+    if (at < TABLE || at - TABLE > SIZE || n > SIZE - (at - TABLE))
+        return false;
+    memcpy(to, bytes + (at - TABLE), n);
+    return true;
+}
+
+static uint32_t config(struct pci_bdf bdf, unsigned reg)
+{
+    static const struct {
+        uint16_t segment;
+        uint8_t bus, device, function;
+        uint32_t header, buses;
+    } functions[] = {
+        {0, 0, 0, 0, 0, 0},       {0, 0, 1, 0, 0, 0},          {0, 0, 2, 0, 1, 0x00030100},
+        {0, 0, 0x1d, 0, 0x80, 0}, {0, 0, 0x1f, 0, 0x80, 0},    {0, 0, 0x1f, 2, 0x80, 0},
+        {0, 0, 0x1f, 3, 0x80, 0}, {0, 1, 0, 0, 1, 0x00030201}, {0, 2, 3, 0, 0, 0},
+        {1, 0, 2, 0, 0, 0},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(functions); i++) {
+        struct pci_bdf f = {functions[i].segment, functions[i].bus, functions[i].device,
+                            functions[i].function};
+        if (pci_same_bdf(bdf, f))
+            return reg == 0x0c   ? functions[i].header << 16
+                   : reg == 0x18 ? functions[i].buses
+                                 : 0x12348086;
+    }
+    return UINT32_MAX;
+}
+
+static const struct firmware firmware = {read_bytes};
+static const struct dmar_reader reader = {&firmware, &map, config};
+
+static int parse(void)
+{
+    host_log_reset();
+    return dmar_parse(&reader, &(struct acpi_table){TABLE, used}, &dmar);
+}
+
+/* --- tables ----------------------------------------------------------------------------------- */
+
+static void put(uint64_t value, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        bytes[used++] = (uint8_t)(i < 8 ? value >> 8 * i : 0);
+}
+
+static void begin(void)
+{
+    memset(bytes, 0, sizeof(bytes));
+    memcpy(bytes, "DMAR", 4);
+    bytes[36] = 38;
+    bytes[37] = 1;
+    used = 48;
+    map = (struct memmap){.count = 3};
+    map.r[0] = (struct mem_range){.start = 0, .end = 0x7e000000, .kind = MEM_RAM};
+    map.r[1] = (struct mem_range){.start = 0x7e000000, .end = 0x80000000, .kind = MEM_FIRMWARE};
+    map.r[2] = (struct mem_range){.start = 0xfed90000, .end = 0xfed91000, .kind = MEM_MMIO};
+}
+
+/* Structures; the length is put in by end(). */
+static unsigned drhd(uint64_t base, unsigned flags, unsigned segment)
+{
+    unsigned at = used;
+    put(0, 4), put(flags, 1), put(0, 1), put(segment, 2), put(base, 8);
+    return at;
+}
+
+static unsigned rmrr(uint64_t base, uint64_t limit)
+{
+    unsigned at = used;
+    put(1, 4), put(0, 4), put(base, 8), put(limit, 8);
+    return at;
+}
+
+static unsigned atsr(unsigned flags, unsigned segment)
+{
+    unsigned at = used;
+    put(2, 4), put(flags, 1), put(0, 1), put(segment, 2);
+    return at;
+}
+
+static void end(unsigned at)
+{
+    bytes[at + 2] = (uint8_t)(used - at);
+    bytes[at + 3] = (uint8_t)((used - at) >> 8);
+}
+
+/* A scope of up to two hops; DEVICE2 0xff: one. */
+static void scope(unsigned type, unsigned enumeration, unsigned bus, unsigned device,
+                  unsigned function, unsigned device2)
+{
+    put(type, 1), put(device2 == 0xff ? 8 : 10, 1), put(0, 2), put(enumeration, 1), put(bus, 1);
+    put(device, 1), put(function, 1);
+    if (device2 != 0xff)
+        put(device2, 1), put(0, 1);
+}
+
+static void unhex(const char *text)
+{
+    begin();
+    for (used = 0; text[2 * used] != '\0'; used++) {
+        char pair[3] = {text[2 * used], text[2 * used + 1], 0};
+        bytes[used] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+}
+
+static const struct pci_bdf vga = {0, 0, 2, 0}, behind = {0, 2, 3, 0}, usb = {0, 0, 0x1d, 0};
+
+static unsigned unit_of(struct pci_bdf bdf)
+{
+    const struct dmar_unit *unit = dmar_unit_of(&dmar, bdf);
+    return unit == NULL ? 99 : (unsigned)(unit - dmar.units);
+}
+
+static bool logged(const char *text)
+{
+    return strstr(host_log, text) != NULL;
+}
+
+/* --- good ones -------------------------------------------------------------------------------- */
+
+/* As QEMU 7.2's q35 with a root port and a bridge behind it has it in memory: nothing is left over
+ * for INCLUDE_PCI_ALL. */
+static void test_qemu(void **state)
+{
+    (void)state;
+    unhex("444d4152780000000103424f4348532042585043202020200100000042585043010000002f01000000000000"
+          "0000000000004800000000000000d9fe000000000308000000ff000001080000000000000108000000000100"
+          "02080000000002000108000000001f000108000000001f020108000000001f03");
+    assert_int_equal(used, 120);
+    assert_int_equal(parse(), 0);
+    assert_string_equal(host_log, "");
+    assert_int_equal(dmar.address_bits, 48);
+    assert_true(dmar.remaps);
+    assert_int_equal(dmar.unit_count, 1);
+    assert_int_equal(dmar.units[0].base, 0xfed90000);
+    assert_false(dmar.units[0].all);
+    assert_int_equal(dmar.units[0].scopes.count, 7);
+    assert_int_equal(dmar.scopes[0].type, DMAR_IOAPIC);
+    assert_int_equal(unit_of((struct pci_bdf){0, 0xff, 0, 0}), 0);
+    assert_int_equal(unit_of(behind), 0);
+    assert_int_equal(unit_of((struct pci_bdf){0, 3, 31, 7}), 0);
+    assert_int_equal(unit_of((struct pci_bdf){0, 4, 0, 0}), 99);
+    assert_int_equal(unit_of(usb), 99);
+}
+
+/* A laptop: one unit for the display, one for the rest, RMRRs of display and USB, an ATSR. */
+static void laptop(void)
+{
+    begin();
+    unsigned at = drhd(0xfed90000, 0, 0);
+    scope(1, 0, 0, 1, 0, 0xff);
+    end(at);
+    at = drhd(0xfed91000, 1, 0);
+    scope(3, 2, 0xf0, 0x1f, 0, 0xff);
+    scope(4, 0, 0, 0x1f, 0, 0xff);
+    end(at);
+    at = rmrr(0x7f800000, 0x7fffffff);
+    scope(1, 0, 0, 1, 0, 0xff);
+    end(at);
+    at = rmrr(0x7e000000, 0x7e01ffff);
+    scope(1, 0, 0, 0x1d, 0, 0xff);
+    scope(1, 0, 0, 2, 0, 0);
+    end(at);
+    at = atsr(0, 0);
+    scope(2, 0, 0, 2, 0, 0xff);
+    end(at);
+    end(atsr(1, 7));
+    put(3, 2), put(20, 2), put(0, 16); /* RHSA */
+    put(99, 2), put(8, 2), put(0, 4);  /* what is to come */
+}
+
+static void test_laptop(void **state)
+{
+    (void)state;
+    laptop();
+    assert_int_equal(parse(), 0);
+    assert_string_equal(host_log, "");
+    assert_int_equal(dmar.address_bits, 39);
+    assert_int_equal(dmar.unit_count, 2);
+    assert_int_equal(unit_of((struct pci_bdf){0, 0, 1, 0}), 0);
+    assert_int_equal(unit_of(usb), 1);
+    assert_int_equal(unit_of(behind), 1);
+    assert_int_equal(unit_of((struct pci_bdf){1, 0, 1, 0}), 99);
+    assert_int_equal(dmar.scopes[1].enumeration, 2);
+    assert_int_equal(dmar.reserved_count, 2);
+    assert_int_equal(dmar.reserved[0].range.end, 0x80000000);
+    assert_true(dmar_names(&dmar, dmar.reserved[1].scopes, usb));
+    assert_true(dmar_names(&dmar, dmar.reserved[1].scopes, (struct pci_bdf){0, 1, 0, 0}));
+    assert_false(dmar_names(&dmar, dmar.reserved[1].scopes, vga));
+    assert_int_equal(dmar.ats_count, 2);
+    assert_true(dmar_names(&dmar, dmar.ats[0].scopes, behind));
+    assert_true(dmar.ats[1].all && dmar.ats[1].segment == 7);
+}
+
+static void test_flags(void **state)
+{
+    (void)state;
+    for (unsigned flags = 0; flags < 4; flags++) {
+        begin();
+        bytes[37] = (uint8_t)flags;
+        bytes[36] = 255;
+        assert_int_equal(parse(), 0);
+        assert_int_equal(dmar.remaps, flags & 1);
+        assert_int_equal(dmar.no_x2apic, flags >> 1);
+        assert_int_equal(dmar.address_bits, 64);
+    }
+}
+
+/* Paths through bridges, in two segments. */
+static void test_paths(void **state)
+{
+    (void)state;
+    begin();
+    unsigned at = drhd(0xfed92000, 0, 0);
+    put(1, 1), put(12, 1), put(0, 2), put(0, 1), put(0, 1); /* 00:02.0, 01:00.0, 02:03.0 */
+    put(2, 2), put(0, 2), put(3, 2);
+    end(at);
+    at = drhd(0xfed93000, 0, 1);
+    scope(1, 0, 0, 2, 0, 0xff);
+    end(at);
+    assert_int_equal(parse(), 0);
+    assert_string_equal(host_log, "");
+    assert_int_equal(unit_of(behind), 0);
+    assert_int_equal(unit_of((struct pci_bdf){1, 0, 2, 0}), 1);
+    assert_int_equal(unit_of(vga), 99);
+}
+
+/* --- odd ones --------------------------------------------------------------------------------- */
+
+static void test_too_short(void **state)
+{
+    (void)state;
+    begin();
+    used = 47;
+    assert_int_equal(parse(), -EINVAL);
+    assert_true(logged("dmar: of only 47 bytes"));
+}
+
+static void test_structures_without_length(void **state)
+{
+    (void)state;
+    for (unsigned length = 0; length < 4; length++) {
+        laptop();
+        unsigned at = used;
+        put(0, 2), put(length, 2), put(0, 12);
+        end(drhd(0xfed94000, 0, 0));
+        assert_int_equal(parse(), 0);
+        char text[80];
+        snprintf(text, sizeof(text), "the structure at byte %u has the length %u;", at, length);
+        assert_true(logged(text));
+        assert_int_equal(dmar.unit_count, 2);
+    }
+}
+
+static void test_structures_that_end_outside(void **state)
+{
+    (void)state;
+    laptop();
+    unsigned at = drhd(0xfed94000, 0, 0);
+    end(at);
+    bytes[at + 2]++;
+    assert_int_equal(parse(), 0);
+    assert_true(logged("has the length 17"));
+    assert_int_equal(dmar.unit_count, 2);
+    laptop();
+    put(0, 3);
+    assert_int_equal(parse(), 0);
+    assert_true(logged("it and the rest are left out"));
+}
+
+static void test_structures_that_are_too_short(void **state)
+{
+    (void)state;
+    begin();
+    put(0, 2), put(12, 2), put(0, 8);
+    put(1, 2), put(16, 2), put(0, 12);
+    put(2, 2), put(4, 2);
+    end(drhd(0xfed94000, 1, 0));
+    assert_int_equal(parse(), 0);
+    assert_true(logged("a DRHD of only 12 bytes"));
+    assert_true(logged("an RMRR of only 16 bytes"));
+    assert_true(logged("an ATSR of only 4 bytes"));
+    assert_int_equal(dmar.unit_count, 1);
+}
+
+static void test_units_at_no_place(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t base;
+        const char *why;
+    } cases[] = {
+        {0, "is not where registers can be"},
+        {0xfed90800, "is not where registers can be"},
+        {0xfff0000000000000, "is not where registers can be"},
+        {0x100000, "is over memory"},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        begin();
+        end(drhd(cases[i].base, 1, 0));
+        assert_int_equal(parse(), 0);
+        assert_int_equal(dmar.unit_count, 0);
+        assert_true(logged(cases[i].why));
+    }
+}
+
+static void test_units_twice(void **state)
+{
+    (void)state;
+    begin();
+    unsigned at = drhd(0xfed90000, 0, 0);
+    scope(1, 0, 0, 0x1d, 0, 0xff);
+    end(at);
+    end(drhd(0xfed90000, 1, 0));
+    end(drhd(0xfed91000, 1, 0));
+    assert_int_equal(parse(), 0);
+    assert_true(logged("the unit at 0xfed90000 is there twice; left out"));
+    assert_int_equal(dmar.unit_count, 2);
+    assert_int_equal(unit_of(vga), 1);
+}
+
+static void test_all_the_rest_is_not_last(void **state)
+{
+    (void)state;
+    begin();
+    end(drhd(0xfed90000, 1, 0));
+    unsigned at = drhd(0xfed91000, 0, 0);
+    scope(1, 0, 0, 0x1d, 0, 0xff);
+    end(at);
+    at = drhd(0xfed92000, 1, 0);
+    scope(1, 0, 0, 0x1f, 2, 0xff);
+    end(at);
+    end(drhd(0xfed93000, 1, 1));
+    assert_int_equal(parse(), 0);
+    assert_true(logged("the unit at 0xfed91000 comes after the one for all the rest"));
+    assert_true(logged("is for all the rest, too"));
+    assert_int_equal(unit_of(usb), 1);
+    assert_int_equal(unit_of((struct pci_bdf){0, 0, 0x1f, 2}), 2);
+    assert_int_equal(unit_of(behind), 0);
+    assert_int_equal(unit_of((struct pci_bdf){1, 0, 0, 0}), 3);
+}
+
+static void test_reserved_memory_at_no_place(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t base, limit;
+        const char *why;
+    } cases[] = {
+        {0x7f000000, 0x7effffff, "ends before it begins"},
+        {0x7f000000, 0x7f000000, "is not of whole pages"},
+        {0x7f000800, 0x7f000fff, "is not of whole pages"},
+        {0, UINT64_MAX, "is not of whole pages"},
+        {0x7d000000, 0x7e000fff, "is not all in memory that the firmware keeps"},
+        {0x7ffff000, 0x80000fff, "is not all in memory that the firmware keeps"},
+        {0x90000000, 0x90000fff, "is not all in memory that the firmware keeps"},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        begin();
+        unsigned at = rmrr(cases[i].base, cases[i].limit);
+        scope(1, 0, 0, 0x1d, 0, 0xff);
+        end(at);
+        assert_int_equal(parse(), 0);
+        assert_int_equal(dmar.reserved_count, 0);
+        assert_true(logged(cases[i].why));
+    }
+}
+
+static void test_devices_that_are_not_there(void **state)
+{
+    (void)state;
+    begin();
+    unsigned at = rmrr(0x7f000000, 0x7f000fff);
+    scope(1, 0, 0, 0x15, 0, 0xff); /* nothing */
+    scope(1, 0, 0, 0x1d, 0, 5);    /* behind what is no bridge */
+    scope(1, 0, 0, 40, 0, 0xff);   /* no device can be that */
+    scope(1, 0, 0, 0, 8, 0xff);
+    end(at);
+    at = rmrr(0x7f000000, 0x7f000fff);
+    scope(5, 0, 0, 0x15, 0, 0xff); /* of which only ACPI knows */
+    end(at);
+    assert_int_equal(parse(), 0);
+    assert_true(logged("an RMRR names a device by bus 00 that is not there; left out"));
+    assert_int_equal(dmar.reserved_count, 1);
+    assert_int_equal(dmar.scope_count, 1);
+}
+
+static void test_a_bridge_that_is_none(void **state)
+{
+    (void)state;
+    begin();
+    unsigned at = drhd(0xfed90000, 0, 0);
+    scope(2, 0, 0, 0x1d, 0, 0xff);
+    end(at);
+    assert_int_equal(parse(), 0);
+    assert_true(logged("names 00:1d.0 as a bridge, which it is not"));
+    assert_int_equal(unit_of(usb), 0);
+    assert_int_equal(unit_of((struct pci_bdf){0, 0, 0, 0}), 99);
+}
+
+static void test_scopes_without_length(void **state)
+{
+    (void)state;
+    static const uint8_t lengths[] = {0, 1, 5, 6, 7, 9, 20};
+    for (unsigned i = 0; i < ARRAY_SIZE(lengths); i++) {
+        begin();
+        unsigned at = drhd(0xfed90000, 0, 0);
+        scope(1, 0, 0, 0x1d, 0, 0xff);
+        scope(1, 0, 0, 0x1f, 2, 0xff);
+        bytes[used - 7] = lengths[i];
+        end(at);
+        end(drhd(0xfed91000, 1, 0));
+        assert_int_equal(parse(), 0);
+        assert_true(logged("a device's entry at 0x7048 has no sensible length"));
+        assert_int_equal(unit_of(usb), 0);
+        assert_int_equal(unit_of((struct pci_bdf){0, 0, 0x1f, 2}), 1);
+    }
+}
+
+static void test_no_room(void **state)
+{
+    (void)state;
+    begin();
+    for (unsigned i = 0; i < DMAR_MAX_UNITS + 1; i++)
+        end(drhd(0xfe000000 + i * 0x1000, 0, 0));
+    for (unsigned i = 0; i < DMAR_MAX_ATS + 1; i++)
+        end(atsr(1, 0));
+    for (unsigned i = 0; i < DMAR_MAX_RESERVED + 1; i++) {
+        unsigned at = rmrr(0x7f000000, 0x7f000fff);
+        for (unsigned n = 0; n < 9; n++)
+            scope(1, 0, 0, 0x1d, 0, 0xff);
+        end(at);
+    }
+    assert_int_equal(parse(), 0);
+    assert_int_equal(dmar.unit_count, DMAR_MAX_UNITS);
+    assert_int_equal(dmar.ats_count, DMAR_MAX_ATS);
+    assert_int_equal(dmar.scope_count, DMAR_MAX_SCOPES);
+    assert_true(logged("is one too many; left out"));
+    assert_true(logged("more than 16 ATSRs"));
+    assert_true(logged("more than 256 devices named; 00:1d.0 left out"));
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_qemu),
+        cmocka_unit_test(test_laptop),
+        cmocka_unit_test(test_flags),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_too_short),
+        cmocka_unit_test(test_structures_without_length),
+        cmocka_unit_test(test_structures_that_end_outside),
+        cmocka_unit_test(test_structures_that_are_too_short),
+        cmocka_unit_test(test_units_at_no_place),
+        cmocka_unit_test(test_units_twice),
+        cmocka_unit_test(test_all_the_rest_is_not_last),
+        cmocka_unit_test(test_reserved_memory_at_no_place),
+        cmocka_unit_test(test_devices_that_are_not_there),
+        cmocka_unit_test(test_a_bridge_that_is_none),
+        cmocka_unit_test(test_scopes_without_length),
+        cmocka_unit_test(test_no_room),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
