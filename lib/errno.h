@@ -13,6 +13,8 @@ enum {
     EEXIST = 17,     /* there already */
     ENODEV = 19,     /* the CPU or the machine lacks it */
     EINVAL = 22,     /* a bad value */
+    ENOSPC = 28,     /* out of numbers or entries */
+    ERANGE = 34,     /* more than can be said or reached */
     ENOSYS = 38,     /* no such call, or not built yet */
     ENODATA = 61,    /* the input ends too early */
     EOPNOTSUPP = 95, /* not on this CPU */

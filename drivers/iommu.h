@@ -1,0 +1,155 @@
+/* IOMMUs: what the machine's units do for vmm/, whoever made them. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "drivers/acpi.h"
+#include "drivers/pci.h"
+#include "mm/memmap.h"
+#include "mm/pt.h"
+
+/* How the source of an interrupt says which one it is. */
+struct iommu_message {
+    uint64_t address; /* of an MSI */
+    uint32_t data;    /* message I of several in a row: DATA + I, the first a multiple of them */
+    uint64_t rte;     /* an I/O APIC's redirection entry, but for its polarity and mask */
+};
+
+/*
+ * What the units' drivers need of the machine. Several CPUs may call these at once. Tables that the
+ * hardware walks are pages from ALLOC; a table, once made, is never larger than a page.
+ */
+struct iommu_machine {
+    const struct firmware *firmware;
+    /* The first ACPI table of SIGNATURE; false: there is none. */
+    bool (*find)(const char *signature, struct acpi_table *table);
+    const struct memmap *map;
+    uint8_t phys_bits;    /* of addresses */
+    bool x2apic;          /* the CPUs' local APICs are in x2APIC mode */
+    void *(*alloc)(void); /* one zeroed page; NULL: none left */
+    void (*free)(void *page);
+    hpa_t (*hpa)(const void *page);
+    void *(*at)(hpa_t page);
+    volatile void *(*map_mmio)(hpa_t registers, uint64_t size); /* uncached, for good; NULL: no */
+    /* SIZE is 4 or 8. */
+    uint64_t (*read)(const volatile void *reg, unsigned size);
+    void (*write)(volatile void *reg, unsigned size, uint64_t value);
+    void (*stop)(const char *why); /* does not return: a unit no longer answers */
+    struct iommu_message faults;   /* by which a unit tells that it has recorded one; no RTE */
+    /* Writes the N bytes at AT back to memory, where a unit that does not snoop finds them. */
+    void (*flush)(const void *at, size_t n);
+    /* As pci_read32(). */
+    uint32_t (*config)(struct pci_bdf bdf, unsigned reg);
+};
+
+enum { IOMMU_MAX_RESERVED = 4 };
+
+/* The unit that translates one requester's DMA. */
+struct iommu_facts {
+    uint8_t unit;  /* its number in the log */
+    bool coherent; /* its own walks of tables look into the CPUs' caches */
+    bool snoops;   /* it can make every access of a device do so: No Snoop has no effect then */
+    bool remaps;   /* interrupts too; false: a device may send any CPU any vector */
+    bool x2apic;   /* to APIC IDs above 255 */
+    uint8_t bits;  /* a domain reaches addresses below 2^BITS */
+    /* Memory that firmware says the requester goes on to use by itself. */
+    struct range reserved[IOMMU_MAX_RESERVED];
+    uint8_t reserved_count;
+};
+
+/*
+ * What a VM's devices reach: tables of their own, of no memory type. All is made when it is
+ * created but what pt_map() takes. One CPU at a time uses it.
+ */
+struct iommu_domain {
+    struct pt pt;
+    const struct pci_bdf *requesters; /* all that will be attached; the caller's */
+    unsigned count;
+    bool snoops;    /* every access of its devices is made to look into the CPUs' caches */
+    bool coherent;  /* the driver's: all of its units' walks snoop */
+    uint16_t id;    /* the driver's: never 0 */
+    uint64_t units; /* the driver's: those that have its requesters, a bit each */
+};
+
+/* An interrupt as the host wants it: fixed, to one CPU. */
+struct iommu_interrupt {
+    uint32_t apic_id; /* of the CPU */
+    uint8_t vector;   /* 16 to 254 */
+    bool level;       /* of an I/O APIC's pin */
+};
+
+/* An I/O APIC as a source of interrupts. */
+struct iommu_ioapic {
+    uint8_t id; /* APIC ID */
+    struct pci_bdf requester;
+};
+
+enum { IOMMU_MAX_IOAPICS = 32 };
+
+struct iommu_ioapics {
+    struct iommu_ioapic r[IOMMU_MAX_IOAPICS];
+    unsigned count;
+};
+
+/* One kind of IOMMU. A requester is a BDF as pci_requester() gives it, or an I/O APIC's. */
+struct iommu_ops {
+    /*
+     * Finds the units and turns them on, with all DMA blocked and, where they can, no interrupt
+     * but by an entry; logs them, and fills IOAPICS. MACHINE is kept. Once, by the first CPU.
+     * Returns 0, -ENODEV (there are none), or another negative errno, logged; then those that were
+     * on stay on.
+     */
+    int (*start)(const struct iommu_machine *machine, struct iommu_ioapics *ioapics);
+
+    /* False: no unit that works translates the requester's DMA. */
+    bool (*facts)(struct pci_bdf requester, struct iommu_facts *facts);
+
+    /*
+     * Makes an empty domain for COUNT >= 1 of REQUESTERS (kept by reference), each with facts, that
+     * reaches addresses below 2^BITS. SNOOP: force snooping, if all of their units can. Returns 0,
+     * -ENOMEM, -ENOSPC or -ERANGE (what all of the units reach is less), logged.
+     */
+    int (*create)(struct iommu_domain *domain, const struct pci_bdf *requesters, unsigned count,
+                  unsigned bits, bool snoop);
+
+    /* No requester is attached to it. Its pages are free afterwards; what was mapped is the
+     * caller's. */
+    void (*destroy)(struct iommu_domain *domain);
+
+    /*
+     * From its return on the requester's DMA goes by DOMAIN, which names it; NULL: is blocked, and
+     * what was under way is done. Takes no memory.
+     */
+    void (*attach)(struct pci_bdf requester, struct iommu_domain *domain);
+
+    /*
+     * Maps as pt_map() with PERM (PT_R, PT_W), 0: unmaps. From its return on devices see it so, and
+     * what was under way by an older mapping is done. Returns 0 or -ENOMEM, logged.
+     */
+    int (*map)(struct iommu_domain *domain, uint64_t address, hpa_t hpa, uint64_t size,
+               unsigned perm);
+
+    /*
+     * Takes N entries in a row for the requester's interrupts: a power of two, at most 32. None is
+     * present yet. Returns the first one's index, a multiple of N, or -ENOSPC, logged.
+     */
+    int (*claim)(struct pci_bdf requester, unsigned n);
+
+    /* Gives back what claim() gave. The entries are clear. */
+    void (*release)(struct pci_bdf requester, unsigned first, unsigned n);
+
+    /*
+     * From its return on entry INDEX leads to INTERRUPT, for that requester alone; NULL: nowhere.
+     * MESSAGE, or NULL: what the source is to say for it, which depends on INDEX and level alone,
+     * but for the vector in an I/O APIC's.
+     */
+    void (*interrupt)(struct pci_bdf requester, unsigned index,
+                      const struct iommu_interrupt *interrupt, struct iommu_message *message);
+
+    /* Logs the faults that units have recorded since, at most so many a second. Returns how many
+     * there were. */
+    unsigned (*faults)(void);
+};
+
+/* The machine's kind of IOMMU, started; NULL: none, or none that works. */
+const struct iommu_ops *iommu_start(const struct iommu_machine *machine,
+                                    struct iommu_ioapics *ioapics);

@@ -1,0 +1,379 @@
+/* VT-d as an IOMMU: units and domains, by VT-d's "Legacy Mode". */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "drivers/vtd.h"
+
+#include "drivers/vtd_format.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+/* "Root Entry" and "Context Entry": two words each. */
+#define ENTRY_P            (1ull << 0)
+#define ENTRY_ADDRESS      0xffffffffff000ull
+#define CONTEXT_ID(id)     ((uint64_t)(id) << 8)
+#define CONTEXT_AW(levels) ((uint64_t)(levels)-2)
+
+enum { MOST_DOMAINS = 64 };
+
+static struct {
+    const struct iommu_machine *machine;
+    struct dmar dmar;
+    struct vtd_unit units[DMAR_MAX_UNITS]; /* as dmar.units */
+    struct lock lock;                      /* of what follows, and of root tables */
+    uint64_t ids;                          /* domains that exist, a bit each; 0 is never used */
+} vtd;
+
+static struct vtd_unit *unit_of(struct pci_bdf requester)
+{
+    const struct dmar_unit *unit = dmar_unit_of(&vtd.dmar, requester);
+    if (unit == NULL || !vtd.units[unit - vtd.dmar.units].on)
+        return NULL;
+    return &vtd.units[unit - vtd.dmar.units];
+}
+
+/* --- start ------------------------------------------------------------------------------------ */
+
+static void find_ioapics(struct iommu_ioapics *ioapics)
+{
+    ioapics->count = 0;
+    for (unsigned i = 0; i < vtd.dmar.scope_count; i++) {
+        const struct dmar_scope *scope = &vtd.dmar.scopes[i];
+        if (scope->type == DMAR_IOAPIC && ioapics->count < IOMMU_MAX_IOAPICS)
+            ioapics->r[ioapics->count++] = (struct iommu_ioapic){scope->enumeration, scope->bdf};
+    }
+}
+
+static int start(const struct iommu_machine *machine, struct iommu_ioapics *ioapics)
+{
+    const struct dmar_reader reader = {machine->firmware, machine->map, machine->config};
+    struct acpi_table table;
+    memset(&vtd, 0, sizeof(vtd));
+    vtd.machine = machine;
+    vtd.ids = 1;
+    if (!machine->find("DMAR", &table))
+        return -ENODEV;
+    int error = dmar_parse(&reader, &table, &vtd.dmar);
+    volatile uint64_t *status = error == 0 ? machine->alloc() : NULL;
+    if (status == NULL)
+        return error != 0 ? error : -ENOMEM;
+    hpa_t at = machine->hpa((const void *)(uintptr_t)status);
+    bool any = false;
+    for (unsigned i = 0; i < vtd.dmar.unit_count; i++) {
+        enum { LINE = 64 }; /* a cache line for each */
+        struct vtd_unit *u = &vtd.units[i];
+        *u =
+            (struct vtd_unit){.machine = machine, .dmar = &vtd.dmar.units[i], .number = (uint8_t)i};
+        any |= vtd_unit_start(u, vtd.dmar.remaps, status + i * LINE / sizeof(*status),
+                              hpa(at.v + i * LINE)) == 0;
+    }
+    find_ioapics(ioapics);
+    return any ? 0 : -ENODEV;
+}
+
+/* --- facts ------------------------------------------------------------------------------------ */
+
+/* Addresses that a table of LEVELS gives the unit, in bits; 0: it has no such tables. */
+static unsigned reach(const struct vtd_unit *u, unsigned levels)
+{
+    if ((VTD_CAP_SAGAW(u->cap) >> (levels - 2) & 1) == 0)
+        return 0;
+    return (unsigned)min_u64(12 + 9 * levels, VTD_CAP_MGAW(u->cap));
+}
+
+static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
+{
+    const struct vtd_unit *u = unit_of(requester);
+    if (u == NULL)
+        return false;
+    *facts = (struct iommu_facts){
+        .unit = u->number,
+        .coherent = (u->ecap & VTD_ECAP_C) != 0,
+        .snoops = (u->ecap & VTD_ECAP_SC) != 0,
+        .remaps = u->remaps,
+        .x2apic = u->x2apic,
+    };
+    for (unsigned levels = VTD_MIN_LEVELS; levels <= VTD_MAX_LEVELS; levels++)
+        facts->bits = (uint8_t)max_u64(facts->bits, reach(u, levels));
+    for (unsigned i = 0; i < vtd.dmar.reserved_count; i++)
+        if (dmar_names(&vtd.dmar, vtd.dmar.reserved[i].scopes, requester) &&
+            facts->reserved_count < IOMMU_MAX_RESERVED)
+            facts->reserved[facts->reserved_count++] = vtd.dmar.reserved[i].range;
+    return true;
+}
+
+/* --- domains ---------------------------------------------------------------------------------- */
+
+/* The domain's first unit after U, NULL: of all; NULL: there is none. */
+static struct vtd_unit *next_unit(const struct iommu_domain *domain, const struct vtd_unit *u)
+{
+    unsigned i = u == NULL ? 0 : u->number + 1u;
+    while (i < vtd.dmar.unit_count && (domain->units >> i & 1) == 0)
+        i++;
+    return i < vtd.dmar.unit_count ? &vtd.units[i] : NULL;
+}
+
+static void forget_domain(const struct iommu_domain *domain)
+{
+    for (struct vtd_unit *u = next_unit(domain, NULL); u != NULL; u = next_unit(domain, u))
+        vtd_forget_domain(u, domain->id);
+}
+
+static bool table_alloc(struct pt *pt, hpa_t *page)
+{
+    (void)pt;
+    void *p = vtd.machine->alloc();
+    if (p != NULL)
+        *page = vtd.machine->hpa(p);
+    return p != NULL;
+}
+
+static void table_free(struct pt *pt, hpa_t page)
+{
+    (void)pt;
+    vtd.machine->free(vtd.machine->at(page));
+}
+
+static uint64_t *table_at(const struct pt *pt, hpa_t page)
+{
+    (void)pt;
+    return vtd.machine->at(page);
+}
+
+static void table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old)
+{
+    const struct iommu_domain *domain = pt->context;
+    (void)va, (void)size, (void)old;
+    forget_domain(domain);
+}
+
+static void table_flush(const struct pt *pt, const void *at, size_t n)
+{
+    const struct iommu_domain *domain = pt->context;
+    if (!domain->coherent)
+        vtd.machine->flush(at, n);
+}
+
+static const struct pt_owner table_owner = {.alloc = table_alloc,
+                                            .free = table_free,
+                                            .at = table_at,
+                                            .invalidate = table_invalidate,
+                                            .flush = table_flush};
+
+/* A number that every unit has room for; 0: none is left. */
+static uint16_t take_id(const struct iommu_domain *domain)
+{
+    unsigned most = MOST_DOMAINS;
+    uint16_t id = 1;
+    for (struct vtd_unit *u = next_unit(domain, NULL); u != NULL; u = next_unit(domain, u))
+        most = (unsigned)min_u64(most, 16u << 2 * VTD_CAP_ND(u->cap));
+    lock_take(&vtd.lock);
+    while (id < most && (vtd.ids >> id & 1) != 0)
+        id++;
+    if (id < most)
+        vtd.ids |= 1ull << id;
+    lock_release(&vtd.lock);
+    return id < most ? id : 0;
+}
+
+/* The entry of the requester's context; NULL: no table has it. */
+static uint64_t *context_of(const struct vtd_unit *u, struct pci_bdf requester)
+{
+    uint64_t root = u->root[2 * requester.bus];
+    if ((root & ENTRY_P) == 0)
+        return NULL;
+    uint64_t *table = vtd.machine->at(hpa(root & ENTRY_ADDRESS));
+    return &table[2 * (vtd_source(requester) & 0xff)];
+}
+
+/* Makes the requester's context table, which stays. */
+static bool make_context(struct vtd_unit *u, struct pci_bdf requester)
+{
+    bool there = true;
+    lock_take(&vtd.lock);
+    uint64_t *root = &u->root[2 * requester.bus];
+    if ((*root & ENTRY_P) == 0) {
+        void *table = vtd.machine->alloc();
+        there = table != NULL;
+        if (there) {
+            vtd_flush(u, table, PAGE_SIZE);
+            __atomic_store_n(root, vtd.machine->hpa(table).v | ENTRY_P, __ATOMIC_RELEASE);
+            vtd_flush(u, root, sizeof(*root));
+        }
+    }
+    lock_release(&vtd.lock);
+    return there;
+}
+
+/* What all units of the domain can: the fewest levels that reach 2^BITS, and the largest leaf. */
+static unsigned levels_of(const struct iommu_domain *domain, unsigned bits)
+{
+    for (unsigned levels = VTD_MIN_LEVELS; levels <= VTD_MAX_LEVELS; levels++) {
+        bool all = true;
+        for (struct vtd_unit *u = next_unit(domain, NULL); u != NULL; u = next_unit(domain, u))
+            all &= reach(u, levels) >= bits;
+        if (all)
+            return levels;
+    }
+    return 0;
+}
+
+static unsigned largest_leaf(const struct iommu_domain *domain)
+{
+    unsigned largest = 3;
+    for (struct vtd_unit *u = next_unit(domain, NULL); u != NULL; u = next_unit(domain, u)) {
+        if ((u->cap & VTD_CAP_SL2M) == 0)
+            largest = 1;
+        else if ((u->cap & VTD_CAP_SL1G) == 0 && largest == 3)
+            largest = 2;
+    }
+    return largest;
+}
+
+static int make_tables(struct iommu_domain *domain, unsigned levels)
+{
+    for (unsigned i = 0; i < domain->count; i++)
+        if (!make_context(unit_of(domain->requesters[i]), domain->requesters[i])) {
+            log_line("iommu: no memory for context tables; make the host pool larger");
+            return -ENOMEM;
+        }
+    return pt_init(&domain->pt, &vtd_formats[levels - VTD_MIN_LEVELS], &table_owner, domain,
+                   largest_leaf(domain));
+}
+
+static void give_id_back(const struct iommu_domain *domain)
+{
+    lock_take(&vtd.lock);
+    vtd.ids &= ~(1ull << domain->id);
+    lock_release(&vtd.lock);
+}
+
+static int create(struct iommu_domain *domain, const struct pci_bdf *requesters, unsigned count,
+                  unsigned bits, bool snoop)
+{
+    assert(count >= 1);
+    *domain = (struct iommu_domain){
+        .requesters = requesters, .count = count, .snoops = snoop, .coherent = true};
+    for (unsigned i = 0; i < count; i++) {
+        const struct vtd_unit *u = unit_of(requesters[i]);
+        assert(u != NULL);
+        domain->units |= 1ull << u->number;
+        domain->snoops &= (u->ecap & VTD_ECAP_SC) != 0;
+        domain->coherent &= (u->ecap & VTD_ECAP_C) != 0;
+    }
+    unsigned levels = levels_of(domain, bits);
+    if (levels == 0) {
+        log_line("iommu: no tables that all units of a VM's devices have reach %u bits", bits);
+        return -ERANGE;
+    }
+    domain->id = take_id(domain);
+    if (domain->id == 0) {
+        log_line("iommu: no domain is left");
+        return -ENOSPC;
+    }
+    int error = make_tables(domain, levels);
+    if (error != 0)
+        give_id_back(domain);
+    return error;
+}
+
+static void destroy(struct iommu_domain *domain)
+{
+    pt_destroy(&domain->pt);
+    give_id_back(domain);
+}
+
+static int map(struct iommu_domain *domain, uint64_t address, hpa_t to, uint64_t size,
+               unsigned perm)
+{
+    struct pt_attr attr = {.perm = (uint8_t)perm, .type = domain->snoops ? MT_WB : MT_UC};
+    unsigned bits = vtd.dmar.address_bits;
+    if (perm == 0)
+        return pt_unmap(&domain->pt, address, size);
+    if (bits < 64 && to.v + size > 1ull << bits) {
+        log_line("iommu: memory at 0x%lx lies where no device reaches: beyond %u bits", to.v, bits);
+        return -ERANGE;
+    }
+    int error = pt_map(&domain->pt, address, to, size, attr);
+    for (struct vtd_unit *u = next_unit(domain, NULL); u != NULL; u = next_unit(domain, u))
+        vtd_tell_of_more(u, domain->id);
+    return error;
+}
+
+/* "Context Entry Programming Considerations": the half with P is written last, and first taken. */
+static void set_context(struct vtd_unit *u, uint64_t *context, const struct iommu_domain *domain)
+{
+    __atomic_store_n(&context[0], 0, __ATOMIC_RELEASE);
+    vtd_flush(u, context, 16);
+    vtd_forget_all(u);
+    if (domain == NULL)
+        return;
+    context[1] = CONTEXT_ID(domain->id) | CONTEXT_AW(domain->pt.format->levels);
+    vtd_flush(u, context, 16);
+    __atomic_store_n(&context[0], domain->pt.root.v | ENTRY_P, __ATOMIC_RELEASE);
+    vtd_flush(u, context, 16);
+    vtd_forget_all(u);
+}
+
+static void attach(struct pci_bdf requester, struct iommu_domain *domain)
+{
+    struct vtd_unit *u = unit_of(requester);
+    uint64_t *context = u != NULL ? context_of(u, requester) : NULL;
+    assert(context != NULL || domain == NULL);
+    if (context == NULL)
+        return;
+    lock_take(&vtd.lock);
+    set_context(u, context, domain);
+    lock_release(&vtd.lock);
+}
+
+/* --- interrupts and faults -------------------------------------------------------------------- */
+
+static struct vtd_unit *remapper_of(struct pci_bdf requester)
+{
+    struct vtd_unit *u = unit_of(requester);
+    assert(u != NULL && u->remaps);
+    return u;
+}
+
+static int claim(struct pci_bdf requester, unsigned n)
+{
+    assert(n >= 1 && n <= 32 && (n & (n - 1)) == 0);
+    return vtd_claim_in(remapper_of(requester), n);
+}
+
+static void release(struct pci_bdf requester, unsigned first, unsigned n)
+{
+    assert(n >= 1 && n <= 32 && is_aligned(first, n) && first < VTD_INTERRUPTS);
+    vtd_release_in(remapper_of(requester), first, n);
+}
+
+static void interrupt(struct pci_bdf requester, unsigned index,
+                      const struct iommu_interrupt *interrupt, struct iommu_message *message)
+{
+    assert(index < VTD_INTERRUPTS);
+    vtd_set_interrupt(remapper_of(requester), requester, index, interrupt);
+    if (message != NULL)
+        *message = vtd_message(index, interrupt);
+}
+
+static unsigned faults(void)
+{
+    unsigned count = 0;
+    for (struct vtd_unit *u = vtd.units; u < vtd.units + vtd.dmar.unit_count; u++)
+        if (u->on)
+            count += vtd_unit_faults(u);
+    return count;
+}
+
+const struct iommu_ops vtd_ops = {
+    .start = start,
+    .facts = facts,
+    .create = create,
+    .destroy = destroy,
+    .attach = attach,
+    .map = map,
+    .claim = claim,
+    .release = release,
+    .interrupt = interrupt,
+    .faults = faults,
+};
