@@ -13,6 +13,7 @@
 #include "vmm/area.h"
 #include "vmm/clock.h"
 #include "vmm/host.h"
+#include "vmm/iommu_host.h"
 #include "vmm/layout.h"
 #include "vmm/log.h"
 #include "vmm/monitor.h"
@@ -151,10 +152,11 @@ static int check_cpus(void)
 static void log_cpus(void)
 {
     unsigned count = cpu_count(smp_cpus());
+    const char *iommu = iommu_host() != NULL ? "the IOMMU" : "no IOMMU";
     if (count == 1)
-        log_line("host: one CPU is used, and no IOMMU");
+        log_line("host: one CPU is used, and %s", iommu);
     else
-        log_line("host: %u CPUs are used, and no IOMMU", count);
+        log_line("host: %u CPUs are used, and %s", count, iommu);
 }
 
 static noreturn void end_machine(void)
@@ -185,6 +187,8 @@ static void start_on_own_tables(void)
     topology_read(&host, &boot_info, &firmware_cpus);
     if (check_cpus() != 0)
         end_halt("config");
+    if (config.host.iommu == IOMMU_ON)
+        iommu_host_start(&host, &boot_info);
     smp_start(&host, &firmware_cpus, config.host.cpus);
     log_cpus();
     if (vms_make(&config, &host, &boot_info) != 0)

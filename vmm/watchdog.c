@@ -4,6 +4,7 @@
 
 #include "lib/x86.h"
 #include "vmm/clock.h"
+#include "vmm/iommu_host.h"
 #include "vmm/log.h"
 #include "vmm/panic.h"
 #include "vmm/request.h"
@@ -99,6 +100,7 @@ void watchdog_look(void)
     if (!is_on() || now < own->due)
         return;
     own->due = UINT64_MAX; /* what it does now may look too */
+    iommu_host_look();
     __atomic_store_n(&own->looks, own->looks + 1, __ATOMIC_RELAXED);
     own->due = now + clock_ticks(look_at_next(own));
 }

@@ -94,7 +94,7 @@ def test_a_region_of_device_registers(system):
           "nosnoop.cfg:", "region 0xd0000000", "; ")
 
 
-def test_the_default_iommu_is_none_yet(system):
+def test_a_machine_without_an_iommu(system):
     outcome = system.svm("--host", "iommu=on", "--cmdline", "value=5", system.guest("value"))
     assert outcome.status == 5
     assert "host: one CPU is used, and no IOMMU" in outcome.log_text

@@ -1,0 +1,95 @@
+"""The machine's IOMMU while a guest runs: on, and everything blocked."""
+# SPDX-License-Identifier: BSD-2-Clause
+import re
+import struct
+
+import pytest
+
+from machine import Machine
+
+REGISTERS = 0xFED90000
+CAP, ECAP, GSTS, RTADDR, PMEN, IQA, IRTA = 0x08, 0x10, 0x1C, 0x20, 0x64, 0x90, 0xB8
+TES, RTPS, QIES, IRES, IRTPS, CFIS = (1 << bit for bit in (31, 30, 26, 25, 24, 23))
+ADDRESS = 0xFFFFFFFFFF000
+
+
+def arguments(*more):
+    """A machine with an IOMMU."""
+    device = ",".join(("intel-iommu", "intremap=on", "aw-bits=48", *more))
+    return "-machine", "q35", "-device", device
+
+
+def words(data, size):
+    """As little-endian numbers of SIZE bytes."""
+    return struct.unpack(f"<{len(data) // size}{'Q' if size == 8 else 'I'}", data)
+
+
+@pytest.fixture(scope="module", params=[(), ("snoop-control=on",), ("caching-mode=on",)],
+                ids=lambda more: more[0] if more else "plain")
+def live(request, system, tmp_path_factory):
+    """The log, the registers by offset, and a function that reads a page."""
+    place = tmp_path_factory.mktemp("iommu")
+    with Machine(system, place, system.guest("spin"), emulator=arguments(*request.param)) as m:
+        output = m.monitor.command("human-monitor-command",
+                                   **{"command-line": f"xp /64wx {REGISTERS:#x}"})
+        values = [int(word, 16) for word in re.findall(r" (0x[0-9a-f]{8})\b", output)]
+        registers = {4 * i: value for i, value in enumerate(values)}
+        wide = {at: registers[at] | registers[at + 4] << 32 for at in range(0, 0xF8, 8)}
+        tables = {at: m.page(wide[at] & ADDRESS) for at in (RTADDR, IQA, IRTA)}
+        log = m.log.read_text()
+    return log, registers, wide, tables, request.param
+
+
+def test_the_log_says_what_it_is(live):
+    log, _, wide, _, more = live
+    line = re.search(r"iommu 0: at 0xfed90000, .*", log)[0]
+    assert f"CAP {wide[CAP]:#x}, ECAP {wide[ECAP]:#x}:" in line
+    assert "addresses of 48 bits" in line and "its walks do not snoop" in line
+    forced = "can be forced" if "snoop-control=on" in more else "cannot be forced"
+    assert f"snooping {forced}" in line and "interrupts remapped" in line
+    assert "host: one CPU is used, and the IOMMU" in log
+
+
+def test_translation_and_remapping_are_on(live):
+    _, registers, wide, _, _ = live
+    on = TES | RTPS | QIES | IRES | IRTPS
+    assert registers[GSTS] & (on | CFIS) == on
+    assert wide[RTADDR] & 0xC00 == 0  # legacy mode
+    assert wide[IRTA] & 0xF == 7      # 256 entries
+
+
+def test_every_device_is_blocked(live):
+    _, _, _, tables, _ = live
+    assert not any(words(tables[RTADDR], 8))
+
+
+def test_no_interrupt_has_an_entry(live):
+    _, _, _, tables, _ = live
+    assert not any(words(tables[IRTA], 8))
+
+
+def test_the_queue_has_been_used(live):
+    """A wait descriptor behind each command; the first forgets all contexts."""
+    _, _, _, tables, _ = live
+    descriptors = words(tables[IQA], 8)
+    assert descriptors[0] == 0x11 and descriptors[2] & 0xF == 5
+
+
+@pytest.mark.parametrize("more", [(), ("snoop-control=on", "caching-mode=on")], ids=len)
+def test_a_guest_runs_as_before(system, more):
+    outcome = system.svm(system.guest("cpuid"), "--", *arguments(*more))
+    assert outcome.status == 0 and "iommu 0: at" in outcome.log_text
+    assert "fault:" not in outcome.log_text
+
+
+def test_it_can_be_left_alone(system):
+    outcome = system.svm("--host", "iommu=off", system.guest("cpuid"), "--", *arguments())
+    assert outcome.status == 0
+    assert "iommu" not in outcome.log_text.replace("no IOMMU", "")
+    assert "and no IOMMU" in outcome.log_text
+
+
+def test_two_cpus(system):
+    outcome = system.svm("--cpus", "2", system.guest("locks"), "--", *arguments())
+    assert outcome.status == 0
+    assert "CPUs are used, and the IOMMU" in outcome.log_text

@@ -1,0 +1,193 @@
+/* The machine's IOMMUs: found and turned on once, with everything blocked. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/iommu_host.h"
+
+#include "drivers/apic.h"
+#include "lib/x86.h"
+#include "vmm/clock.h"
+#include "vmm/host.h"
+#include "vmm/log.h"
+#include "vmm/panic.h"
+#include "vmm/pci_host.h"
+#include "vmm/topology.h"
+#include "vmm/traps.h"
+
+enum { VECTOR_FAULT = APIC_HOST_VECTORS + 2 }; /* behind kicks and the timer */
+
+/* Faults are looked at as they come, but so many times a second (microseconds). */
+enum { LOOKS = 8, SECOND = 1000000 };
+
+enum { MOST_DISPLAYS = 4 };
+
+static struct host *host;
+static const struct iommu_ops *ops;
+static struct iommu_ioapics ioapics;
+static struct host_firmware firmware;
+static const struct boot_info *boot_info;
+
+const struct iommu_ops *iommu_host(void)
+{
+    return ops;
+}
+
+const struct iommu_ioapics *iommu_host_ioapics(void)
+{
+    return &ioapics;
+}
+
+/* --- what drivers need ------------------------------------------------------------------------ */
+
+static bool find(const char *signature, struct acpi_table *table)
+{
+    return topology_find(&firmware, boot_info, signature, table);
+}
+
+static void *alloc(void)
+{
+    return frames_alloc(&host->frames, 1);
+}
+
+static void free_page(void *page)
+{
+    frames_free(&host->frames, page, 1);
+}
+
+static hpa_t hpa_of(const void *page)
+{
+    return frames_hpa(&host->frames, page);
+}
+
+static void *at(hpa_t page)
+{
+    return frames_at(&host->frames, page);
+}
+
+static volatile void *map_mmio(hpa_t registers, uint64_t size)
+{
+    return host_map_mmio(host, registers, size);
+}
+
+static uint64_t read_register(const volatile void *reg, unsigned size)
+{
+    return size == 8 ? *(const volatile uint64_t *)reg : *(const volatile uint32_t *)reg;
+}
+
+static void write_register(volatile void *reg, unsigned size, uint64_t value)
+{
+    if (size == 8)
+        *(volatile uint64_t *)reg = value;
+    else
+        *(volatile uint32_t *)reg = (uint32_t)value;
+}
+
+/* SDM, "CLFLUSH": a line's length is in CPUID. */
+static void flush(const void *from, size_t n)
+{
+    uint64_t line = cpu_has(1, 3, 19) ? (cpuid(1, 0).ebx >> 8 & 0xff) * 8 : 0;
+    if (line == 0) {
+        wbinvd();
+        return;
+    }
+    uint64_t end = (uint64_t)from + n;
+    mfence();
+    for (uint64_t p = (uint64_t)from - (uint64_t)from % line; p < end; p += line)
+        clflush((const void *)p);
+    mfence();
+}
+
+static void stop(const char *why)
+{
+    panic("%s", why);
+}
+
+/* SDM, "Message Address Register Format": to this CPU, which has no remapped interrupts itself. */
+static struct iommu_message fault_message(void)
+{
+    uint64_t id = apic_is_on() ? apic_id() : 0;
+    if (!apic_is_on())
+        return (struct iommu_message){0};
+    return (struct iommu_message){
+        .address = 0xfee00000 | (id & 0xff) << 12 | (id & 0xffffff00) << 32, .data = VECTOR_FAULT};
+}
+
+/* --- faults ----------------------------------------------------------------------------------- */
+
+static uint64_t second; /* TSC: when it began */
+static unsigned looks;  /* in it */
+
+/* As long as one fault stands recorded, the unit does not interrupt for others. */
+static void on_fault(void)
+{
+    if (rdtsc() - second > clock_ticks(SECOND)) {
+        second = rdtsc();
+        looks = 0;
+    }
+    if (looks < LOOKS && ops != NULL)
+        ops->faults();
+    if (++looks == LOOKS)
+        log_line("iommu: many faults: others of this second are not reported");
+}
+
+void iommu_host_look(void)
+{
+    if (looks >= LOOKS && this_cpu()->index == 0)
+        on_fault();
+}
+
+/* --- displays --------------------------------------------------------------------------------- */
+
+/* Gives F, which firmware has left running, the memory that it goes on to show. */
+static void keep_display(const struct pci_function *f)
+{
+    static struct iommu_domain domains[MOST_DISPLAYS];
+    static struct pci_bdf bdfs[MOST_DISPLAYS];
+    static unsigned count;
+    struct iommu_facts facts;
+    if (!ops->facts(f->bdf, &facts) || facts.reserved_count == 0 || count == ARRAY_SIZE(bdfs))
+        return;
+    bdfs[count] = pci_requester(f);
+    struct iommu_domain *domain = &domains[count++];
+    if (ops->create(domain, &bdfs[count - 1], 1, cpu_phys_bits(), false) != 0)
+        return;
+    for (unsigned i = 0; i < facts.reserved_count; i++) {
+        struct range r = facts.reserved[i];
+        if (ops->map(domain, r.start, hpa(r.start), r.end - r.start, PT_R | PT_W) != 0)
+            return;
+    }
+    ops->attach(domain->requesters[0], domain);
+    log_line("iommu: the display %s keeps the memory that firmware gave it", pci_name(f->bdf).text);
+}
+
+/* --- start ------------------------------------------------------------------------------------ */
+
+void iommu_host_start(struct host *of, const struct boot_info *info)
+{
+    static struct iommu_machine machine;
+    const struct pci_table *table = pci_host_functions();
+    host = of;
+    boot_info = info;
+    firmware = topology_firmware(of);
+    machine = (struct iommu_machine){
+        .firmware = &firmware.firmware,
+        .find = find,
+        .map = &of->map,
+        .phys_bits = (uint8_t)cpu_phys_bits(),
+        .x2apic = apic_is_on() && apic_last_id() > UINT8_MAX,
+        .alloc = alloc,
+        .free = free_page,
+        .hpa = hpa_of,
+        .at = at,
+        .map_mmio = map_mmio,
+        .read = read_register,
+        .write = write_register,
+        .flush = flush,
+        .stop = stop,
+        .faults = fault_message(),
+        .config = pci_read32,
+    };
+    traps_on_interrupt(VECTOR_FAULT, on_fault);
+    ops = iommu_start(&machine, &ioapics);
+    for (unsigned i = 0; ops != NULL && i < table->count; i++)
+        if (pci_is_display(&table->f[i]))
+            keep_display(&table->f[i]);
+}

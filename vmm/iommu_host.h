@@ -1,0 +1,23 @@
+/* The machine's IOMMUs: found and turned on once, with everything blocked. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "drivers/iommu.h"
+
+struct boot_info;
+struct host;
+
+/*
+ * Turns the IOMMUs on; devices' DMA is blocked from then on, but that of displays to the memory
+ * that firmware has set aside for them. Once, by the first CPU, after pci_host_init().
+ */
+void iommu_host_start(struct host *host, const struct boot_info *info);
+
+/* What they do; NULL: there is none, or none is to be used. */
+const struct iommu_ops *iommu_host(void);
+
+/* The I/O APICs whose interrupts they remap. */
+const struct iommu_ioapics *iommu_host_ioapics(void);
+
+/* To be called once a second by the first CPU: faults that were too many to be reported at once. */
+void iommu_host_look(void);
