@@ -447,6 +447,24 @@ static void fw_cfg(void)
     expect(ram >= last && ram - last < 1 << 20, "%lu bytes; memory ends at %lx", ram, last);
 }
 
+static const char *needs_mcfg(void)
+{
+    return machine.nosnoop || (has_xsdt() && acpi_table("MCFG", true) != 0) ? NULL
+                                                                            : "emulator: no MCFG";
+}
+
+/* The first allocation has the host bridge. */
+static void mcfg(void)
+{
+    uint64_t table = acpi_table("MCFG", true), class;
+    expect_table("MCFG", table);
+    if (table == 0)
+        return;
+    class = number(number(table + 44, 8) + 8, 4) >> 16;
+    expect(number(table + 52, 3) == 0, "segment and first bus %lx", number(table + 52, 3));
+    expect(class == 0x0600, "class %lx", class);
+}
+
 static const struct test_case cases[] = {
     {"MP table", needs_mp_cpus, mp_table},
     {"PIT by the MP table", needs_mp_pit, mp_pit},
@@ -454,6 +472,7 @@ static const struct test_case cases[] = {
     {"ACPI by the XSDT", needs_xsdt, acpi_2},
     {"MADT", NULL, madt},
     {"PIT by the MADT", NULL, madt_pit},
+    {"MCFG", needs_mcfg, mcfg},
     {"PM timer's rate", needs_pm, pm_rate},
     {"ACPI mode", needs_acpi_mode, sci},
     {"fw_cfg", needs_fw_cfg, fw_cfg},

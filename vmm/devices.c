@@ -305,13 +305,29 @@ static __attribute__((noinline)) bool in_fwcfg_byte(struct devices *d, uint8_t *
     return any;
 }
 
+/*
+ * Of CONFIG_DATA, with the lock, which is let go meanwhile: PCI has its own, and what is done under
+ * that may need this one.
+ */
+static __attribute__((noinline)) bool in_pci_byte(struct vcpu *vcpu, uint16_t port, uint8_t *value)
+{
+    uint32_t wide = *value;
+    if (!devices_is_pci(port))
+        return false;
+    lock_release(&vcpu->vm->lock);
+    bool any = devices_in_pci(vcpu, port, 1, &wide);
+    lock_take(&vcpu->vm->lock);
+    *value = (uint8_t)wide;
+    return any;
+}
+
 static unsigned at(uint16_t port)
 {
     return port / 2 < ARRAY_SIZE(at_ports) ? at_ports[port / 2] : AT_NOTHING;
 }
 
 /* One byte. False: nothing is there. */
-static inline bool in_byte(struct devices *d, uint16_t port, uint8_t *value)
+static inline bool in_byte(struct vcpu *vcpu, struct devices *d, uint16_t port, uint8_t *value)
 {
     switch (at(port)) {
     case AT_PIC:
@@ -338,7 +354,7 @@ static inline bool in_byte(struct devices *d, uint16_t port, uint8_t *value)
     case AT_FWCFG:
         return in_fwcfg_byte(d, value);
     default:
-        return false;
+        return in_pci_byte(vcpu, port, value);
     }
 }
 
@@ -379,9 +395,16 @@ static bool is_fwcfg(uint16_t port)
     return (port & ~1u) == FWCFG_PORT;
 }
 
-/* The device itself takes wider accesses. */
-static bool in_fwcfg(struct vcpu *vcpu, unsigned width, uint32_t *value)
+/* Devices that take wider accesses themselves. */
+static bool is_whole(uint16_t port)
 {
+    return is_fwcfg(port) || devices_is_pci(port);
+}
+
+static bool in_whole(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t *value)
+{
+    if (devices_is_pci(port))
+        return devices_in_pci(vcpu, port, width, value);
     lock_take(&vcpu->vm->lock);
     bool any = fwcfg_read(&vcpu->vm->devices.fwcfg, width, value);
     lock_release(&vcpu->vm->lock);
@@ -400,11 +423,11 @@ static bool out_fwcfg(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t
 static __attribute__((noinline)) uint32_t in_wide(struct vcpu *vcpu, uint16_t port, unsigned width)
 {
     uint32_t value = UINT32_MAX;
-    if (is_fwcfg(port) && in_fwcfg(vcpu, width, &value))
+    if (is_whole(port)) {
+        vcpu->port_reads += in_whole(vcpu, port, width, &value) ? 0 : 1;
         return value;
-    if (is_fwcfg(port))
-        vcpu->port_reads++;
-    for (unsigned i = 0; i < width && !is_fwcfg(port); i++) {
+    }
+    for (unsigned i = 0; i < width; i++) {
         uint32_t byte = devices_in(vcpu, (uint16_t)(port + i), 1);
         value = (value & ~(0xffu << 8 * i)) | byte << 8 * i;
     }
@@ -425,7 +448,7 @@ uint32_t devices_in(struct vcpu *vcpu, uint16_t port, unsigned width)
     uint8_t value = 0xff;
     if (width != 1)
         return in_wide(vcpu, port, width);
-    if (!in_byte(begin(vcpu), port, &value))
+    if (!in_byte(vcpu, begin(vcpu), port, &value))
         vcpu->port_reads++;
     end(vcpu);
     return value;
@@ -577,6 +600,7 @@ void devices_describe(struct vm *vm, char text[DEVICES_TEXT])
     }
     used += rtc_describe(&d->rtc, text + used, DEVICES_TEXT - used);
     used += pmtimer_describe(&d->pm, text + used, DEVICES_TEXT - used);
-    (void)fwcfg_describe(&d->fwcfg, text + used, DEVICES_TEXT - used);
+    used += fwcfg_describe(&d->fwcfg, text + used, DEVICES_TEXT - used);
     lock_release(&vm->lock);
+    (void)vpci_bus_describe(&vm->pci, text + used, DEVICES_TEXT - used);
 }

@@ -10,6 +10,7 @@
 #include "vmm/platform.h"
 #include "vmm/pmtimer.h"
 #include "vmm/rtc.h"
+#include "vmm/vpci_bus.h"
 
 enum { COMS = 2 };
 
@@ -45,7 +46,7 @@ void devices_reset(struct vm *vm);
 
 /*
  * Accesses of 1, 2 or 4 bytes by the running vCPU. Bytes of no device read as ones, and are
- * counted. VALUE may have more bits than WIDTH says; false: no device has taken any of it.
+ * counted. VALUE may have more bits than WIDTH says; false: no device but PCI can have it.
  */
 uint32_t devices_in(struct vcpu *vcpu, uint16_t port, unsigned width);
 bool devices_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value);
@@ -58,6 +59,21 @@ static inline bool devices_is_ioapic(uint64_t gpa)
 
 uint32_t devices_read_ioapic(struct vcpu *vcpu, unsigned offset, unsigned width);
 void devices_write_ioapic(struct vcpu *vcpu, unsigned offset, unsigned width, uint64_t value);
+
+static inline bool devices_is_pci(uint16_t port)
+{
+    return port / VPCI_PORTS == VPCI_PORT_ADDRESS / VPCI_PORTS;
+}
+
+/*
+ * vmm/devices_pci.c: the PCI bus, by its ports, of 1, 2 or 4 bytes, and in memory: 1, 2, 4 or 8 of
+ * one of the pages of its configuration space. False: nothing of it is there.
+ */
+bool devices_in_pci(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t *value);
+bool devices_out_pci(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value);
+uint64_t devices_read_pci(struct vcpu *vcpu, unsigned page, unsigned offset, unsigned width);
+void devices_write_pci(struct vcpu *vcpu, unsigned page, unsigned offset, unsigned width,
+                       uint64_t value);
 
 /* The running vCPU's APIC broadcasts an EOI. */
 void devices_eoi(struct vcpu *vcpu, unsigned vector);

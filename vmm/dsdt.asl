@@ -99,7 +99,29 @@ DefinitionBlock ("", "DSDT", 2, "NOSNOP", "NOSNOOP", 1)
             })
         }
 
-        // Nothing else may be put here: power management, resets, the APICs' pages.
+        // One bus; BARs go where nothing else is.
+        Device (PCI0)
+        {
+            Name (_HID, EisaId ("PNP0A08"))
+            Name (_CID, EisaId ("PNP0A03"))
+            Name (_SEG, 0)
+            Name (_BBN, 0)
+            Name (_UID, 0)
+            Name (_CRS, ResourceTemplate ()
+            {
+                WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode,
+                    0, 0, 0, 0, 1)
+                IO (Decode16, 0xCF8, 0xCF8, 1, 8)
+                WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange,
+                    0, 0x0D00, 0xFFFF, 0, 0xF300)
+                DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable,
+                    ReadWrite, 0, 0xC0000000, 0xDFFFFFFF, 0, 0x20000000)
+                DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable,
+                    ReadWrite, 0, 0xE0100000, 0xFEBFFFFF, 0, 0x1EB00000)
+            })
+        }
+
+        // Nothing else may be put here: power management, resets, PCI's ECAM, the APICs' pages.
         Device (SYSR)
         {
             Name (_HID, EisaId ("PNP0C02"))
@@ -108,7 +130,7 @@ DefinitionBlock ("", "DSDT", 2, "NOSNOP", "NOSNOOP", 1)
                 IO (Decode16, 0x92, 0x92, 1, 1)
                 IO (Decode16, 0xF4, 0xF4, 1, 1)
                 IO (Decode16, 0x600, 0x600, 1, 16)
-                IO (Decode16, 0xCF9, 0xCF9, 1, 1)
+                Memory32Fixed (ReadWrite, 0xE0000000, 0x100000)
                 Memory32Fixed (ReadWrite, 0xFEC00000, 0x1000)
                 Memory32Fixed (ReadWrite, 0xFEE00000, 0x1000)
             })

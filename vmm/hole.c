@@ -1,4 +1,4 @@
-/* Second-level faults: the MMIO hole, where only APICs answer, and where nothing is. */
+/* Second-level faults: the MMIO hole, where APICs and the PCI bus answer, and where nothing is. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/assert.h"
 #include "lib/x86.h"
@@ -55,8 +55,14 @@ bool vcpu_operand(struct vcpu *vcpu, const struct insn *insn, bool write, gva_t 
                        write, linear);
 }
 
-/* The memory operand: of an APIC's page by its offset, else by the guest's own translation. */
-enum page { MEMORY, LOCAL_APIC, IO_APIC };
+/* The memory operand: of a device's page by its offset, else by the guest's own translation. */
+enum page {
+    MEMORY,
+    LOCAL_APIC,
+    IO_APIC,
+    PCI_CONFIG, /* that of the first function; those of others follow */
+    PCI_CONFIG_LAST = PCI_CONFIG + VPCI_ECAM_SIZE / PAGE_SIZE - 1,
+};
 struct place {
     enum page page;
     unsigned offset;
@@ -69,8 +75,12 @@ static bool read_place(struct vcpu *vcpu, const struct insn *insn, const struct 
     *value = 0;
     if (at->page == MEMORY)
         return vcpu_access(vcpu, at->linear, WALK_READ, value, insn->width);
-    *value = at->page == LOCAL_APIC ? vcpu_read_apic(vcpu, at->offset, insn->width)
-                                    : devices_read_ioapic(vcpu, at->offset, insn->width);
+    if (at->page == LOCAL_APIC)
+        *value = vcpu_read_apic(vcpu, at->offset, insn->width);
+    else if (at->page == IO_APIC)
+        *value = devices_read_ioapic(vcpu, at->offset, insn->width);
+    else
+        *value = devices_read_pci(vcpu, at->page - PCI_CONFIG, at->offset, insn->width);
     *value = truncated(*value, insn->width);
     return true;
 }
@@ -82,6 +92,8 @@ static bool write_place(struct vcpu *vcpu, const struct insn *insn, const struct
         vcpu_write_apic(vcpu, at->offset, insn->width, (uint32_t)value);
     else if (at->page == IO_APIC)
         devices_write_ioapic(vcpu, at->offset, insn->width, value);
+    else if (at->page != MEMORY)
+        devices_write_pci(vcpu, at->page - PCI_CONFIG, at->offset, insn->width, value);
     else
         return vcpu_access(vcpu, at->linear, WALK_WRITE, &value, insn->width);
     return true;
@@ -202,9 +214,9 @@ static bool perform(struct vcpu *vcpu, const struct insn *insn, const struct pla
 }
 
 /*
- * The CPU has translated the address of an access to an APIC. One that is not all in the page, or
- * begins it, can have begun or end in another: it finds no APIC, and nor does one that is not as
- * the CPU says. The I/O APIC has a register there, and who begins it has the page's offset.
+ * The CPU has translated the address of an access to a device. One that is not all in the page, or
+ * begins it, can have begun or end in another: it finds no device, and nor does one that is not as
+ * the CPU says. All but local APICs have a register there, and who begins it has the page's offset.
  * False: a fault is queued.
  */
 static bool find_place(struct vcpu *vcpu, const struct insn *insn, const struct exit_memory *fault,
@@ -217,7 +229,7 @@ static bool find_place(struct vcpu *vcpu, const struct insn *insn, const struct 
         return true;
     if (!vcpu_operand(vcpu, insn, insn_writes(insn), &at->linear))
         return false;
-    if (page != IO_APIC || at->linear.v % PAGE_SIZE != 0)
+    if (page == LOCAL_APIC || at->linear.v % PAGE_SIZE != 0)
         at->page = MEMORY;
     return true;
 }
@@ -248,13 +260,21 @@ static void fetch(struct vcpu *vcpu, gpa_t gpa)
         vm_stop(vcpu->vm, "fetch from the hole at GPA 0x%lx", gpa.v);
 }
 
+static enum page page_at(struct vcpu *vcpu, gpa_t gpa)
+{
+    if (vcpu_is_apic(vcpu, gpa))
+        return LOCAL_APIC;
+    if (devices_is_ioapic(gpa.v))
+        return IO_APIC;
+    uint64_t offset = gpa.v - VPCI_ECAM_START;
+    return offset < VPCI_ECAM_SIZE ? PCI_CONFIG + (unsigned)(offset / PAGE_SIZE) : MEMORY;
+}
+
 void exit_memory(struct vcpu *vcpu, const struct vm_exit *exit)
 {
     const struct exit_memory *fault = &exit->memory;
     struct vm *vm = vcpu->vm;
-    enum page page = vcpu_is_apic(vcpu, fault->gpa)    ? LOCAL_APIC
-                     : devices_is_ioapic(fault->gpa.v) ? IO_APIC
-                                                       : MEMORY;
+    enum page page = page_at(vcpu, fault->gpa);
     if (fault->walk)
         vcpu_tables_fault(vcpu, fault);
     else if (vcpu->event.valid)

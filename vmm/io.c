@@ -11,7 +11,6 @@ enum {
     KEYBOARD_RESET = 0xfe,
     PORT_A = 0x92,
     PORT_A_RESET = 1,
-    PORT_RESET = 0xcf9,
     RESET_CPU = 4,
 };
 
@@ -75,7 +74,8 @@ static __attribute__((noinline)) void other_out(struct vcpu *vcpu, uint16_t port
         reset_out(vcpu, (value & RESET_CPU) != 0);
         break;
     default:
-        vcpu->port_writes++;
+        if (!devices_is_pci(port) || !devices_out_pci(vcpu, port, width, value))
+            vcpu->port_writes++;
         break;
     }
 }

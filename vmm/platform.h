@@ -14,6 +14,9 @@ enum { PIN_PIT = 2 };
 /* ACPI, "PM1 Event Grouping", "PM1 Control Grouping", "Power Management Timer". */
 enum { PORT_PM1_EVENT = 0x600, PORT_PM1_CONTROL = 0x604, PORT_PM_TIMER = 0x608 };
 
+/* The reset control register. */
+enum { PORT_RESET = 0xcf9 };
+
 enum { PLATFORM_COM1 = 1 << 0, PLATFORM_COM2 = 1 << 1 };
 
 struct platform {

@@ -5,6 +5,7 @@
 #include "vmm/ioapic.h"
 #include "vmm/lapic.h"
 #include "vmm/platform.h"
+#include "vmm/vpci_bus.h"
 
 #define PACKED __attribute__((packed))
 
@@ -35,7 +36,7 @@ static_assert(sizeof(struct rsdp) == 36, "ACPI, Root System Description Pointer"
 enum { RSDP_REVISION = 2, RSDP_OLD_SIZE = 20 };
 
 /* "Root System Description Table (RSDT)", "Extended System Description Table (XSDT)". */
-enum { ROOT_TABLES = 2 };
+enum { ROOT_TABLES = 3 };
 struct rsdt {
     struct header header;
     uint32_t tables[ROOT_TABLES];
@@ -111,7 +112,7 @@ enum { FADT_REVISION = 4 };
 
 enum { PM1_EVENT_LENGTH = 4, PM1_CONTROL_LENGTH = 2, PM_TIMER_LENGTH = 4 };
 enum { NO_C2 = 101, NO_C3 = 1001, CMOS_CENTURY = 0x32 };
-enum { PORT_RESET = 0xcf9, RESET_VALUE = 6 };
+enum { RESET_VALUE = 6 };
 
 /* "IA-PC Boot Architecture Flags": no keyboard controller, no VGA. */
 enum { BOOT_LEGACY_DEVICES = 1 << 0, BOOT_NO_VGA = 1 << 2 };
@@ -300,6 +301,27 @@ static const struct header *add_madt(struct space *space, const struct platform 
     return &madt->header;
 }
 
+/* --- the MCFG -------------------------------------------------------------------------------- */
+
+/* PCI Firmware Specification, "MCFG Table Description", with the space of bus 0 alone. */
+struct PACKED mcfg {
+    struct header header;
+    uint64_t reserved_0, base;
+    uint16_t segment;
+    uint8_t first_bus, last_bus;
+    uint32_t reserved_1;
+};
+static_assert(sizeof(struct mcfg) == 60, "PCI Firmware, MCFG Table Description");
+
+static const struct header *add_mcfg(struct space *space)
+{
+    struct mcfg *mcfg = space_take(space, sizeof(*mcfg), 4);
+    fill_header(&mcfg->header, "MCFG", 1);
+    mcfg->base = VPCI_ECAM_START;
+    finish(&mcfg->header, sizeof(*mcfg));
+    return &mcfg->header;
+}
+
 /* --- the roots ------------------------------------------------------------------------------- */
 
 void platform_acpi(struct space *space, const struct platform *platform)
@@ -309,6 +331,7 @@ void platform_acpi(struct space *space, const struct platform *platform)
     struct xsdt *xsdt = space_take(space, sizeof(*xsdt), 4);
     rsdt->tables[0] = space_gpa(space, add_fadt(space, platform));
     rsdt->tables[1] = space_gpa(space, add_madt(space, platform));
+    rsdt->tables[2] = space_gpa(space, add_mcfg(space));
     fill_header(&rsdt->header, "RSDT", 1);
     fill_header(&xsdt->header, "XSDT", 1);
     for (unsigned i = 0; i < ROOT_TABLES; i++)

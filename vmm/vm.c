@@ -196,6 +196,7 @@ static void reset_all(struct vm *vm)
     vm->asleep = 0;
     vm->tsc_offset = -rdtsc();
     devices_reset(vm);
+    vpci_bus_reset(&vm->pci);
     if (vcpu_reset(vm->vcpus[0]) != 0 || guest_load(vm, vm->boot) != 0)
         vm_stop(vm, "it cannot be started again");
 }

@@ -1,5 +1,6 @@
 """Guests' ACPI tables as iasl takes them apart, and as it makes them of what it wrote."""
 # SPDX-License-Identifier: BSD-2-Clause
+import re
 import shutil
 import struct
 import subprocess
@@ -70,7 +71,7 @@ def without_author(name, data):
 
 def test_every_table_goes_there_and_back(memory, tmp_path):
     found = tables(memory)
-    assert sorted(found) == ["APIC", "DSDT", "FACP", "FACS", "RSDT", "XSDT"]
+    assert sorted(found) == ["APIC", "DSDT", "FACP", "FACS", "MCFG", "RSDT", "XSDT"]
     for name, data in found.items():
         _, back = there_and_back(tmp_path, name, data)
         assert without_author(name, back) == without_author(name, data), name
@@ -86,11 +87,22 @@ def test_a_changed_byte_is_found(memory, tmp_path, offset):
 
 def test_the_namespace_has_the_devices(memory, tmp_path):
     text, _ = there_and_back(tmp_path, "DSDT", tables(memory)["DSDT"])
-    for hid in ("PNP0000", "PNP0100", "PNP0800", "PNP0B00", "PNP0501", "PNP0C02", "QEMU0002"):
+    for hid in ("PNP0000", "PNP0100", "PNP0800", "PNP0B00", "PNP0501", "PNP0C02", "QEMU0002",
+                "PNP0A08"):
         assert f'"{hid}"' in text, hid
     assert text.count('"PNP0501"') == 2
     assert "Name (_S5, Package (0x04)" in text
     assert "Name (COMS, 0x03)" in text
+
+
+def test_pci_has_the_hole_but_for_what_is_there(memory, tmp_path):
+    text, _ = there_and_back(tmp_path, "DSDT", tables(memory)["DSDT"])
+    bridge = text[text.index("Device (PCI0)"):text.index("Device (SYSR)")]
+    for first, last in (("0x0D00", "0xFFFF"), ("0xC0000000", "0xDFFFFFFF"),
+                        ("0xE0100000", "0xFEBFFFFF")):
+        range_of = re.search(rf"{first},\s+// Range Minimum\s+{last},\s+// Range Maximum", bridge)
+        assert range_of, first
+    assert "0xE0000000" in text[text.index("Device (SYSR)"):]
 
 
 def test_the_madt_says_what_is_where(memory, tmp_path):

@@ -108,7 +108,7 @@ void vcpu_write_apic(struct vcpu *it, unsigned offset, unsigned width, uint32_t 
     apic.width = width;
 }
 
-/* No operand here is of the I/O APIC. */
+/* No operand here is of the I/O APIC, or of PCI. */
 uint32_t devices_read_ioapic(struct vcpu *it, unsigned offset, unsigned width)
 {
     (void)it, (void)offset, (void)width;
@@ -119,6 +119,20 @@ uint32_t devices_read_ioapic(struct vcpu *it, unsigned offset, unsigned width)
 void devices_write_ioapic(struct vcpu *it, unsigned offset, unsigned width, uint64_t value)
 {
     (void)it, (void)offset, (void)width, (void)value;
+    fail();
+}
+
+uint64_t devices_read_pci(struct vcpu *it, unsigned page, unsigned offset, unsigned width)
+{
+    (void)it, (void)page, (void)offset, (void)width;
+    fail();
+    return 0;
+}
+
+void devices_write_pci(struct vcpu *it, unsigned page, unsigned offset, unsigned width,
+                       uint64_t value)
+{
+    (void)it, (void)page, (void)offset, (void)width, (void)value;
     fail();
 }
 

@@ -322,6 +322,15 @@ static void check_fadt(uint64_t at, unsigned coms)
         assert_int_equal(number(facs + i, 1), i == 32 ? 2 : 0);
 }
 
+/* One allocation: segment 0, bus 0 alone. */
+static void check_mcfg(uint64_t at)
+{
+    assert_int_equal(check_table(at, "MCFG", 1), 60);
+    assert_int_equal(number(at + 36, 8), 0);
+    assert_int_equal(number(at + 44, 8), 0xe0000000);
+    assert_int_equal(number(at + 52, 8), 0);
+}
+
 static void check_acpi(unsigned cpus, unsigned coms)
 {
     uint64_t rsdp = find("RSD PTR "), rsdt = number(rsdp + 16, 4), xsdt = number(rsdp + 24, 8);
@@ -330,12 +339,13 @@ static void check_acpi(unsigned cpus, unsigned coms)
     expect_sum(rsdp, 36);
     expect_text(rsdp + 9, "NOSNOP\x02");
     assert_int_equal(number(rsdp + 20, 4), 36);
-    assert_int_equal(check_table(rsdt, "RSDT", 1), 36 + 2 * 4);
-    assert_int_equal(check_table(xsdt, "XSDT", 1), 36 + 2 * 8);
-    for (unsigned i = 0; i < 2; i++)
+    assert_int_equal(check_table(rsdt, "RSDT", 1), 36 + 3 * 4);
+    assert_int_equal(check_table(xsdt, "XSDT", 1), 36 + 3 * 8);
+    for (unsigned i = 0; i < 3; i++)
         assert_int_equal(number(rsdt + 36 + 4 * i, 4), number(xsdt + 36 + 8 * i, 8));
     check_fadt(number(rsdt + 36, 4), coms);
     check_madt(number(rsdt + 40, 4), cpus);
+    check_mcfg(number(rsdt + 44, 4));
 }
 
 /* --- tests ----------------------------------------------------------------------------------- */
