@@ -170,14 +170,15 @@ static const char *unit_problem(const struct cursor *c)
 {
     uint64_t base = c->s.unit.base;
     enum { REGISTERS = 1 | 1 << MEM_FIRMWARE | 1 << MEM_MMIO };
+    const uint64_t most = 5 * PAGE_SIZE; /* that CAP.FRO, CAP.NFR and ECAP.IRO can lead to */
     for (unsigned i = 0; i < c->dmar->unit_count; i++)
         if (c->dmar->units[i].base == base)
             return "is there twice";
     if (c->dmar->unit_count == DMAR_MAX_UNITS)
         return "is one too many";
-    if (base == 0 || !is_aligned(base, PAGE_SIZE) || base >= MEMMAP_END)
+    if (base == 0 || !is_aligned(base, PAGE_SIZE) || base > (1ull << c->reader->phys_bits) - most)
         return "is not where registers can be";
-    return is_all(c->reader->map, base, base + PAGE_SIZE, REGISTERS) ? NULL : "is over memory";
+    return is_all(c->reader->map, base, base + most, REGISTERS) ? NULL : "is over memory";
 }
 
 static bool has_rest(const struct dmar *dmar, uint16_t segment)

@@ -66,6 +66,7 @@ struct dmar {
 struct dmar_reader {
     const struct firmware *firmware;
     const struct memmap *map;
+    unsigned phys_bits; /* of addresses: at most 52 */
     /* As pci_read32(): paths lead through bridges, of which a register names the bus behind. */
     uint32_t (*config)(struct pci_bdf bdf, unsigned reg);
 };

@@ -45,7 +45,8 @@ static void find_ioapics(struct iommu_ioapics *ioapics)
 
 static int start(const struct iommu_machine *machine, struct iommu_ioapics *ioapics)
 {
-    const struct dmar_reader reader = {machine->firmware, machine->map, machine->config};
+    const struct dmar_reader reader = {machine->firmware, machine->map, machine->phys_bits,
+                                       machine->config};
     struct acpi_table table;
     memset(&vtd, 0, sizeof(vtd));
     vtd.machine = machine;

@@ -51,7 +51,7 @@ static uint32_t config(struct pci_bdf bdf, unsigned reg)
 }
 
 static const struct firmware firmware = {read_bytes};
-static const struct dmar_reader reader = {&firmware, &map, config};
+static const struct dmar_reader reader = {&firmware, &map, 40, config};
 
 static int parse(void)
 {
@@ -74,9 +74,10 @@ static void begin(void)
     bytes[36] = 38;
     bytes[37] = 1;
     used = 48;
-    map = (struct memmap){.count = 3};
+    map = (struct memmap){.count = 4};
     map.r[0] = (struct mem_range){.start = 0, .end = 0x7e000000, .kind = MEM_RAM};
     map.r[1] = (struct mem_range){.start = 0x7e000000, .end = 0x80000000, .kind = MEM_FIRMWARE};
+    map.r[3] = (struct mem_range){.start = 4 * GIB, .end = 5 * GIB, .kind = MEM_RAM};
     map.r[2] = (struct mem_range){.start = 0xfed90000, .end = 0xfed91000, .kind = MEM_MMIO};
 }
 
@@ -316,8 +317,10 @@ static void test_units_at_no_place(void **state)
     } cases[] = {
         {0, "is not where registers can be"},
         {0xfed90800, "is not where registers can be"},
+        {0xffffffc000, "is not where registers can be"}, /* their last page: 2^40 */
         {0xfff0000000000000, "is not where registers can be"},
         {0x100000, "is over memory"},
+        {0xffffc000, "is over memory"},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         begin();

@@ -88,6 +88,7 @@ static void reset(const struct model *model)
         .firmware = &firmware,
         .find = find_table,
         .map = &map,
+        .phys_bits = 40,
         .x2apic = true,
         .alloc = fake_alloc,
         .free = fake_free,
