@@ -153,8 +153,8 @@ struct vm {
     struct devices devices;
     uint32_t logged_msr[VM_LOGGED_MSRS]; /* unknown MSRs that the log has named already */
     unsigned logged_msrs;
-    unsigned tables, most_tables;           /* pages of the host pool for second-level tables */
-    struct request_lock pci_lock;           /* for the next one */
+    unsigned tables, most_tables; /* pages of the host pool for second-level tables */
+    struct request_lock pci_lock; /* for the next one */
     struct vpci_bus pci;
     uint8_t information[PAGE_SIZE];         /* what its guest finds as multiboot information */
     uint8_t firmware[PLATFORM_TABLES_SIZE]; /* and as tables of its firmware */
