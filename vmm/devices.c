@@ -101,9 +101,12 @@ static uint64_t due_of(const struct devices *d, enum device device)
     return UINT64_MAX;
 }
 
+/* What was due by now has been served: a device that has it pending says so still. */
 static void look_at_due(struct devices *d, enum device device)
 {
     uint64_t due = (d->open >> irqs[device] & 1) != 0 ? due_of(d, device) : UINT64_MAX;
+    if (due <= d->now)
+        due = UINT64_MAX;
     if (due == d->due[device])
         return;
     d->due[device] = due;

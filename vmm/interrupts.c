@@ -182,6 +182,17 @@ static RARE void take_vectors(struct vcpu *vcpu, uint32_t words)
     }
 }
 
+/* What is seldom among it. */
+static __attribute__((noinline)) void take_others(struct vcpu *vcpu, uint32_t flags)
+{
+    if ((flags & MAIL_NMI) != 0 && !vcpu->waits)
+        vcpu->nmi = true;
+    if ((flags & MAIL_EXTINT) != 0 && !vcpu->waits)
+        vcpu->extint = true;
+    if ((flags & MAIL_STARTUP) != 0 && vcpu->waits)
+        vcpu_startup(vcpu, __atomic_load_n(&vcpu->mail.startup, __ATOMIC_RELAXED));
+}
+
 /* After an INIT its APIC takes no vectors, and nothing but a startup IPI does anything. */
 RARE bool vcpu_take_mail(struct vcpu *vcpu)
 {
@@ -192,12 +203,8 @@ RARE bool vcpu_take_mail(struct vcpu *vcpu)
     if (begins)
         vcpu_init(vcpu);
     take_vectors(vcpu, flags & MAIL_VECTORS);
-    if ((flags & MAIL_NMI) != 0 && !vcpu->waits)
-        vcpu->nmi = true;
-    if ((flags & MAIL_EXTINT) != 0 && !vcpu->waits)
-        vcpu->extint = true;
-    if ((flags & MAIL_STARTUP) != 0 && vcpu->waits)
-        vcpu_startup(vcpu, __atomic_load_n(&vcpu->mail.startup, __ATOMIC_RELAXED));
+    if ((flags & ~(uint32_t)MAIL_VECTORS) != 0)
+        take_others(vcpu, flags);
     vcpu->changed |= STATE_EVENTS;
     return begins;
 }
