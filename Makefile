@@ -183,7 +183,7 @@ lint:
 # Half an hour: SOAK_OPS=N operations in all, on both vendors; SOAK_SEED=N repeats a run. Before it
 # the models of devices are compared with their second ones for longer than a test does.
 export SOAK_OPS SOAK_SEED
-soak: all $(addprefix $(BUILD)/unit/test_,i8259 pit pmtimer rtc)
+soak: all $(addprefix $(BUILD)/unit/test_,fwcfg i8259 ioapic pit pmtimer rtc uart)
 	@for program in $(filter $(BUILD)/unit/%,$^); do \
 		DEVICE_OPS=20000000 $$program || exit 1; \
 	done

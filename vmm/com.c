@@ -3,21 +3,23 @@
 #include "vmm/com.h"
 
 #include "drivers/serial.h"
+#include "lib/assert.h"
 #include "lib/x86.h"
-#include "vmm/clock.h"
 #include "vmm/log.h"
 
 enum { MACHINE_DATA = 0, MACHINE_LSR = 5, LSR_READY = 0x01, IER_DATA = 1 << 0 };
 
-void com_init_alone(struct com *com, uint16_t base)
+void com_init_alone(struct com *com, uint16_t base, uint32_t khz)
 {
+    assert(khz != 0);
     *com = (struct com){.base = base};
-    uart_reset(&com->uart, clock_tsc_khz());
+    uart_reset(&com->uart, khz);
 }
 
-void com_init(struct com *com, uint16_t base, enum config_port where, const char *name)
+void com_init(struct com *com, uint16_t base, uint32_t khz, enum config_port where,
+              const char *name)
 {
-    com_init_alone(com, where == PORT_NONE ? 0 : base);
+    com_init_alone(com, where == PORT_NONE ? 0 : base, khz);
     if (where == PORT_LOG)
         com->name = name;
     else if (where == PORT_COM1 || where == PORT_COM2)

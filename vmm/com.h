@@ -19,12 +19,13 @@ struct com {
 /*
  * Gives the guest a UART at port BASE whose bytes leave as WHERE says: PORT_COM1 or PORT_COM2
  * (bytes unchanged, both ways), PORT_LOG (lines of the log, each after `[NAME] `) or PORT_NONE (no
- * UART).
+ * UART). Its times are in ticks of KHZ (not 0).
  */
-void com_init(struct com *com, uint16_t base, enum config_port where, const char *name);
+void com_init(struct com *com, uint16_t base, uint32_t khz, enum config_port where,
+              const char *name);
 
 /* The same, where nobody is at the other end. */
-void com_init_alone(struct com *com, uint16_t base);
+void com_init_alone(struct com *com, uint16_t base, uint32_t khz);
 
 static inline bool com_has(const struct com *com, uint16_t port)
 {

@@ -559,8 +559,8 @@ void devices_create(struct vm *vm)
     struct devices *d = &vm->devices;
     uint64_t low = vm->ram[0].end;
     d->now = rdtsc();
-    com_init(&d->com[0], COM1, serial_of(vm->config), vm->config->name);
-    com_init_alone(&d->com[1], COM2);
+    com_init(&d->com[0], COM1, khz(), serial_of(vm->config), vm->config->name);
+    com_init_alone(&d->com[1], COM2, khz());
     rtc_create(&d->rtc,
                &(struct rtc_setup){
                    .khz = khz(),

@@ -1,9 +1,10 @@
 /* QEMU's firmware configuration device, against what its documentation says of each item. */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/device_ops.h"
 #include "tests/unit/host.h"
 #include "vmm/fwcfg.h"
 
-enum { STEPS = 1000000, CPUS = 0x0104 };
+enum { CPUS = 0x0104 };
 
 #define RAM 0x123456789abcd000ull
 
@@ -83,7 +84,7 @@ static void random_operations(void **context)
     unsigned selector = 0;
     (void)context;
     fwcfg_reset(&f, CPUS, RAM);
-    for (unsigned i = 0; i < STEPS; i++) {
+    for (unsigned long i = device_ops(1000000); i > 0; i--) {
         uint64_t random = host_random(&seed);
         unsigned port = random & 1, width = 1u << (random >> 1) % 3;
         if ((random >> 4) % 8 != 0) {

@@ -3,10 +3,11 @@
  * at one after the other; on random operations. And what the data sheets say of each register.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/device_ops.h"
 #include "tests/unit/host.h"
 #include "vmm/ioapic.h"
 
-enum { STEPS = 10000000, PINS = 24 };
+enum { PINS = 24 };
 
 static uint64_t seed;
 
@@ -280,7 +281,7 @@ static void random_operations(void **context)
     static struct pair p;
     (void)context;
     seed = 1;
-    for (unsigned i = 0; i < STEPS; i++) {
+    for (unsigned long i = device_ops(10000000); i > 0; i--) {
         if (i % 5000 == 0) {
             unsigned id = (unsigned)below(16);
             ioapic_reset(&p.io, id);

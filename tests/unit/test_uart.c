@@ -3,10 +3,10 @@
  * each fact, time that passes; on random operations. And what its data sheet says.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/device_ops.h"
 #include "tests/unit/host.h"
 #include "vmm/uart.h"
 
-enum { STEPS = 10000000 };
 enum { RBR, THR = 0, IER, IIR, FCR = 2, LCR, MCR, LSR, MSR, SCR };
 
 static uint64_t seed;
@@ -354,7 +354,7 @@ static void random_operations(void **context)
     static struct pair p;
     (void)context;
     seed = 1;
-    for (unsigned i = 0; i < STEPS; i++) {
+    for (unsigned long i = device_ops(10000000); i > 0; i--) {
         if (i % 5000 == 0) {
             uint32_t khz = rates[below(ARRAY_SIZE(rates))];
             uart_reset(&p.u, khz);

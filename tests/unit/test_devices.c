@@ -1,0 +1,301 @@
+/* A VM's devices together: ports and their widths, lines and masks, times, messages, resets. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/devices_fake.h"
+
+#undef assert
+
+enum { KHZ = 1000000 };
+#define BOOT (&world.vcpu[0])
+#define DEVS (&world.vm.devices)
+
+static int create(void **state)
+{
+    (void)state;
+    world_create(KHZ, PORT_COM1, 2);
+    return 0;
+}
+
+static void out(unsigned port, unsigned value)
+{
+    assert_true(devices_out(BOOT, (uint16_t)port, 1, value));
+    world_check();
+}
+
+static uint32_t in(unsigned port, unsigned width)
+{
+    uint32_t value = devices_in(BOOT, (uint16_t)port, width);
+    world_check();
+    return width == 4 ? value : value & ((1u << 8 * width) - 1);
+}
+
+static void set_entry(unsigned pin, uint64_t entry)
+{
+    for (unsigned half = 2; half-- > 0;) {
+        devices_write_ioapic(BOOT, 0x00, 4, 0x10 + 2 * pin + half);
+        devices_write_ioapic(BOOT, 0x10, 4, entry >> 32 * half & UINT32_MAX);
+    }
+    world_check();
+}
+
+/* Lets time pass; what is due by then is done. */
+static void wait(uint64_t ticks)
+{
+    world.now += ticks;
+    world.messages = world.tells = 0;
+    world_settle();
+}
+
+/* All of the master's inputs and the slave's, vectors 20h and 28h, but those of MASKED. */
+static void open_pic(unsigned masked)
+{
+    static const uint16_t port[] = {0x20, 0xa0};
+    for (unsigned i = 0; i < 2; i++) {
+        out(port[i], 0x11);
+        out(port[i] + 1u, 0x20 + 8 * i);
+        out(port[i] + 1u, i == 0 ? 4 : 2);
+        out(port[i] + 1u, 1);
+        out(port[i] + 1u, masked >> 8 * i & 0xff);
+    }
+}
+
+/* A register of each device; the bytes between them are nobody's. */
+static void ports_by_width(void **state)
+{
+    (void)state;
+    out(0x21, 0xa5);
+    out(0xa1, 0x5a);
+    assert_int_equal(in(0x21, 1), 0xa5);
+    assert_int_equal(in(0xa1, 1), 0x5a);
+    assert_int_equal(in(0x20, 2), 0xa500);
+    assert_int_equal(BOOT->port_reads, 0);
+    assert_int_equal(in(0x20, 4), 0xffffa500);
+    assert_int_equal(BOOT->port_reads, 2); /* 22h and 23h */
+    assert_int_equal(in(0x1f, 2), 0x00ff);
+    assert_int_equal(BOOT->port_reads, 3);
+    out(0x3ff, 0x77); /* the scratch register, and what stands behind it */
+    assert_int_equal(in(0x3ff, 1), 0x77);
+    assert_int_equal(in(0x3ff, 2), 0xff77);
+    assert_int_equal(BOOT->port_reads, 4);
+    assert_true(devices_out(BOOT, 0x4d0, 2, 0x0ff8));
+    assert_int_equal(in(0x4d0, 2), 0x0ef8 & ~0x0100); /* IRQ 8 is always edge-triggered */
+    assert_false(devices_out(BOOT, 0x60, 1, 1));
+    assert_true(devices_out(BOOT, 0x60, 2, 0x0300)); /* port 61h */
+    assert_int_equal(in(0x61, 1) & 3, 3);
+    assert_false(devices_out(BOOT, 0x512, 2, 0));
+    assert_int_equal(BOOT->port_writes, 0); /* by whoever has the ports' others */
+}
+
+/* Of a word at 510h the selector is one, of 4 bytes nothing is; PCI takes all widths itself. */
+static void whole_accesses(void **state)
+{
+    (void)state;
+    assert_true(devices_out(BOOT, 0x510, 2, 5));
+    assert_int_equal(in(0x511, 1), 2);
+    assert_int_equal(in(0x511, 1), 0);
+    assert_int_equal(BOOT->port_reads, 0);
+    assert_int_equal(in(0x511, 2), 0xffff);
+    assert_int_equal(BOOT->port_reads, 1);
+    assert_false(devices_out(BOOT, 0x510, 4, 0));
+    assert_int_equal(in(0xcfc, 4), 0x33221100);
+    assert_int_equal(in(0xcfd, 1), 0x11);
+    assert_int_equal(in(0xcfe, 2), 0x3322);
+    assert_int_equal(BOOT->port_reads, 1);
+}
+
+/* The PIT, at 1 kHz by its divisor of 1193: not before it is due, and at once when it is. */
+static void pit_by_pic(void **state)
+{
+    (void)state;
+    assert_true(BOOT->mail.due == UINT64_MAX);
+    out(0x43, 0x34);
+    out(0x40, 1193 & 0xff);
+    out(0x40, 1193 >> 8);
+    assert_true(BOOT->mail.due == UINT64_MAX); /* nobody would see it */
+    open_pic(0xfffe);
+    uint64_t due = BOOT->mail.due;
+    assert_in_range(due, world.now, world.now + KHZ * 1195ull * 1000 / 1193182);
+    assert_true(world.tells > 0);
+    wait(due - 1 - world.now);
+    assert_false(BOOT->mail.intr);
+    wait(1);
+    assert_true(BOOT->mail.intr && world.tells > 0);
+    assert_int_equal(devices_acknowledge(BOOT), 0x20);
+    world_check();
+    assert_false(BOOT->mail.intr);
+    assert_true(BOOT->mail.due - due <= KHZ);
+    out(0x20, 0x20);
+    wait(10 * KHZ); /* ten periods at once are one edge */
+    assert_int_equal(devices_acknowledge(BOOT), 0x20);
+    out(0x20, 0x20);
+    assert_false(BOOT->mail.intr);
+}
+
+/* The same line by the I/O APIC: pin 2, an edge is one message; and the 8259s by pin 0, ExtINT. */
+static void pit_by_ioapic(void **state)
+{
+    (void)state;
+    set_entry(2, 0x0000000000000031);
+    wait(66ull * KHZ); /* firmware's 18.2 Hz */
+    assert_int_equal(world.messages, 1);
+    assert_int_equal(world.message[0].vector, 0x31);
+    assert_int_equal(world.message[0].dest, 0);
+    assert_false(world.message[0].level);
+    set_entry(2, 0x10031);
+    assert_true(BOOT->mail.due == UINT64_MAX);
+    set_entry(0, 0x0100000000000700);
+    open_pic(0xfffe);
+    wait(66ull * KHZ);
+    assert_int_equal(world.messages, 1);
+    assert_int_equal(world.message[0].mode, IPI_EXTINT);
+    assert_int_equal(world.message[0].dest, 1);
+}
+
+/* COM1's as level: a message, and another at each EOI as long as it is high. */
+static void level_by_ioapic(void **state)
+{
+    (void)state;
+    set_entry(4, 0x8041);
+    world.messages = 0;
+    out(0x3fc, 8);
+    out(0x3f9, 2); /* the transmitter is empty */
+    assert_int_equal(world.messages, 1);
+    assert_true(world.message[0].level && world.message[0].vector == 0x41);
+    devices_eoi(BOOT, 0x42);
+    assert_int_equal(world.messages, 1);
+    devices_eoi(BOOT, 0x41);
+    assert_int_equal(world.messages, 2);
+    assert_int_equal(in(0x3fa, 1) & 15, 2); /* identified: it falls */
+    devices_eoi(BOOT, 0x41);
+    world_check();
+    assert_int_equal(world.messages, 2);
+}
+
+/* The RTC's update, once masked, once not; register C ends it. */
+static void rtc_behind_a_mask(void **state)
+{
+    (void)state;
+    out(0x70, 0x0b);
+    out(0x71, 0x12);
+    open_pic(0xffff);
+    assert_true(BOOT->mail.due == UINT64_MAX);
+    world.now += 1500ull * KHZ;
+    out(0xa1, 0xfe);
+    assert_false(BOOT->mail.intr);
+    out(0x21, 0xfb); /* what came meanwhile is seen now */
+    assert_true(BOOT->mail.intr);
+    assert_int_equal(devices_acknowledge(BOOT), 0x28);
+    out(0x70, 0x0c);
+    assert_int_equal(in(0x71, 1), 0xd0);
+    assert_true(BOOT->mail.due != UINT64_MAX);
+    out(0x21, 0xff);
+    assert_true(BOOT->mail.due == UINT64_MAX);
+}
+
+/* The PM timer's top bit, and a sleep type: 0 is soft off, others are nothing. */
+static void power(void **state)
+{
+    (void)state;
+    set_entry(9, 0x8051);
+    world.messages = 0;
+    out(0x602, 1);
+    uint64_t left = BOOT->mail.due - world.now, half = (1ull << 31) * KHZ * 1000 / 3579545;
+    assert_in_range(left, half - 1000, half + 1);
+    wait(left);
+    assert_int_equal(world.messages, 1);
+    out(0x600, 1);
+    devices_eoi(BOOT, 0x51);
+    assert_int_equal(world.messages, 1);
+    out(0x605, 0x24);
+    assert_int_equal(world.exit_value, -1);
+    out(0x605, 0x20);
+    assert_int_equal(world.exit_value, 0);
+}
+
+/* Bytes go to the machine's UART and come from it, a millisecond late at most. */
+static void com1(void **state)
+{
+    (void)state;
+    out(0x3f8, 'x');
+    assert_memory_equal(world.out, "x", 2);
+    open_pic(0xffef);
+    out(0x3fc, 8);
+    out(0x3f9, 1);
+    assert_int_equal(BOOT->mail.due, world.now + KHZ);
+    assert_true(world_type('a', 0) && world_type('b', 0));
+    wait(KHZ);
+    assert_true(BOOT->mail.intr);
+    assert_int_equal(in(0x3f8, 1), 'a');
+    assert_int_equal(in(0x3f8, 1), 'b');
+    assert_false(BOOT->mail.intr);
+    devices_flush(&world.vm);
+    assert_int_equal(world.drains, 1);
+}
+
+/* Where lines go to the log, and where a guest has no port, which COM2 without a peer is not. */
+static void other_ports(void **state)
+{
+    (void)state;
+    world_create(KHZ, PORT_LOG, 1);
+    for (const char *c = "one\r\ntwo\1"; *c != '\0'; c++)
+        out(0x3f8, (uint8_t)*c);
+    assert_string_equal(host_log, "[vm] one\n");
+    devices_flush(&world.vm);
+    assert_string_equal(host_log, "[vm] one\n[vm] two?\n");
+    world_create(KHZ, PORT_NONE, 1);
+    assert_int_equal(in(0x3f8, 1), 0xff);
+    assert_false(devices_out(BOOT, 0x3f8, 1, 0));
+    out(0x2f8, 'y');
+    assert_int_equal(in(0x2fd, 1), 0x60);
+    assert_int_equal(world.outs, 0);
+}
+
+/* A machine whose TSC's rate nobody knows: slower or faster, but never busy with nothing else. */
+static void unknown_rate(void **state)
+{
+    (void)state;
+    world_create(0, PORT_COM1, 1);
+    open_pic(0);
+    out(0x3fa, 0xc1);
+    out(0x3f9, 1);
+    assert_true(world_type('a', 0));
+    for (unsigned i = 0; i < 100; i++) {
+        wait(BOOT->mail.due - world.now);
+        assert_true(BOOT->mail.due > world.now + 1000);
+    }
+}
+
+/* As after power-on; the time goes on, and nothing is left of who asked for what. */
+static void resets(void **state)
+{
+    static char before[DEVICES_TEXT], after[DEVICES_TEXT];
+    (void)state;
+    devices_describe(&world.vm, before);
+    open_pic(0);
+    set_entry(4, 0x8041);
+    out(0x3f9, 2);
+    out(0x43, 0x30);
+    out(0x70, 0x0b);
+    out(0x71, 0x72);
+    wait(1000ull * KHZ);
+    world_reset();
+    out(0x70, 0x00);
+    for (unsigned i = 0; i < DEVICES; i++)
+        assert_true(DEVS->due[i] == UINT64_MAX);
+    assert_int_equal(DEVS->lines, 0);
+    devices_describe(&world.vm, after);
+    const char *rtc = strstr(before, "RTC:"), *again = strstr(after, "RTC:");
+    assert_non_null(rtc);
+    assert_int_equal(rtc - before, again - after);
+    assert_memory_equal(before, after, (size_t)(rtc - before));
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup(name, create)
+    const struct CMUnitTest tests[] = {
+        CASE(ports_by_width),    CASE(whole_accesses), CASE(pit_by_pic), CASE(pit_by_ioapic),
+        CASE(level_by_ioapic),   CASE(power),          CASE(com1),       CASE(other_ports),
+        CASE(rtc_behind_a_mask), CASE(unknown_rate),   CASE(resets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
