@@ -83,7 +83,7 @@ def test_guest_without_exits(system, tmp_path, bed):
         ask = monitor.ask
         names = [line.split()[0] for line in ask("help")]
         assert {"help", "vms", "vcpu", "exits", "memtype", "memmap", "alias", "mtrr", "policy",
-                "trace", "log", "mem", "stop", "reset", "quit"} <= set(names)
+                "devices", "trace", "log", "mem", "stop", "reset", "quit"} <= set(names)
         assert all(len(line.split()) > 2 for line in ask("help"))
         assert ask("vms") == ["idle: running on CPU 0, 49152 KiB, policy exact, 0 restarts"]
         registers = "\n".join(ask("vcpu"))
@@ -100,6 +100,25 @@ def test_guest_without_exits(system, tmp_path, bed):
         monitor.child.send("stop idle\r")
         assert monitor.end() == 126
         assert "stopped: vm idle by the monitor" in monitor.log.read_text()
+
+
+@pytest.mark.parametrize("bed", BEDS)
+def test_devices(system, tmp_path, bed):
+    """What the guest has left in registers of each device, and what its VM is made of."""
+    with session(system, tmp_path, bed, "--mem", "48M", "--cmdline", "devices=set") as monitor:
+        text = "\n".join(monitor.ask("devices")) + "\n"
+        for line in ("8259 master: vectors 50, IRR 0[01], IMR ff, ISR 00, inputs 0[01], ELCR 00, ",
+                     "8259 slave: vectors [0-9a-f]{2}, IRR 00, IMR ff, ISR 00, inputs 00, ELCR 0c",
+                     "I/O APIC 1: index 0x3., high pins 0xff000[014]\n",
+                     "I/O APIC pin 20: entry 0300000000000077\n",
+                     r"PIT channel 0: mode 2, count \d+ of 65536, gate 1, ",
+                     r"PIT channel 2: mode 1, count \d+ of 4660, gate [01], output 1",
+                     "COM2: IER 00 FCR 00 LCR 1b MCR 03, divisor 4660, 0 characters",
+                     "RTC: 20[0-9a-f]{2}-[01].-[0-3]. .*, alarm 12:34:56\n",
+                     "RTC: index 05, A 26, B 02, C ",
+                     "PM timer: [0-9a-f]{8} of 32 bits, PM1_STS 000[01], PM1_EN 0100\n",
+                     "fw_cfg: 1 CPUs, 50331648 bytes, item 0x19 at byte 0\n"):
+            assert re.search(f"^{line}", text, re.M), (line, text)
 
 
 def show_types(ask, bed):
