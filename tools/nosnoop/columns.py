@@ -60,7 +60,7 @@ SHORT = rows_of("cpuid value.7 memory memory.nowhere msr io shutdown.triple halt
                 "trace trace.denied policies switch policymap "
                 "reports.fixed reports.hidden alias apic apic.x2 devices "
                 "cpus.2 ipi.2 startup.2 locks.2 shootdown.2 exits.2 drift.2 "
-                "pic.2 pit ioapic.2 serial platform pcibus pcibus.2")
+                "pic.2 pit ioapic.2 serial platform pcibus pcibus.2 mpmtrr.2")
 COLUMNS = (
     Column("svm", "svm"),
     Column("vmx", "vmx", extra_time=5),
