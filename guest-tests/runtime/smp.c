@@ -229,15 +229,25 @@ void smp_barrier(void)
         smp_relax();
 }
 
+static bool next_apic_x2;
+
+/* No handler runs anywhere while its CPU's mode is not the one that APIC_X2 says. */
 static void follow_apic_mode(unsigned cpu)
 {
-    (void)cpu;
+    uint64_t flags;
+    __asm__ volatile("pushfq; popq %0; cli" : "=r"(flags) : : "memory");
+    smp_barrier();
+    if (cpu == 0)
+        apic_x2 = next_apic_x2;
+    smp_barrier();
     set_apic_mode();
     apic_enable();
+    if ((flags & RFLAGS_IF) != 0)
+        __asm__ volatile("sti" : : : "memory");
 }
 
 void smp_set_x2apic(bool x2)
 {
-    apic_x2 = x2;
+    next_apic_x2 = x2;
     smp_run(follow_apic_mode);
 }
