@@ -1,8 +1,9 @@
 /*
  * A guest that does what it should not: random operations in every mode, at both ends of privilege,
- * recovering by its own exception handlers (guest-tests/hostile/). Other CPUs do odd things meanwhile. The hypervisor must neither
- * fault nor hang nor stop it. Words of the command line: seed=N, ops=N; mode=N for one mode alone;
- * report=N for a line each so many operations. `make soak` runs it for hours.
+ * recovering by its own exception handlers (guest-tests/hostile/). Other CPUs do odd things
+ * meanwhile. The hypervisor must neither fault nor hang nor stop it. Words of the command line:
+ * seed=N, ops=N; mode=N for one mode alone; report=N for a line each so many operations. `make
+ * soak` runs it for hours.
  *
  * row: hostile.1 end=0 timeout=120 cmdline="seed=1 ops=300000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
  * row: hostile.2 end=0 timeout=120 cmdline="seed=2 ops=300000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
