@@ -87,15 +87,6 @@ static void others_do(unsigned cpu)
 
 /* --- how it ends ----------------------------------------------------------------------------- */
 
-static void triple_fault(void)
-{
-    struct {
-        uint16_t limit;
-        uint64_t base;
-    } __attribute__((packed)) no_idt = {0, 0};
-    __asm__ volatile("lidt %0; ud2" : : "m"(no_idt));
-}
-
 static void end(unsigned cpu)
 {
     (void)cpu;

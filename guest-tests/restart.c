@@ -323,15 +323,6 @@ static void dirty_all(void)
     dirty_debug();
 }
 
-static void triple_fault(void)
-{
-    struct {
-        uint16_t limit;
-        uint64_t base;
-    } __attribute__((packed)) no_idt = {0, 0};
-    __asm__ volatile("lidt %0; ud2" : : "m"(no_idt));
-}
-
 static void leave(unsigned way)
 {
     if (cmdline_has("by", "triple"))

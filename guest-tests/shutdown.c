@@ -18,15 +18,6 @@ enum { KEYBOARD = 0x64, PORT_92 = 0x92, RESET_CONTROL = 0xcf9 };
 enum { KEYBOARD_RESET = 0xfe, KEYBOARD_DISABLE = 0xad, A20 = 1 << 1, FAST_RESET = 1 << 0 };
 enum { RST_HARD = 1 << 1, RST_CPU = 1 << 2, SPINS = 1000000 };
 
-static void triple_fault(void)
-{
-    struct {
-        uint16_t limit;
-        uint64_t base;
-    } __attribute__((packed)) no_idt = {0, 0};
-    __asm__ volatile("lidt %0; ud2" : : "m"(no_idt));
-}
-
 static void reset(void)
 {
     if (cmdline_has("by", "triple"))

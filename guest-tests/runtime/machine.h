@@ -38,6 +38,16 @@ bool cmdline_has(const char *key, const char *value);
 /* Maps page INDEX of the window to the 4 KiB at PHYSICAL with FLAGS (PAGE_*; 0: not at all). */
 volatile void *window_map(unsigned index, uint64_t physical, uint64_t flags);
 
+/* A fault without an IDT: the machine resets. */
+static inline void triple_fault(void)
+{
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) no_idt = {0, 0};
+    __asm__ volatile("lidt %0; ud2" : : "m"(no_idt));
+}
+
 /* A hypercall with NUMBER in RAX, by the instruction of this CPU's vendor; NUMBER if it faults. */
 int64_t hypercall(uint64_t number);
 
