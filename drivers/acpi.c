@@ -2,36 +2,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "drivers/acpi.h"
 
+#include "drivers/firmware_format.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "lib/string.h"
 
-enum { RSDP_OLD_SIZE = 20, LONGEST_RSDP = 1024, LONGEST_TABLE = 1024 * 1024, MOST_TABLES = 256 };
-
-/* ACPI, "Root System Description Pointer (RSDP) Structure". */
-struct __attribute__((packed)) rsdp {
-    char signature[8];
-    uint8_t checksum; /* of the first 20 bytes */
-    char oem_id[6];
-    uint8_t revision;
-    uint32_t rsdt;
-    /* From revision 2 on: */
-    uint32_t length;
-    uint64_t xsdt;
-    uint8_t extended_checksum; /* of all */
-    uint8_t reserved[3];
-};
-static_assert(sizeof(struct rsdp) == 36, "ACPI, Root System Description Pointer");
-
-/* ACPI, "System Description Table Header". */
-struct header {
-    char signature[4];
-    uint32_t length;
-    uint8_t revision, checksum;
-    char oem_id[6], oem_table_id[8];
-    uint32_t oem_revision, creator_id, creator_revision;
-};
-static_assert(sizeof(struct header) == 36, "ACPI, System Description Table Header");
+enum { LONGEST_RSDP = 1024, LONGEST_TABLE = 1024 * 1024, MOST_TABLES = 256 };
 
 /* --- the tables ------------------------------------------------------------------------------- */
 
@@ -43,14 +19,14 @@ struct root {
 
 uint64_t acpi_find_rsdp(const struct firmware *firmware)
 {
-    return firmware_find_anywhere(firmware, "RSD PTR ", RSDP_OLD_SIZE);
+    return firmware_find_anywhere(firmware, "RSD PTR ", ACPI_RSDP_OLD_SIZE);
 }
 
 /* True where there is a table of SIGNATURE; NONE: nothing can be read there. */
 static bool look_at(const struct firmware *firmware, uint64_t at, const char *signature,
                     struct acpi_table *table, unsigned *nowhere)
 {
-    struct header header;
+    struct acpi_header header;
     if (!firmware->read(firmware, at, &header, sizeof(header))) {
         ++*nowhere;
         return false;
@@ -84,10 +60,10 @@ static bool take_root(const struct firmware *firmware, uint64_t at, unsigned ent
 
 static bool find_root(const struct firmware *firmware, uint64_t at, struct root *root)
 {
-    struct rsdp rsdp = {.revision = 0};
-    if (!firmware->read(firmware, at, &rsdp, RSDP_OLD_SIZE) ||
+    struct acpi_rsdp rsdp = {.revision = 0};
+    if (!firmware->read(firmware, at, &rsdp, ACPI_RSDP_OLD_SIZE) ||
         memcmp(rsdp.signature, "RSD PTR ", sizeof(rsdp.signature)) != 0 ||
-        !firmware_sums_up(firmware, at, RSDP_OLD_SIZE)) {
+        !firmware_sums_up(firmware, at, ACPI_RSDP_OLD_SIZE)) {
         log_line("acpi: no valid RSDP at 0x%lx; update the firmware", at);
         return false;
     }
@@ -106,9 +82,9 @@ bool acpi_find(const struct firmware *firmware, uint64_t rsdp, const char *signa
     bool found = false;
     if (!find_root(firmware, rsdp, &root))
         return false;
-    uint64_t count = (root.table.length - sizeof(struct header)) / root.entry_size;
+    uint64_t count = (root.table.length - sizeof(struct acpi_header)) / root.entry_size;
     for (unsigned i = 0; i < count && i < MOST_TABLES && !found; i++) {
-        uint64_t at = 0, entry = root.table.at + sizeof(struct header) + i * root.entry_size;
+        uint64_t at = 0, entry = root.table.at + sizeof(struct acpi_header) + i * root.entry_size;
         found = firmware->read(firmware, entry, &at, root.entry_size) && at != 0 &&
                 look_at(firmware, at, signature, table, &nowhere);
     }

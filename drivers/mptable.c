@@ -2,36 +2,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "drivers/mptable.h"
 
+#include "drivers/firmware_format.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "lib/string.h"
 
-/* MultiProcessor Specification, "MP Floating Pointer Structure". */
-struct floating_pointer {
-    char signature[4];
-    uint32_t table; /* 0: none */
-    uint8_t length; /* of this structure, in units of 16 bytes: 1 */
-    uint8_t revision, checksum;
-    uint8_t configuration; /* number of a default configuration; 0: the table has all */
-    uint8_t features[4];
-};
-static_assert(sizeof(struct floating_pointer) == 16, "MP Floating Pointer Structure");
-
-/* "MP Configuration Table Header". */
-struct header {
-    char signature[4];
-    uint16_t length; /* of header and entries */
-    uint8_t revision, checksum;
-    char oem_id[8], product_id[12];
-    uint32_t oem_table;
-    uint16_t oem_table_size, entries;
-    uint32_t local_apic;
-    uint16_t extended_length;
-    uint8_t extended_checksum, reserved;
-};
-static_assert(sizeof(struct header) == 44, "MP Configuration Table Header");
-
-/* "Processor Entries": first in the table, 20 bytes each; all others have 8. */
+/*
+ * MultiProcessor Specification, "Processor Entries": first in the table, 20 bytes each; all others
+ * have 8.
+ */
 struct entry {
     uint8_t type, apic_id, apic_version, flags;
 };
@@ -53,7 +32,7 @@ static void take_cpu(struct firmware_cpus *cpus, const struct entry *entry)
 }
 
 static void take_entries(const struct firmware *firmware, uint64_t table,
-                         const struct header *header, struct firmware_cpus *cpus)
+                         const struct mp_header *header, struct firmware_cpus *cpus)
 {
     uint32_t at = sizeof(*header), size = 0;
     for (unsigned i = 0; i < header->entries; i++, at += size) {
@@ -74,7 +53,7 @@ static void take_entries(const struct firmware *firmware, uint64_t table,
 
 static bool take_table(const struct firmware *firmware, uint64_t at, struct firmware_cpus *cpus)
 {
-    struct header header;
+    struct mp_header header;
     if (!firmware->read(firmware, at, &header, sizeof(header)) ||
         memcmp(header.signature, "PCMP", sizeof(header.signature)) != 0 ||
         header.length < sizeof(header) || !firmware_sums_up(firmware, at, header.length)) {
@@ -88,7 +67,7 @@ static bool take_table(const struct firmware *firmware, uint64_t at, struct firm
 
 bool mptable_cpus(const struct firmware *firmware, struct firmware_cpus *cpus)
 {
-    struct floating_pointer pointer;
+    struct mp_pointer pointer;
     uint64_t at = firmware_find_anywhere(firmware, "_MP_", sizeof(pointer));
     *cpus = (struct firmware_cpus){.local_apic = DEFAULT_LOCAL_APIC};
     if (at == 0 || !firmware->read(firmware, at, &pointer, sizeof(pointer)))

@@ -1,5 +1,6 @@
 /* The ACPI tables of a guest (ACPI Specification; structures by the names of its sections). */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "drivers/firmware_format.h"
 #include "lib/assert.h"
 #include "lib/string.h"
 #include "vmm/ioapic.h"
@@ -9,40 +10,16 @@
 
 #define PACKED __attribute__((packed))
 
-/* "System Description Table Header". */
-struct PACKED header {
-    char signature[4];
-    uint32_t length;
-    uint8_t revision, checksum;
-    char oem_id[6], oem_table_id[8];
-    uint32_t oem_revision;
-    char creator_id[4];
-    uint32_t creator_revision;
-};
-static_assert(sizeof(struct header) == 36, "ACPI, System Description Table Header");
-
-/* "Root System Description Pointer (RSDP) Structure". */
-struct PACKED rsdp {
-    char signature[8];
-    uint8_t checksum; /* of the first 20 bytes */
-    char oem_id[6];
-    uint8_t revision;
-    uint32_t rsdt, length;
-    uint64_t xsdt;
-    uint8_t extended_checksum; /* of all */
-    uint8_t reserved[3];
-};
-static_assert(sizeof(struct rsdp) == 36, "ACPI, Root System Description Pointer");
-enum { RSDP_REVISION = 2, RSDP_OLD_SIZE = 20 };
+enum { RSDP_REVISION = 2 };
 
 /* "Root System Description Table (RSDT)", "Extended System Description Table (XSDT)". */
 enum { ROOT_TABLES = 3 };
 struct rsdt {
-    struct header header;
+    struct acpi_header header;
     uint32_t tables[ROOT_TABLES];
 };
 struct PACKED xsdt {
-    struct header header;
+    struct acpi_header header;
     uint64_t tables[ROOT_TABLES];
 };
 
@@ -56,9 +33,9 @@ struct facs {
 static_assert(sizeof(struct facs) == 64, "ACPI, Firmware ACPI Control Structure");
 enum { FACS_VERSION = 2, FACS_ALIGNMENT = 64 };
 
-static void fill_header(struct header *header, const char signature[4], unsigned revision)
+static void fill_header(struct acpi_header *header, const char signature[4], unsigned revision)
 {
-    *header = (struct header){
+    *header = (struct acpi_header){
         .revision = (uint8_t)revision,
         .oem_id = {'N', 'O', 'S', 'N', 'O', 'P'},
         .oem_table_id = {'N', 'O', 'S', 'N', 'O', 'O', 'P', ' '},
@@ -69,7 +46,7 @@ static void fill_header(struct header *header, const char signature[4], unsigned
     memcpy(header->signature, signature, sizeof(header->signature));
 }
 
-static void finish(struct header *header, size_t length)
+static void finish(struct acpi_header *header, size_t length)
 {
     header->length = (uint32_t)length;
     header->checksum = 0;
@@ -87,7 +64,7 @@ enum { SPACE_IO = 1, ACCESS_BYTE = 1, ACCESS_WORD, ACCESS_DWORD };
 
 /* "Fixed ACPI Description Table (FADT)", of its fourth revision. */
 struct PACKED fadt {
-    struct header header;
+    struct acpi_header header;
     uint32_t facs, dsdt;
     uint8_t reserved_0, profile;
     uint16_t sci;
@@ -152,16 +129,16 @@ static const struct fadt fadt_template = {
 /* The name of the value that tells which COM ports there are, and a byte that follows. */
 static const uint8_t coms[] = {'C', 'O', 'M', 'S', 0x0a};
 
-static const struct header *add_dsdt(struct space *space, const struct platform *platform)
+static const struct acpi_header *add_dsdt(struct space *space, const struct platform *platform)
 {
     uint8_t *dsdt = space_take(space, platform->dsdt_size, 4);
-    size_t last = platform->dsdt_size - sizeof(coms), at = sizeof(struct header);
+    size_t last = platform->dsdt_size - sizeof(coms), at = sizeof(struct acpi_header);
     memmove(dsdt, platform->dsdt, platform->dsdt_size);
     while (at < last && memcmp(dsdt + at, coms, sizeof(coms)) != 0)
         at++;
     assert(at < last);
     dsdt[at + sizeof(coms)] = (uint8_t)platform->coms;
-    struct header *header = (struct header *)(void *)dsdt;
+    struct acpi_header *header = (struct acpi_header *)(void *)dsdt;
     finish(header, platform->dsdt_size);
     return header;
 }
@@ -178,7 +155,7 @@ static const struct facs *add_facs(struct space *space)
 }
 
 /* Of the two addresses of the FACS only one may be given. */
-static const struct header *add_fadt(struct space *space, const struct platform *platform)
+static const struct acpi_header *add_fadt(struct space *space, const struct platform *platform)
 {
     uint32_t dsdt = space_gpa(space, add_dsdt(space, platform));
     uint32_t facs = space_gpa(space, add_facs(space));
@@ -196,7 +173,7 @@ static const struct header *add_fadt(struct space *space, const struct platform 
 
 /* "Multiple APIC Description Table (MADT)". */
 struct madt {
-    struct header header;
+    struct acpi_header header;
     uint32_t local_apic, flags;
 };
 static_assert(sizeof(struct madt) == 44, "ACPI, Multiple APIC Description Table");
@@ -275,7 +252,7 @@ static void add_cpu(struct space *space, unsigned id)
         add(space, &new, sizeof(new));
 }
 
-static const struct header *add_madt(struct space *space, const struct platform *platform)
+static const struct acpi_header *add_madt(struct space *space, const struct platform *platform)
 {
     static const struct override overrides[] = {
         {MADT_OVERRIDE, sizeof(overrides[0]), 0, IRQ_PIT, PIN_PIT, AS_BUS},
@@ -305,7 +282,7 @@ static const struct header *add_madt(struct space *space, const struct platform 
 
 /* PCI Firmware Specification, "MCFG Table Description", with the space of bus 0 alone. */
 struct PACKED mcfg {
-    struct header header;
+    struct acpi_header header;
     uint64_t reserved_0, base;
     uint16_t segment;
     uint8_t first_bus, last_bus;
@@ -313,7 +290,7 @@ struct PACKED mcfg {
 };
 static_assert(sizeof(struct mcfg) == 60, "PCI Firmware, MCFG Table Description");
 
-static const struct header *add_mcfg(struct space *space)
+static const struct acpi_header *add_mcfg(struct space *space)
 {
     struct mcfg *mcfg = space_take(space, sizeof(*mcfg), 4);
     fill_header(&mcfg->header, "MCFG", 1);
@@ -326,7 +303,7 @@ static const struct header *add_mcfg(struct space *space)
 
 void platform_acpi(struct space *space, const struct platform *platform)
 {
-    struct rsdp *rsdp = space_take(space, sizeof(*rsdp), 16);
+    struct acpi_rsdp *rsdp = space_take(space, sizeof(*rsdp), 16);
     struct rsdt *rsdt = space_take(space, sizeof(*rsdt), 4);
     struct xsdt *xsdt = space_take(space, sizeof(*xsdt), 4);
     rsdt->tables[0] = space_gpa(space, add_fadt(space, platform));
@@ -338,7 +315,7 @@ void platform_acpi(struct space *space, const struct platform *platform)
         xsdt->tables[i] = rsdt->tables[i];
     finish(&rsdt->header, sizeof(*rsdt));
     finish(&xsdt->header, sizeof(*xsdt));
-    *rsdp = (struct rsdp){
+    *rsdp = (struct acpi_rsdp){
         .signature = {'R', 'S', 'D', ' ', 'P', 'T', 'R', ' '},
         .oem_id = {'N', 'O', 'S', 'N', 'O', 'P'},
         .revision = RSDP_REVISION,
@@ -346,6 +323,6 @@ void platform_acpi(struct space *space, const struct platform *platform)
         .length = sizeof(*rsdp),
         .xsdt = space_gpa(space, xsdt),
     };
-    rsdp->checksum = platform_checksum(rsdp, RSDP_OLD_SIZE);
+    rsdp->checksum = platform_checksum(rsdp, ACPI_RSDP_OLD_SIZE);
     rsdp->extended_checksum = platform_checksum(rsdp, sizeof(*rsdp));
 }

@@ -1,5 +1,6 @@
 /* The MP table of a guest (MultiProcessor Specification 1.4). */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "drivers/firmware_format.h"
 #include "lib/assert.h"
 #include "lib/string.h"
 #include "vmm/ioapic.h"
@@ -7,30 +8,6 @@
 #include "vmm/platform.h"
 
 enum { REVISION = 4, PARAGRAPH = 16 };
-
-/* "MP Floating Pointer Structure". No feature bit: a table, and virtual wire mode. */
-struct floating_pointer {
-    char signature[4];
-    uint32_t table;
-    uint8_t length; /* in paragraphs */
-    uint8_t revision, checksum;
-    uint8_t features[5];
-};
-static_assert(sizeof(struct floating_pointer) == 16, "MP Floating Pointer Structure");
-
-/* "MP Configuration Table Header". */
-struct header {
-    char signature[4];
-    uint16_t length;
-    uint8_t revision, checksum;
-    char oem_id[8], product_id[12];
-    uint32_t oem_table;
-    uint16_t oem_table_size, entries;
-    uint32_t local_apic;
-    uint16_t extended_length;
-    uint8_t extended_checksum, reserved;
-};
-static_assert(sizeof(struct header) == 44, "MP Configuration Table Header");
 
 enum { ENTRY_CPU, ENTRY_BUS, ENTRY_IOAPIC, ENTRY_INTERRUPT, ENTRY_LOCAL_INTERRUPT };
 
@@ -72,14 +49,14 @@ enum { AS_BUS = 0, HIGH_ACTIVE_LEVEL = 1 | 3 << 2, ALL_APICS = 0xff };
 enum { MOST_CPUS = 255 };
 
 /* Entries follow each other without a gap: all are multiples of 4 bytes. */
-static void add(struct space *space, struct header *header, const void *entry, size_t n)
+static void add(struct space *space, struct mp_header *header, const void *entry, size_t n)
 {
     memcpy(space_take(space, n, 4), entry, n);
     header->entries++;
     header->length = (uint16_t)(header->length + n);
 }
 
-static void add_cpus(struct space *space, struct header *header, const struct platform *platform)
+static void add_cpus(struct space *space, struct mp_header *header, const struct platform *platform)
 {
     for (unsigned i = 0; i < platform->cpus && i < MOST_CPUS; i++) {
         struct cpu_entry cpu = {
@@ -94,7 +71,7 @@ static void add_cpus(struct space *space, struct header *header, const struct pl
     }
 }
 
-static void add_buses(struct space *space, struct header *header)
+static void add_buses(struct space *space, struct mp_header *header)
 {
     static const struct bus_entry buses[] = {
         {ENTRY_BUS, BUS_PCI, {'P', 'C', 'I', ' ', ' ', ' '}},
@@ -105,7 +82,7 @@ static void add_buses(struct space *space, struct header *header)
 }
 
 /* The cascade's interrupt comes from no device. */
-static void add_interrupts(struct space *space, struct header *header, uint8_t ioapic)
+static void add_interrupts(struct space *space, struct mp_header *header, uint8_t ioapic)
 {
     for (unsigned irq = 0; irq < ISA_IRQS; irq++) {
         struct interrupt_entry entry = {
@@ -123,7 +100,7 @@ static void add_interrupts(struct space *space, struct header *header, uint8_t i
 }
 
 /* The 8259s are at all CPUs' LINT0, NMI at LINT1. */
-static void add_local_interrupts(struct space *space, struct header *header)
+static void add_local_interrupts(struct space *space, struct mp_header *header)
 {
     static const struct interrupt_entry entries[] = {
         {ENTRY_LOCAL_INTERRUPT, EXTINT, AS_BUS, BUS_ISA, 0, ALL_APICS, 0},
@@ -133,12 +110,12 @@ static void add_local_interrupts(struct space *space, struct header *header)
         add(space, header, &entries[i], sizeof(entries[i]));
 }
 
-static struct header *add_table(struct space *space, const struct platform *platform)
+static struct mp_header *add_table(struct space *space, const struct platform *platform)
 {
-    struct header *header = space_take(space, sizeof(*header), PARAGRAPH);
+    struct mp_header *header = space_take(space, sizeof(*header), PARAGRAPH);
     struct ioapic_entry ioapic = {ENTRY_IOAPIC, (uint8_t)platform->ioapic_id, IOAPIC_VERSION,
                                   IOAPIC_ENABLED, IOAPIC_ADDRESS};
-    *header = (struct header){
+    *header = (struct mp_header){
         .signature = {'P', 'C', 'M', 'P'},
         .length = sizeof(*header),
         .revision = REVISION,
@@ -155,10 +132,11 @@ static struct header *add_table(struct space *space, const struct platform *plat
     return header;
 }
 
+/* No feature bit: there is a table, and virtual wire mode. */
 void platform_mp(struct space *space, const struct platform *platform)
 {
-    struct floating_pointer *pointer = space_take(space, sizeof(*pointer), PARAGRAPH);
-    *pointer = (struct floating_pointer){
+    struct mp_pointer *pointer = space_take(space, sizeof(*pointer), PARAGRAPH);
+    *pointer = (struct mp_pointer){
         .signature = {'_', 'M', 'P', '_'},
         .table = space_gpa(space, add_table(space, platform)),
         .length = sizeof(*pointer) / PARAGRAPH,
