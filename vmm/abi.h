@@ -80,6 +80,7 @@ enum type_rule {
     TYPE_RULE_POLICY,      /* the policy gives memory a type whatever the MTRRs say */
     TYPE_RULE_CD,          /* CR0.CD = 1 */
     TYPE_RULE_NONE,        /* no memory: no leaf */
+    TYPE_RULE_MMIO,        /* a device's registers, that are never cacheable */
 };
 
 /* Types are those of MTRRs and PATs; EFFECTIVE is an enum effective of mm/effective.h. */

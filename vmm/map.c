@@ -24,6 +24,7 @@ const char *map_rule_name(unsigned rule)
     return rule == TYPE_RULE_REGION   ? "region"
            : rule == TYPE_RULE_POLICY ? "policy"
            : rule == TYPE_RULE_CD     ? "cd"
+           : rule == TYPE_RULE_MMIO   ? "mmio"
                                       : mtrr_rule_name(rule);
 }
 

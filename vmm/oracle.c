@@ -8,15 +8,28 @@
 #include "vmm/host.h"
 #include "vmm/views.h"
 
+/* The range of devices' registers that has AT, or NULL. */
+static const struct mmio_range *find_mmio(const struct vm *vm, gpa_t at)
+{
+    const struct typing *typing = &vm->map.typing;
+    for (unsigned i = 0; i < typing->mmio_count; i++)
+        if (at.v - typing->mmio[i].at.gpa.v < typing->mmio[i].at.size)
+            return &typing->mmio[i];
+    return NULL;
+}
+
 /* The policy is named where the leaf is not what the guest's MTRRs say. */
-static unsigned deciding_rule(const struct vcpu *vcpu, bool cd, bool region, uint8_t leaf,
+static unsigned deciding_rule(const struct vcpu *vcpu, bool cd, bool region,
+                              const struct mmio_range *mmio, uint8_t leaf,
                               const struct mtrr_answer *guest)
 {
     enum knob_mtrr mtrr = vcpu->vm->map.typing.policy.mtrr;
     if (cd || vcpu->view == VIEW_CD)
         return TYPE_RULE_CD;
-    if (region)
+    if (region || (mmio != NULL && mmio->type != MMIO_BY_MTRRS))
         return TYPE_RULE_REGION;
+    if (mmio != NULL)
+        return leaf == guest->type ? guest->rule : (unsigned)TYPE_RULE_MMIO;
     bool by_policy = mtrr == KNOB_MTRR_IGNORE || (mtrr == KNOB_MTRR_PRESET && leaf != guest->type);
     return by_policy ? (unsigned)TYPE_RULE_POLICY : guest->rule;
 }
@@ -29,13 +42,16 @@ static enum memtype host_type(const struct vm *vm, hpa_t hpa, gpa_t at, uint64_t
     return (enum memtype)host.type;
 }
 
-/* Where memory begins above AT, which is none. */
+/* Where memory or a device's registers begin above AT, where there are none. */
 static uint64_t next_extent(const struct vm *vm, gpa_t at)
 {
     uint64_t next = UINT64_MAX;
     for (unsigned i = 0; i < vm->extent_count; i++)
         if (vm->extents[i].gpa.v > at.v)
             next = min_u64(next, vm->extents[i].gpa.v);
+    for (unsigned i = 0; i < vm->map.typing.mmio_count; i++)
+        if (vm->map.typing.mmio[i].at.gpa.v > at.v)
+            next = min_u64(next, vm->map.typing.mmio[i].at.gpa.v);
     return next;
 }
 
@@ -72,7 +88,8 @@ static void describe(struct vcpu *vcpu, gpa_t at, enum memtype pat, struct type_
     answer->leaf_level = leaf.level;
     answer->pat_type = (uint8_t)pat;
     answer->effective = (uint8_t)policy_effective(vm->caps->types, leaf.attr, pat, acts, host);
-    answer->rule = (uint8_t)deciding_rule(vcpu, acts, region, leaf.attr.type, &guest);
+    answer->rule =
+        (uint8_t)deciding_rule(vcpu, acts, region, find_mmio(vm, at), leaf.attr.type, &guest);
 }
 
 void oracle_physical(struct vcpu *vcpu, gpa_t at, unsigned pat_type, struct type_answer *answer)

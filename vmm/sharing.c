@@ -81,6 +81,20 @@ void sharing_set_policy(const struct sharing *sharing, const struct policy *poli
     }
 }
 
+int sharing_set_mmio(struct sharing *sharing, const struct mmio_range *ranges, unsigned count)
+{
+    int error = 0;
+    assert(count <= MMIO_MAX_RANGES);
+    for (unsigned i = 0; i < sharing->count && error == 0; i++) {
+        struct typing *typing = sharing->typings[i];
+        error = typing_set_mmio(typing, ranges, count);
+        for (unsigned kind = 0; kind < VIEWS; kind++)
+            typing->stale[kind].bits = UINT64_MAX;
+    }
+    memcpy(sharing->mmio, ranges, count * sizeof(*ranges));
+    return error;
+}
+
 bool sharing_is_split(const struct sharing *sharing)
 {
     unsigned used = 0;

@@ -13,6 +13,7 @@
 struct sharing {
     struct typing *typings[MAX_CPUS];
     unsigned count;
+    struct mmio_range mmio[MMIO_MAX_RANGES]; /* what each typing->mmio points to */
 };
 
 struct shared_view {
@@ -33,6 +34,9 @@ void sharing_leave(const struct sharing *sharing, struct cpu_set vcpus);
 
 /* All views are to be brought up to date with POLICY: no vCPU runs on any. */
 void sharing_set_policy(const struct sharing *sharing, const struct policy *policy);
+
+/* typing_set_mmio() for all views: no vCPU runs on any. 0 or -ENOMEM, logged. */
+int sharing_set_mmio(struct sharing *sharing, const struct mmio_range *ranges, unsigned count);
 
 /* Whether vCPUs run on more than one typed view. */
 bool sharing_is_split(const struct sharing *sharing);

@@ -92,10 +92,11 @@ const struct config_region *typing_region(const struct typing *typing, uint64_t 
     return found;
 }
 
-/* What the leaves of a view are made by. */
+/* What leaves of a view are made by. */
 struct rules {
     const struct policy *policy;
     const struct mtrr_state *mtrr;
+    const struct mmio_range *mmio; /* where they are; NULL: in memory */
 };
 
 /* Whether the guest's MTRRs count in the view. */
@@ -151,7 +152,10 @@ static struct pt_attr leaf_and_rule(const struct typing *typing, enum view_kind 
     *next = answer.next;
     const struct config_region *region = typing_region(typing, at, next);
     struct policy_page page = {.guest = region != NULL ? (uint8_t)region->type : answer.type,
-                               .region = region != NULL};
+                               .region = region != NULL,
+                               .mmio = rules.mmio != NULL};
+    if (page.mmio && rules.mmio->type != MMIO_BY_MTRRS)
+        page.guest = rules.mmio->type;
     if (rules.policy->wants != 0)
         add_facts(typing, rules, at, next, &page);
     *rule = answer.rule;
@@ -159,9 +163,10 @@ static struct pt_attr leaf_and_rule(const struct typing *typing, enum view_kind 
 }
 
 /* What the leaf at AT was made to be. */
-static struct pt_attr made_leaf(const struct view *view, uint64_t at, uint64_t *next)
+static struct pt_attr made_leaf(const struct view *view, const struct mmio_range *mmio, uint64_t at,
+                                uint64_t *next)
 {
-    const struct rules rules = {&view->policy, &view->applied};
+    const struct rules rules = {&view->policy, &view->applied, mmio};
     unsigned rule;
     return leaf_and_rule(view->typing, view->kind, rules, at, next, &rule);
 }
@@ -199,11 +204,31 @@ static int map_piece(struct view *view, const struct extent *extent, const struc
     return pt_map(&view->pt, piece->gpa.v, to, piece->size, piece->leaf);
 }
 
-static int map_extent(struct view *view, const struct extent *extent, unsigned *steps)
+/* A part of what the VM has: its memory comes first, then its devices' registers. */
+struct part {
+    const struct extent *extent;
+    const struct mmio_range *mmio; /* NULL: it is memory */
+};
+
+static inline unsigned count_parts(const struct typing *typing)
+{
+    return typing->extent_count + typing->mmio_count;
+}
+
+static inline struct part get_part(const struct typing *typing, unsigned i)
+{
+    if (i < typing->extent_count)
+        return (struct part){&typing->extents[i], NULL};
+    const struct mmio_range *mmio = &typing->mmio[i - typing->extent_count];
+    return (struct part){&mmio->at, mmio};
+}
+
+static int map_part(struct view *view, struct part part, unsigned *steps)
 {
     struct typing *typing = view->typing;
+    const struct extent *extent = part.extent;
     uint64_t end = extent->gpa.v + extent->size, next;
-    const struct rules rules = {&view->policy, &view->applied};
+    const struct rules rules = {&view->policy, &view->applied, part.mmio};
     struct piece piece = {.gpa = extent->gpa};
     unsigned rule;
     for (uint64_t at = extent->gpa.v; at < end; at = next) {
@@ -229,10 +254,10 @@ static int map_extent(struct view *view, const struct extent *extent, unsigned *
 static void find_plain(struct view *view)
 {
     uint64_t at = looks_at_mtrrs(&view->policy, view->kind) ? MIB : 0, next;
-    view->plain_leaf = made_leaf(view, at, &next);
+    view->plain_leaf = made_leaf(view, NULL, at, &next);
     view->plain = (struct range){at, next};
     for (unsigned i = 1; i < 4 && view->plain.end != UINT64_MAX; i++) {
-        if (!pt_same_attr(made_leaf(view, view->plain.end, &next), view->plain_leaf))
+        if (!pt_same_attr(made_leaf(view, NULL, view->plain.end, &next), view->plain_leaf))
             return;
         view->plain.end = next;
     }
@@ -255,8 +280,8 @@ static int make(struct typing *typing, enum view_kind kind, const struct mtrr_st
     *view = (struct view){.typing = typing, .kind = kind, .made = true, .stale = STALE_POLICY};
     now_applies(view, mtrr);
     int error = pt_init(&view->pt, typing->format, &owner, view, typing->max_leaf);
-    for (unsigned i = 0; i < typing->extent_count && error == 0; i++)
-        error = map_extent(view, &typing->extents[i], &steps);
+    for (unsigned i = 0; i < count_parts(typing) && error == 0; i++)
+        error = map_part(view, get_part(typing, i), &steps);
     return error;
 }
 
@@ -279,7 +304,7 @@ static int next_change(struct view *view, struct rules rules, uint64_t *at, uint
     unsigned rule;
     *piece = (struct piece){.size = 0};
     for (; *at < end; *at = next) {
-        struct pt_attr old = made_leaf(view, *at, &old_next);
+        struct pt_attr old = made_leaf(view, rules.mmio, *at, &old_next);
         struct pt_attr leaf = leaf_and_rule(view->typing, view->kind, rules, *at, &next, &rule);
         if (rule == MTRR_RULE_UNDEFINED)
             report_undefined(view->typing, *at);
@@ -297,8 +322,8 @@ static int next_change(struct view *view, struct rules rules, uint64_t *at, uint
     return 0;
 }
 
-static int rewrite_extent(struct view *view, struct rules rules, const struct extent *extent,
-                          unsigned *steps)
+static int rewrite_part(struct view *view, struct rules rules, const struct extent *extent,
+                        unsigned *steps)
 {
     uint64_t at = extent->gpa.v, end = at + extent->size;
     struct piece piece;
@@ -315,11 +340,13 @@ static int rewrite_extent(struct view *view, struct rules rules, const struct ex
 static int rewrite(struct view *view, const struct mtrr_state *mtrr)
 {
     const struct typing *typing = view->typing;
-    const struct rules rules = {&typing->policy, mtrr};
     unsigned steps = 0;
     int error = 0;
-    for (unsigned i = 0; i < typing->extent_count && error == 0; i++)
-        error = rewrite_extent(view, rules, &typing->extents[i], &steps);
+    for (unsigned i = 0; i < count_parts(typing) && error == 0; i++) {
+        const struct part part = get_part(typing, i);
+        const struct rules rules = {&typing->policy, mtrr, part.mmio};
+        error = rewrite_part(view, rules, part.extent, &steps);
+    }
     now_applies(view, mtrr);
     return error;
 }
@@ -327,12 +354,13 @@ static int rewrite(struct view *view, const struct mtrr_state *mtrr)
 bool typing_owes(struct typing *typing, const struct mtrr_state *mtrr)
 {
     struct view *view = &typing->views[VIEW_TYPED];
-    const struct rules rules = {&typing->policy, mtrr};
     unsigned steps = 0;
     if (!view->made)
         return true;
-    for (unsigned i = 0; i < typing->extent_count; i++) {
-        uint64_t at = typing->extents[i].gpa.v, end = at + typing->extents[i].size;
+    for (unsigned i = 0; i < count_parts(typing); i++) {
+        const struct part part = get_part(typing, i);
+        const struct rules rules = {&typing->policy, mtrr, part.mmio};
+        uint64_t at = part.extent->gpa.v, end = at + part.extent->size;
         struct piece piece;
         if (next_change(view, rules, &at, end, &steps, &piece) != 0 || piece.size > 0)
             return true;
@@ -348,6 +376,44 @@ int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, enum vi
     if (error == -E2BIG)
         log_line("memory types: the guest's MTRRs cut its memory into more than %u pieces",
                  TYPING_MAX_STEPS);
+    return error;
+}
+
+/* --- the registers of devices ----------------------------------------------------------------- */
+
+static bool has_range(const struct mmio_range *ranges, unsigned count,
+                      const struct mmio_range *range)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (ranges[i].at.gpa.v == range->at.gpa.v && ranges[i].at.hpa.v == range->at.hpa.v &&
+            ranges[i].at.size == range->at.size && ranges[i].type == range->type)
+            return true;
+    return false;
+}
+
+/* What was is gone before what comes: a place may be another range's. */
+static int set_mmio(struct view *view, const struct mmio_range *ranges, unsigned count)
+{
+    const struct typing *typing = view->typing;
+    const struct mmio_range *old = typing->mmio;
+    unsigned steps = 0;
+    int error = 0;
+    for (unsigned i = 0; i < typing->mmio_count && error == 0; i++)
+        if (!has_range(ranges, count, &old[i]))
+            error = pt_unmap(&view->pt, old[i].at.gpa.v, old[i].at.size);
+    for (unsigned i = 0; i < count && error == 0; i++)
+        if (!has_range(old, typing->mmio_count, &ranges[i]))
+            error = map_part(view, (struct part){&ranges[i].at, &ranges[i]}, &steps);
+    return error;
+}
+
+int typing_set_mmio(struct typing *typing, const struct mmio_range *ranges, unsigned count)
+{
+    int error = 0;
+    for (unsigned kind = 0; kind < VIEWS && error == 0; kind++)
+        if (typing->views[kind].made)
+            error = set_mmio(&typing->views[kind], ranges, count);
+    typing->mmio_count = count;
     return error;
 }
 

@@ -13,6 +13,17 @@
 
 struct typing;
 
+/*
+ * A guest-physical range that leads to a device's registers. TYPE, an enum memtype, takes the place
+ * of the guest's MTRRs there; MMIO_BY_MTRRS: they count.
+ */
+struct mmio_range {
+    struct extent at;
+    uint8_t type;
+};
+
+enum { MMIO_BY_MTRRS = 0xff, MMIO_MAX_RANGES = 64 };
+
 /* Where table pages come from, and what a change asks of the CPUs. */
 struct typing_hooks {
     bool (*alloc)(struct typing *typing, hpa_t *page); /* one zeroed page; false: none left */
@@ -46,6 +57,8 @@ struct typing {
     void *context;                /* the hooks' */
     const struct extent *extents; /* the VM's memory */
     unsigned extent_count;
+    const struct mmio_range *mmio; /* its devices' registers */
+    unsigned mmio_count;
     const struct config_region *regions;
     unsigned region_count;
     const struct mtrr_state *host; /* the machine's own MTRRs */
@@ -97,6 +110,14 @@ int typing_prepare(struct typing *typing, const struct mtrr_state *mtrr, enum vi
 bool typing_owes(struct typing *typing, const struct mtrr_state *mtrr);
 
 enum { TYPING_MAX_STEPS = 1 << 18 };
+
+/*
+ * The VM's devices have their registers in COUNT RANGES from now on: in each view that has been
+ * made, those of before that are not among them are unmapped, and those that are new are mapped.
+ * They overlap neither memory nor each other. The caller then puts them where TYPING->mmio points
+ * to. Returns 0, or -ENOMEM, logged: the VM must not run on.
+ */
+int typing_set_mmio(struct typing *typing, const struct mmio_range *ranges, unsigned count);
 
 /* The region that has AT, or NULL; *NEXT comes down to the next edge of any region above AT. */
 const struct config_region *typing_region(const struct typing *typing, uint64_t at, uint64_t *next);

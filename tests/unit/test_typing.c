@@ -720,6 +720,103 @@ static void test_regions(void **unused)
     typing_destroy(&typing);
 }
 
+/* --- the registers of devices ----------------------------------------------------------------- */
+
+static struct mmio_range registers[3];
+
+static void set_registers(struct typing *typing, const struct mmio_range *ranges, unsigned count)
+{
+    assert_int_equal(typing_set_mmio(typing, ranges, count), 0);
+    if (count > 0)
+        memcpy(registers, ranges, count * sizeof(*ranges));
+}
+
+/* A frame buffer, a page, and what the config gives a type, above all memory. */
+static const struct mmio_range three[] = {
+    {{{0xd0000000}, {0x4010000000}, 16 * MIB}, MMIO_BY_MTRRS},
+    {{{0xc0001000}, {0xfebd5000}, PAGE_SIZE}, MMIO_BY_MTRRS},
+    {{{6 * GIB}, {0x8000200000}, 2 * MIB}, MT_WC},
+};
+
+static void begin_mmio(struct typing *typing, struct mtrr_state *mtrr)
+{
+    begin_vm(typing, mtrr, &ept, "exact", GIB, 3);
+    typing->mmio = registers;
+}
+
+/* TYPES: of the three, by enum memtype; all of three have their places. */
+static void expect_registers(const struct typing *typing, enum view_kind kind,
+                             const uint8_t types[3])
+{
+    for (unsigned i = 0; i < 3; i++) {
+        const struct extent *at = &three[i].at;
+        for (uint64_t offset = 0; offset < at->size; offset += PAGE_SIZE) {
+            struct pt_leaf leaf = pt_query(&typing->views[kind].pt, at->gpa.v + offset);
+            assert_true(leaf.present && leaf.hpa.v == at->hpa.v + offset);
+            assert_int_equal(leaf.attr.type, types[i]);
+            assert_int_equal(leaf.attr.ipat, kind == VIEW_CD);
+            assert_int_equal(leaf.level, i == 1 ? 1 : 2);
+        }
+        assert_false(pt_query(&typing->views[kind].pt, at->gpa.v - 1).present);
+        assert_false(pt_query(&typing->views[kind].pt, at->gpa.v + at->size).present);
+    }
+}
+
+/* Registers are UC, or WC where the guest's MTRRs say that, in views of before and of after. */
+static void test_mmio_types(void **unused)
+{
+    static struct typing typing;
+    struct mtrr_state mtrr;
+    uint64_t mask = ((1ull << 40) - 16 * MIB) | MTRR_MASK_V;
+    (void)unused;
+    begin_mmio(&typing, &mtrr);
+    set_registers(&typing, three, 3);
+    expect_registers(&typing, VIEW_TYPED, (const uint8_t[]){MT_UC, MT_UC, MT_WC});
+    mtrr.variable[1] = (struct mtrr_pair){0xd0000000 | MT_WB, mask};
+    mtrr.variable[0] = (struct mtrr_pair){0};
+    typing_mark(&typing);
+    prepare(&typing, &mtrr, false); /* all of the hole is cacheable, says the guest */
+    expect_registers(&typing, VIEW_TYPED, (const uint8_t[]){MT_UC, MT_UC, MT_WC});
+    mtrr.variable[1].base = 0xd0000000 | MT_WC;
+    typing_mark(&typing);
+    mtrr.def_type = MTRR_DEF_E | MT_UC;
+    assert_true(typing_owes(&typing, &mtrr));
+    prepare(&typing, &mtrr, false);
+    expect_registers(&typing, VIEW_TYPED, (const uint8_t[]){MT_WC, MT_UC, MT_WC});
+    expect_rebuilt(&typing, &mtrr, VIEW_TYPED);
+    prepare(&typing, &mtrr, true);
+    expect_registers(&typing, VIEW_CD, (const uint8_t[]){MT_UC, MT_UC, MT_UC});
+    mtrr.def_type = MT_UC;
+    prepare(&typing, &mtrr, false);
+    expect_registers(&typing, VIEW_DISABLED, (const uint8_t[]){MT_UC, MT_UC, MT_WC});
+    typing_destroy(&typing);
+}
+
+/* What stays is not touched; what has gone is in no TLB, and leaves no table behind. */
+static void test_mmio_moves(void **unused)
+{
+    static struct typing typing;
+    struct mtrr_state mtrr;
+    struct mmio_range moved[] = {three[2], three[0]};
+    (void)unused;
+    begin_mmio(&typing, &mtrr);
+    uint32_t pages = typing.views[VIEW_TYPED].pt.pages;
+    set_registers(&typing, three, 3);
+    for (unsigned i = 0; i < 3; i++)
+        touch(&typing, VIEW_TYPED, three[i].at.gpa.v);
+    moved[1].at.gpa.v = three[1].at.gpa.v - PAGE_SIZE;
+    set_registers(&typing, moved, 2);
+    assert_true(tlb_is_true(&typing));
+    assert_false(pt_query(&typing.views[VIEW_TYPED].pt, three[0].at.gpa.v).present);
+    assert_true(pt_query(&typing.views[VIEW_TYPED].pt, moved[1].at.gpa.v + 16 * MIB - 1).present);
+    fake.invalidations = 0;
+    set_registers(&typing, moved, 2);
+    assert_int_equal(fake.invalidations, 0);
+    set_registers(&typing, NULL, 0);
+    assert_int_equal(typing.views[VIEW_TYPED].pt.pages, pages);
+    typing_destroy(&typing);
+}
+
 /* --- windows ---------------------------------------------------------------------------------- */
 
 /* What the hypervisor's own access by a PAT TYPE is: the host's MTRRs say WB, CR0.CD is 0. */
@@ -884,7 +981,8 @@ int main(void)
         cmocka_unit_test(test_pages),          cmocka_unit_test(test_same_sequence),
         cmocka_unit_test(test_too_fine),       cmocka_unit_test(test_windows),
         cmocka_unit_test(test_stale),          cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_undefined),
+        cmocka_unit_test(test_undefined),      cmocka_unit_test(test_mmio_types),
+        cmocka_unit_test(test_mmio_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
