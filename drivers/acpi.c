@@ -1,6 +1,6 @@
 /* ACPI tables: finds one by its signature, the machine's CPUs in the MADT, ECAMs in the MCFG. */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "drivers/acpi.h"
+#include "drivers/gsi.h"
 
 #include "drivers/firmware_format.h"
 #include "lib/assert.h"
@@ -98,7 +98,8 @@ bool acpi_find(const struct firmware *firmware, uint64_t rsdp, const char *signa
 
 /* ACPI, "Multiple APIC Description Table (MADT) Format". */
 enum { MADT_LOCAL_APIC = 36, MADT_ENTRIES = 44 };
-enum { ENTRY_LOCAL_APIC = 0, ENTRY_LOCAL_APIC_ADDRESS = 5, ENTRY_LOCAL_X2APIC = 9 };
+enum { ENTRY_LOCAL_APIC = 0, ENTRY_IO_APIC = 1, ENTRY_OVERRIDE = 2 };
+enum { ENTRY_LOCAL_APIC_ADDRESS = 5, ENTRY_LOCAL_X2APIC = 9 };
 enum { CPU_ENABLED = 1 << 0, CPU_ONLINE_CAPABLE = 1 << 1 };
 #define BROADCAST   0xffu
 #define BROADCAST_X 0xffffffffu
@@ -111,6 +112,15 @@ struct __attribute__((packed)) madt_entry {
             uint32_t flags;
         } local_apic;
         struct __attribute__((packed)) {
+            uint8_t id, reserved;
+            uint32_t address, first;
+        } io_apic;
+        struct __attribute__((packed)) {
+            uint8_t bus, irq;
+            uint32_t gsi;
+            uint16_t flags;
+        } override;
+        struct __attribute__((packed)) {
             uint16_t reserved;
             uint32_t id, flags, uid;
         } local_x2apic;
@@ -121,6 +131,8 @@ struct __attribute__((packed)) madt_entry {
     };
 };
 static_assert(offsetof(struct madt_entry, local_apic.flags) == 4, "ACPI, Processor Local APIC");
+static_assert(offsetof(struct madt_entry, io_apic.first) == 8, "ACPI, I/O APIC Structure");
+static_assert(offsetof(struct madt_entry, override.flags) == 8, "ACPI, Interrupt Source Override");
 static_assert(sizeof(struct madt_entry) == 16, "ACPI, Processor Local x2APIC Structure");
 
 static void take_cpu(struct firmware_cpus *cpus, uint32_t id, uint32_t flags, uint32_t broadcast)
@@ -160,22 +172,69 @@ static bool read_entry(const struct firmware *firmware, const struct acpi_table 
                           min_u64(entry->length, sizeof(*entry)));
 }
 
+/*
+ * The next entry of MADT, of which OFFSET is the place of the one after; false: there is none, or it
+ * makes no sense, logged.
+ */
+static bool next_entry(const struct firmware *firmware, const struct acpi_table *madt,
+                       uint32_t *offset, struct madt_entry *entry)
+{
+    if (*offset >= madt->length)
+        return false;
+    if (!read_entry(firmware, madt, *offset, entry)) {
+        log_line("acpi: MADT: the entry at byte %u has the length %u; it and the rest are left "
+                 "out, update the firmware",
+                 *offset, entry->length);
+        return false;
+    }
+    *offset += entry->length;
+    return true;
+}
+
 void acpi_cpus(const struct firmware *firmware, const struct acpi_table *madt,
                struct firmware_cpus *cpus)
 {
     struct madt_entry entry;
-    uint32_t local_apic = 0;
+    uint32_t local_apic = 0, offset = MADT_ENTRIES;
     if (madt->length >= MADT_ENTRIES)
         firmware->read(firmware, madt->at + MADT_LOCAL_APIC, &local_apic, sizeof(local_apic));
     *cpus = (struct firmware_cpus){.local_apic = local_apic};
-    for (uint32_t offset = MADT_ENTRIES; offset < madt->length; offset += entry.length) {
-        if (!read_entry(firmware, madt, offset, &entry)) {
-            log_line("acpi: MADT: the entry at byte %u has the length %u; it and the rest are left "
-                     "out, update the firmware",
-                     offset, entry.length);
-            return;
-        }
+    while (next_entry(firmware, madt, &offset, &entry))
         take_entry(cpus, &entry);
+}
+
+static bool take_chip(struct gsi_table *table, const struct madt_entry *entry)
+{
+    uint32_t address = entry->io_apic.address;
+    if (entry->length < 12 || address == 0 || address % PAGE_SIZE != 0 ||
+        table->count == GSI_MAX_CHIPS)
+        return false;
+    table->chip[table->count++] =
+        (struct gsi_chip){address, entry->io_apic.first, entry->io_apic.id};
+    return true;
+}
+
+static bool take_override(struct gsi_table *table, const struct madt_entry *entry)
+{
+    if (entry->length < 10 || entry->override.bus != 0 || entry->override.irq >= GSI_ISA_LINES)
+        return false;
+    table->isa[entry->override.irq] = entry->override.gsi;
+    return true;
+}
+
+void acpi_gsis(const struct firmware *firmware, const struct acpi_table *madt,
+               struct gsi_table *table)
+{
+    struct madt_entry entry;
+    uint32_t offset = MADT_ENTRIES;
+    *table = (struct gsi_table){.count = 0};
+    for (unsigned i = 0; i < GSI_ISA_LINES; i++)
+        table->isa[i] = i;
+    while (next_entry(firmware, madt, &offset, &entry)) {
+        bool sense = entry.type == ENTRY_IO_APIC    ? take_chip(table, &entry)
+                     : entry.type == ENTRY_OVERRIDE ? take_override(table, &entry)
+                                                    : true;
+        table->senseless += !sense;
     }
 }
 

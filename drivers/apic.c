@@ -63,6 +63,13 @@ void apic_join(void)
     write_reg(SVR, SVR_ENABLE | APIC_SPURIOUS);
 }
 
+void apic_take_from(unsigned vector)
+{
+    assert(vector % 16 == 0 && vector > 16);
+    if (apic_is_on())
+        write_reg(TPR, vector - 1);
+}
+
 void apic_take_pic(void)
 {
     if (apic_is_on())

@@ -24,6 +24,12 @@ void apic_join(void);
 /* False: there is none, or it is off for good. */
 bool apic_is_on(void);
 
+/*
+ * The running CPU takes fixed interrupts of devices from VECTOR up, a multiple of 16, too: the caller
+ * knows that firmware has left none.
+ */
+void apic_take_from(unsigned vector);
+
 /* The running CPU takes the interrupts of the 8259: LINT0 becomes ExtINT. */
 void apic_take_pic(void);
 

@@ -65,8 +65,9 @@ static struct {
  * Takes a bounded number of bytes, whatever the chip's status says. The 8259 sees edges: where more
  * are left the line falls, and rises again.
  */
-static void receive(void)
+static void receive(uint8_t vector)
 {
+    (void)vector;
     input.interrupted = true;
     (void)in8((uint16_t)(input.port + IIR)); /* acknowledges that the transmitter is empty */
     for (unsigned i = 0; i < INPUT_SIZE; i++) {

@@ -3,6 +3,7 @@
 #include "vmm/iommu_host.h"
 
 #include "drivers/apic.h"
+#include "drivers/gsi.h"
 #include "lib/x86.h"
 #include "vmm/clock.h"
 #include "vmm/host.h"
@@ -116,7 +117,7 @@ static uint64_t second; /* TSC: when it began */
 static unsigned looks;  /* in it */
 
 /* As long as one fault stands recorded, the unit does not interrupt for others. */
-static void on_fault(void)
+static void look_at_faults(void)
 {
     if (rdtsc() - second > clock_ticks(SECOND)) {
         second = rdtsc();
@@ -131,7 +132,7 @@ static void on_fault(void)
 void iommu_host_look(void)
 {
     if (looks >= LOOKS && this_cpu()->index == 0)
-        on_fault();
+        look_at_faults();
 }
 
 /* --- displays --------------------------------------------------------------------------------- */
@@ -156,6 +157,23 @@ static void keep_display(const struct pci_function *f)
     }
     ops->attach(domain->requesters[0], domain);
     log_line("iommu: the display %s keeps the memory that firmware gave it", pci_name(f->bdf).text);
+}
+
+static void on_fault(uint8_t vector)
+{
+    (void)vector;
+    look_at_faults();
+}
+
+/* The machine's lines: all of them masked. */
+static void start_gsis(struct host *of, const struct boot_info *info)
+{
+    struct acpi_table madt;
+    static struct gsi_table table;
+    if (!topology_find(&firmware, info, "APIC", &madt))
+        return;
+    acpi_gsis(&firmware.firmware, &madt, &table);
+    (void)gsi_init(of, &table);
 }
 
 /* --- start ------------------------------------------------------------------------------------ */
@@ -185,6 +203,7 @@ void iommu_host_start(struct host *of, const struct boot_info *info)
         .faults = fault_message(),
         .config = pci_read32,
     };
+    start_gsis(of, info);
     traps_on_interrupt(VECTOR_FAULT, on_fault);
     ops = iommu_start(&machine, &ioapics);
     for (unsigned i = 0; ops != NULL && i < table->count; i++)

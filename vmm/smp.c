@@ -246,8 +246,9 @@ static void call(uint64_t page)
 }
 
 /* What it was for is looked at where it was waited for. */
-static void kicked(void)
+static void kicked(uint8_t vector)
 {
+    (void)vector;
 }
 
 /* Names those that have not come. Returns whether the page below 1 MiB may still be needed. */
@@ -409,4 +410,10 @@ void smp_stop_others(void)
 void smp_stopped(void)
 {
     __atomic_store_n(&smp_slots[this_cpu()->index].stopped, true, __ATOMIC_RELEASE);
+}
+
+uint32_t smp_apic_id(uint32_t cpu)
+{
+    assert(cpu < smp_slot_count);
+    return smp_slots[cpu].apic_id;
 }

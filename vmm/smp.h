@@ -12,6 +12,9 @@
  */
 void smp_start(struct host *host, const struct firmware_cpus *found, uint32_t limit);
 
+/* The APIC ID of a CPU that is up. */
+uint32_t smp_apic_id(uint32_t cpu);
+
 /* The CPUs that are up. */
 struct cpu_set smp_cpus(void);
 

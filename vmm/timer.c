@@ -18,8 +18,9 @@ enum { SHIFT = 28 };
 static uint64_t rate; /* 0: there is none */
 
 /* Who set it for a guest looks at that when it has come. */
-static void on_timer(void)
+static void on_timer(uint8_t vector)
 {
+    (void)vector;
     watchdog_look();
     timer_set(UINT64_MAX);
 }

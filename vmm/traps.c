@@ -28,7 +28,7 @@ static_assert(sizeof(struct gate) == 16, "SDM, 64-Bit Mode IDT");
 
 static _Alignas(16) struct gate idt[VECTORS];
 
-static void (*handlers[VECTORS])(void);
+static void (*handlers[VECTORS])(uint8_t vector);
 
 extern const char trap_stubs[];                       /* vmm/traps.asm: 32 of 16 bytes, then of 8 */
 extern const uint64_t extable_start[], extable_end[]; /* pairs: where it faults, where it goes on */
@@ -134,7 +134,7 @@ static bool fixed_up(struct trap_frame *frame)
     return false;
 }
 
-void traps_on_interrupt(uint8_t vector, void (*handler)(void))
+void traps_on_interrupt(uint8_t vector, void (*handler)(uint8_t vector))
 {
     assert(vector >= 32);
     handlers[vector] = handler;
@@ -144,7 +144,7 @@ void traps_on_interrupt(uint8_t vector, void (*handler)(void))
 static void interrupt(uint8_t vector)
 {
     if (handlers[vector] != NULL)
-        handlers[vector]();
+        handlers[vector](vector);
     else if (this_cpu()->strays++ == 0)
         log_line("cpu: interrupt %u, which the host did not ask for", vector);
     pic_end(vector);

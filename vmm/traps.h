@@ -28,7 +28,7 @@ const char *trap_name(uint64_t vector);
  * called for none. The interrupt is acknowledged behind it, at the controller where it is in
  * service.
  */
-void traps_on_interrupt(uint8_t vector, void (*handler)(void));
+void traps_on_interrupt(uint8_t vector, void (*handler)(uint8_t vector));
 
 /* Takes the interrupts that are pending; else the host runs with interrupts off. */
 static inline void traps_take_interrupts(void)

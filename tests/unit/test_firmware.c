@@ -1,6 +1,6 @@
 /* ACPI and MP tables: those of real firmware, and broken ones. */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "drivers/acpi.h"
+#include "drivers/gsi.h"
 #include "drivers/mptable.h"
 #include "lib/assert.h"
 #include "tests/unit/firmware_tables.h"
@@ -113,6 +113,25 @@ static bool take(uint64_t rsdp)
     return found;
 }
 
+static struct gsi_table gsis;
+
+static void take_gsis(uint64_t madt, uint32_t length)
+{
+    acpi_gsis(&memory, &(struct acpi_table){madt, length}, &gsis);
+}
+
+/* One chip of PCs; IRQ 0 comes in at pin 2. */
+static void expect_pc(uint8_t id)
+{
+    assert_int_equal(gsis.count, 1);
+    assert_int_equal(gsis.chip[0].address, 0xfec00000);
+    assert_int_equal(gsis.chip[0].first, 0);
+    assert_int_equal(gsis.chip[0].id, id);
+    for (unsigned i = 0; i < GSI_ISA_LINES; i++)
+        assert_int_equal(gsis.isa[i], i == 0 ? 2 : i);
+    assert_int_equal(gsis.senseless, 0);
+}
+
 static void seabios(void **state)
 {
     (void)state;
@@ -122,6 +141,8 @@ static void seabios(void **state)
     expect_ids(4);
     assert_int_equal(cpus.disabled, 2);
     assert_true(cpus.later == 0 && cpus.senseless == 0 && cpus.beyond == 0);
+    take_gsis(0x1ffe2334, 0xa0);
+    expect_pc(0);
     assert_string_equal(host_log, "");
 }
 
@@ -144,6 +165,8 @@ static void bochs(void **state)
     put(0x200f0f98, bochs_madt);
     assert_true(take(acpi_find_rsdp(&memory)));
     expect_ids(4);
+    take_gsis(0x200f0f98, 0x62);
+    expect_pc(4);
     assert_string_equal(host_log, "");
 }
 
@@ -295,6 +318,39 @@ static void end_madt(void)
     put_number(0x1fff0004, length, 4);
     mend(0x1fff0000, length, 0x1fff0009);
     acpi_cpus(&memory, &(struct acpi_table){0x1fff0000, length}, &cpus);
+}
+
+static void io_apics(void **state)
+{
+    (void)state;
+    begin_madt();
+    add_entry("010c0900000010fe18000000"); /* a second chip, of GSI 24 on */
+    add_entry("010c0a0000000000"
+              "30000000"); /* at no address */
+    add_entry("010c0b000100c0fe"
+              "30000000"); /* at none that a page has */
+    add_entry("010b0c000000c1fe"
+              "300000");               /* too short */
+    add_entry("020a00051d0000000000"); /* IRQ 5 at GSI 29 */
+    add_entry("020a01061d0000000000"); /* of another bus than ISA */
+    add_entry("020a00101d0000000000"); /* an IRQ that there is not */
+    add_entry("020900071d00000000");   /* too short */
+    end_madt();
+    take_gsis(0x1fff0000, (uint32_t)(end - 0x1ffe2334));
+    assert_int_equal(gsis.count, 1);
+    assert_int_equal(gsis.chip[0].address, 0xfe100000);
+    assert_int_equal(gsis.chip[0].first, 24);
+    assert_int_equal(gsis.chip[0].id, 9);
+    for (unsigned i = 0; i < GSI_ISA_LINES; i++)
+        assert_int_equal(gsis.isa[i], i == 5 ? 29 : i);
+    assert_int_equal(gsis.senseless, 6);
+    begin_madt();
+    for (unsigned i = 0; i < GSI_MAX_CHIPS + 3; i++)
+        add_entry("010c0900000010fe18000000");
+    end_madt();
+    take_gsis(0x1fff0000, (uint32_t)(end - 0x1ffe2334));
+    assert_int_equal(gsis.count, GSI_MAX_CHIPS);
+    assert_int_equal(gsis.senseless, 3);
 }
 
 static void kinds_of_cpus(void **state)
@@ -480,6 +536,7 @@ int main(void)
         cmocka_unit_test_setup(broken_madt, reset),
         cmocka_unit_test_setup(broken_list, reset),
         cmocka_unit_test_setup(endless_list, reset),
+        cmocka_unit_test_setup(io_apics, reset),
         cmocka_unit_test_setup(kinds_of_cpus, reset),
         cmocka_unit_test_setup(twice_and_short, reset),
         cmocka_unit_test_setup(override, reset),

@@ -1,0 +1,64 @@
+/* Vectors of the host for interrupts of devices that guests have. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/irq.h"
+
+#include "drivers/apic.h"
+#include "lib/assert.h"
+#include "lib/errno.h"
+#include "vmm/host.h"
+#include "vmm/log.h"
+#include "vmm/traps.h"
+
+enum { VECTORS = APIC_HOST_VECTORS - IRQ_FIRST_VECTOR };
+
+/* A CPU's: a page of the host's pool. */
+struct vectors {
+    struct irq *irq[VECTORS];
+    bool taken[VECTORS];
+};
+static_assert(sizeof(struct vectors) <= PAGE_SIZE, "one page");
+
+static struct vectors *all[MAX_CPUS];
+
+static void device_interrupt(uint8_t vector)
+{
+    struct vectors *own = all[this_cpu()->index];
+    struct irq *irq = __atomic_load_n(&own->irq[vector - IRQ_FIRST_VECTOR], __ATOMIC_ACQUIRE);
+    if (irq != NULL)
+        irq->came(irq);
+}
+
+int irq_prepare(struct host *host)
+{
+    struct vectors **own = &all[this_cpu()->index];
+    if (*own != NULL)
+        return 0;
+    *own = frames_alloc(&host->frames, 1);
+    if (*own == NULL) {
+        log_line("cpu: no memory for the interrupts of devices");
+        return -ENOMEM;
+    }
+    for (unsigned vector = IRQ_FIRST_VECTOR; vector < APIC_HOST_VECTORS; vector++)
+        traps_on_interrupt((uint8_t)vector, device_interrupt);
+    apic_take_from(IRQ_FIRST_VECTOR);
+    return 0;
+}
+
+int irq_take(unsigned cpu, struct irq *irq)
+{
+    struct vectors *of = all[cpu];
+    assert(of != NULL && irq->came != NULL);
+    for (unsigned i = 0; i < VECTORS; i++)
+        if (!of->taken[i]) {
+            of->taken[i] = true;
+            __atomic_store_n(&of->irq[i], irq, __ATOMIC_RELEASE);
+            return (int)(IRQ_FIRST_VECTOR + i);
+        }
+    return -ENOSPC;
+}
+
+void irq_give_back(unsigned cpu, unsigned vector)
+{
+    assert(vector - IRQ_FIRST_VECTOR < VECTORS && all[cpu]->taken[vector - IRQ_FIRST_VECTOR]);
+    all[cpu]->taken[vector - IRQ_FIRST_VECTOR] = false;
+}

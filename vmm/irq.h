@@ -1,0 +1,33 @@
+/* Vectors of the host for interrupts of devices that guests have: those of one CPU each. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "vmm/cpu.h"
+
+struct host;
+
+struct irq {
+    /* On the CPU of its vector, wherever the host takes interrupts there; more are off. */
+    void (*came)(struct irq *irq);
+};
+
+/* From here to APIC_HOST_VECTORS. Those below have the priority of the host's exceptions. */
+enum { IRQ_FIRST_VECTOR = 0x40 };
+
+/*
+ * The running CPU takes the interrupts of devices from now on, of which none may come that firmware
+ * has left. Once is enough. Returns 0, or -ENOMEM, logged.
+ */
+int irq_prepare(struct host *host);
+
+/*
+ * A vector of CPU, which has prepared for that, by which IRQ comes from now on; -ENOSPC: it has no
+ * more. Not on two CPUs at once, as the next.
+ */
+int irq_take(unsigned cpu, struct irq *irq);
+
+/*
+ * The vector may become another's. Until then IRQ still comes by it: one may be on its way. What
+ * sends it has been told of another, or to be silent.
+ */
+void irq_give_back(unsigned cpu, unsigned vector);
