@@ -1,0 +1,262 @@
+/* Which devices a VM may have, and what is said where it may not. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/errno.h"
+#include "tests/unit/host.h"
+#include "vmm/assign.h"
+
+/* --- a machine -------------------------------------------------------------------------------- */
+
+enum { DISPLAY, UART, DISK, NIC, NIC_TWIN, BRIDGE, CARD, OTHER_CARD, FUNCTIONS };
+
+static struct pci_table pci;
+static struct config config;
+static struct assign_facts facts;
+static struct pci_bdf untranslated, reserved;
+
+static bool translated(struct pci_bdf requester)
+{
+    return !pci_same_bdf(requester, untranslated);
+}
+
+static bool has_reserved_memory(struct pci_bdf bdf)
+{
+    return pci_same_bdf(bdf, reserved);
+}
+
+static const struct pci_bdf nowhere = {0xffff, 0, 0, 0};
+
+static void add(unsigned which, struct pci_bdf bdf, uint32_t class, unsigned group)
+{
+    pci.f[which] = (struct pci_function){.bdf = bdf,
+                                         .class = class,
+                                         .group = (uint16_t)group,
+                                         .reset = PCI_RESET_FLR,
+                                         .port = PCI_PORT_ENDPOINT};
+    pci.count = which + 1;
+}
+
+static void set_bar(unsigned which, unsigned i, enum pci_bar_kind kind, uint64_t address,
+                    uint64_t size)
+{
+    pci.f[which].bar[i] = (struct pci_bar){.address = address, .size = size, .kind = (uint8_t)kind};
+}
+
+static int reset(void **state)
+{
+    (void)state;
+    memset(&pci, 0, sizeof(pci));
+    memset(&config, 0, sizeof(config));
+    add(DISPLAY, (struct pci_bdf){0, 0, 1, 0}, 0x030000, 0);
+    add(UART, (struct pci_bdf){0, 0, 2, 0}, 0x070002, 1);
+    add(DISK, (struct pci_bdf){0, 0, 3, 0}, 0x010802, 2);
+    add(NIC, (struct pci_bdf){0, 0, 4, 0}, 0x020000, 3);
+    add(NIC_TWIN, (struct pci_bdf){0, 0, 4, 1}, 0x020000, 3);
+    add(BRIDGE, (struct pci_bdf){0, 0, 5, 0}, 0x060400, 4);
+    pci.f[BRIDGE].header = 1;
+    add(CARD, (struct pci_bdf){0, 1, 0, 0}, 0x020000, 4);
+    add(OTHER_CARD, (struct pci_bdf){0, 1, 1, 0}, 0x020000, 4);
+    set_bar(DISPLAY, 0, PCI_BAR_MEMORY, 0xc0000000, 0x1000000);
+    set_bar(UART, 0, PCI_BAR_IO, 0x3000, 8);
+    set_bar(DISK, 0, PCI_BAR_MEMORY, 0xd0000000, 0x4000);
+    facts = (struct assign_facts){0x3f8, 0, translated, has_reserved_memory};
+    untranslated = reserved = nowhere;
+    config.vm_count = 2;
+    strcpy(config.vms[0].name, "one");
+    strcpy(config.vms[1].name, "two");
+    host_log_reset();
+    return 0;
+}
+
+static struct config_device *give(unsigned vm, unsigned which)
+{
+    struct vm_config *to = &config.vms[vm];
+    struct config_device *device = &to->devices[to->device_count++];
+    const struct pci_bdf bdf = pci.f[which].bdf;
+    *device = (struct config_device){.segment = bdf.segment,
+                                     .bus = bdf.bus,
+                                     .device = bdf.device,
+                                     .function = bdf.function,
+                                     .intx = CONFIG_NOT_GIVEN,
+                                     .line = 7};
+    memset(device->bar, 0xff, sizeof(device->bar));
+    return device;
+}
+
+static void expect_given(unsigned which)
+{
+    struct pci_function *devices[CONFIG_MAX_DEVICES];
+    assert_int_equal(assign_devices(&config, &config.vms[0], &pci, &facts, devices), 0);
+    assert_ptr_equal(devices[0], &pci.f[which]);
+    assert_string_equal(host_log, "");
+}
+
+/* Of VM one, with REASON in the log and nothing else. */
+static void expect_refused(const char *reason)
+{
+    struct pci_function *devices[CONFIG_MAX_DEVICES];
+    host_log_reset();
+    assert_int_equal(assign_devices(&config, &config.vms[0], &pci, &facts, devices), -EINVAL);
+    assert_string_equal(host_log, reason);
+}
+
+/* --- */
+
+static void given(void **state)
+{
+    (void)state;
+    give(0, DISK);
+    expect_given(DISK);
+}
+
+static void not_there(void **state)
+{
+    (void)state;
+    give(0, DISK)->function = 3;
+    expect_refused("nosnoop.cfg:7: vm one: device 00:03.3 is not there; the lines pci of the log "
+                   "name what is\n");
+}
+
+static void bridge(void **state)
+{
+    (void)state;
+    give(0, BRIDGE);
+    expect_refused("nosnoop.cfg:7: vm one: device 00:05.0 is a bridge; name what is behind it\n");
+}
+
+static void uart_of_the_log(void **state)
+{
+    (void)state;
+    give(0, UART);
+    expect_given(UART);
+    facts.log_port = 0x3005; /* within its ports */
+    expect_refused("nosnoop.cfg:7: vm one: device 00:02.0 has the UART of the log; write another "
+                   "log in [host]\n");
+    facts.log_port = 0x3008; /* behind them */
+    host_log_reset();
+    expect_given(UART);
+}
+
+static void boot_display(void **state)
+{
+    (void)state;
+    give(0, DISPLAY);
+    const char *refused = "nosnoop.cfg:7: vm one: device 00:01.0 is the boot display; write "
+                          "dangerous = yes in [host] if that is meant\n";
+    expect_refused(refused);
+    facts.framebuffer = 0xc0800000;
+    expect_refused(refused);
+    config.host.dangerous = true;
+    host_log_reset();
+    expect_given(DISPLAY);
+    config.host.dangerous = false;
+    facts.framebuffer = 0xc1000000; /* another's */
+    expect_given(DISPLAY);
+}
+
+static void shared_group(void **state)
+{
+    (void)state;
+    give(0, CARD);
+    expect_given(CARD); /* its bridge does not count, nor a neighbour that nobody has */
+    give(1, OTHER_CARD);
+    expect_refused("nosnoop.cfg:7: vm one: device 01:00.0 is not isolated from 01:01.0 of vm two; "
+                   "give both to one VM\n");
+    config.vms[1].device_count = 0;
+    give(0, OTHER_CARD);
+    host_log_reset();
+    expect_given(CARD);
+}
+
+static void group_of_the_host(void **state)
+{
+    (void)state;
+    give(0, NIC);
+    set_bar(NIC_TWIN, 2, PCI_BAR_IO, 0x3f8, 8);
+    expect_refused("nosnoop.cfg:7: vm one: device 00:04.0 is not isolated from 00:04.1, which the "
+                   "host uses; leave it out\n");
+    facts.log_port = 0;
+    host_log_reset();
+    expect_given(NIC);
+    pci.f[NIC_TWIN].class = 0x030000;
+    expect_refused("nosnoop.cfg:7: vm one: device 00:04.0 is not isolated from 00:04.1, which the "
+                   "host uses; leave it out\n");
+}
+
+static void no_reset(void **state)
+{
+    (void)state;
+    struct config_device *device = give(0, DISK);
+    pci.f[DISK].reset = PCI_RESET_NONE;
+    expect_refused("nosnoop.cfg:7: vm one: device 00:03.0 cannot be reset; write reset=none behind "
+                   "it if that is meant\n");
+    device->no_reset = 1;
+    host_log_reset();
+    expect_given(DISK);
+}
+
+static void no_iommu(void **state)
+{
+    (void)state;
+    give(0, DISK);
+    untranslated = pci.f[DISK].bdf;
+    expect_refused("nosnoop.cfg:7: vm one: device 00:03.0 has no IOMMU in use; turn it on in the "
+                   "firmware's set-up, or write iommu = unsafe-identity in [host] if that is "
+                   "meant\n");
+    config.host.iommu = IOMMU_UNSAFE_IDENTITY;
+    host_log_reset();
+    expect_given(DISK);
+}
+
+static void reserved_memory(void **state)
+{
+    (void)state;
+    struct config_device *device = give(0, DISK);
+    reserved = pci.f[DISK].bdf;
+    expect_refused("nosnoop.cfg:7: vm one: device 00:03.0 has reserved memory (RMRR) that the "
+                   "firmware may go on to use; write rmrr=map behind it if that is meant\n");
+    device->map_rmrr = 1;
+    host_log_reset();
+    expect_given(DISK);
+}
+
+static void type_of_no_bar(void **state)
+{
+    (void)state;
+    struct config_device *device = give(0, DISK);
+    device->bar[0] = MT_WC;
+    expect_given(DISK);
+    device->bar[1] = MT_WC;
+    expect_refused("nosnoop.cfg:7: vm one: device 00:03.0 has no memory at BAR 1; leave bar1= "
+                   "out\n");
+}
+
+/* All that is wrong is said at once. */
+static void two_mistakes(void **state)
+{
+    (void)state;
+    give(0, BRIDGE);
+    give(0, DISK);
+    give(0, UART)->device = 9;
+    expect_refused("nosnoop.cfg:7: vm one: device 00:05.0 is a bridge; name what is behind it\n"
+                   "nosnoop.cfg:7: vm one: device 00:09.0 is not there; the lines pci of the log "
+                   "name what is\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(given, reset),
+        cmocka_unit_test_setup(not_there, reset),
+        cmocka_unit_test_setup(bridge, reset),
+        cmocka_unit_test_setup(uart_of_the_log, reset),
+        cmocka_unit_test_setup(boot_display, reset),
+        cmocka_unit_test_setup(shared_group, reset),
+        cmocka_unit_test_setup(group_of_the_host, reset),
+        cmocka_unit_test_setup(no_reset, reset),
+        cmocka_unit_test_setup(no_iommu, reset),
+        cmocka_unit_test_setup(reserved_memory, reset),
+        cmocka_unit_test_setup(type_of_no_bar, reset),
+        cmocka_unit_test_setup(two_mistakes, reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
