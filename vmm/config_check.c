@@ -16,7 +16,6 @@ struct limit {
 
 #define FIELD(type, field) offsetof(type, field), sizeof(((type *)NULL)->field)
 #define HOST(field)        FIELD(struct host_config, field)
-#define VM(field)          FIELD(struct vm_config, field)
 
 /* clang-format off */
 static const struct limit host_limits[] = {
@@ -25,9 +24,6 @@ static const struct limit host_limits[] = {
     {HOST(on_end), ON_END_RESET, "on_end = poweroff",       "write on_end = halt or reset"},
 };
 
-static const struct limit vm_limits[] = {
-    {VM(device_count), 0, "device", "remove the line"},
-};
 /* clang-format on */
 
 static int check(const struct limit *limits, size_t count, const void *base, uint32_t line,
@@ -50,10 +46,5 @@ static int check(const struct limit *limits, size_t count, const void *base, uin
 int config_check_supported(const struct config *config)
 {
     const struct host_config *host = &config->host;
-    int result = check(host_limits, ARRAY_SIZE(host_limits), host, host->line, "host");
-    for (const struct vm_config *vm = config->vms; vm < config->vms + config->vm_count; vm++) {
-        if (check(vm_limits, ARRAY_SIZE(vm_limits), vm, vm->line, vm->name) != 0)
-            result = -EINVAL;
-    }
-    return result;
+    return check(host_limits, ARRAY_SIZE(host_limits), host, host->line, "host");
 }

@@ -9,6 +9,7 @@
 #include "vmm/clock.h"
 #include "vmm/interrupts.h"
 #include "vmm/log.h"
+#include "vmm/passthrough.h"
 
 enum { PORTS_PIC = 0x20, PORTS_PIC2 = 0xa0, PORTS_ELCR = 0x4d0, PORTS_PIT = 0x40 };
 enum { PORT_61 = 0x61, PORTS_RTC = 0x70, PM_BITS = 32, PIN_INTR = 0, SOFT_OFF = 0 };
@@ -461,8 +462,13 @@ bool devices_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t valu
 {
     if (width != 1)
         return out_wide(vcpu, port, width, value);
-    bool any = out_byte(begin(vcpu), port, (uint8_t)value);
+    struct devices *d = begin(vcpu);
+    bool serves = d->pci_pins != 0 && i8259_serves(&d->pic, IRQ_PCI);
+    bool any = out_byte(d, port, (uint8_t)value);
+    uint32_t ended = serves && !i8259_serves(&d->pic, IRQ_PCI) ? d->pci_pins : 0;
     end(vcpu);
+    if (ended != 0)
+        passthrough_ended(vcpu, ended);
     return any;
 }
 
@@ -485,15 +491,29 @@ void devices_write_ioapic(struct vcpu *vcpu, unsigned offset, unsigned width, ui
     end(vcpu);
 }
 
+/* What is level-triggered may be asserted by the machine's own devices. */
 void devices_eoi(struct vcpu *vcpu, unsigned vector)
 {
     struct vm *vm = vcpu->vm;
     lock_take(&vm->lock);
-    ioapic_eoi(&vm->devices.ioapic, vector);
-    bool sends = ioapic_ready(&vm->devices.ioapic) != 0;
+    uint32_t ended = ioapic_eoi(&vm->devices.ioapic, vector) & vm->devices.pci_pins;
+    bool sends = ioapic_ready(&vm->devices.ioapic) != 0 && ended == 0;
     lock_release(&vm->lock);
-    if (sends)
+    if (ended != 0)
+        passthrough_ended(vcpu, ended);
+    if (sends || ended != 0)
         send_messages(vcpu);
+}
+
+void devices_set_pci_pin(struct vcpu *vcpu, unsigned pin, bool asserted)
+{
+    struct devices *d = begin(vcpu);
+    uint32_t bit = 1u << pin;
+    d->pci_pins = asserted ? d->pci_pins | bit : d->pci_pins & ~bit;
+    ioapic_set_pin(&d->ioapic, pin, !asserted);
+    set_line(d, IRQ_PCI, d->pci_pins != 0);
+    d->stirred = true;
+    end(vcpu);
 }
 
 /* INTR falls, and rises where more is requested. */
@@ -539,6 +559,7 @@ static void reset_common(struct vm *vm)
     pmtimer_reset(&d->pm, PM_BITS, khz(), d->now);
     fwcfg_reset(&d->fwcfg, config->cpus, config->memory);
     d->lines = 0;
+    d->pci_pins = 0;
     d->open = open_of(d);
     d->intr = d->tell = d->off = d->moved = d->stirred = false;
     for (unsigned i = 0; i < DEVICES; i++)

@@ -34,6 +34,7 @@ struct devices {
     bool stirred;          /* anything of what follows, or a line, or the 8259s' output, is new */
     bool moved;            /* one of DUE is another */
     bool tell;             /* vCPU 0 has to look */
+    uint32_t pci_pins;     /* a bit a pin: it is asserted */
     bool off;              /* the guest asks for soft off */
 };
 
@@ -46,7 +47,7 @@ void devices_reset(struct vm *vm);
 
 /*
  * Accesses of 1, 2 or 4 bytes by the running vCPU. Bytes of no device read as ones, and are
- * counted. VALUE may have more bits than WIDTH says; false: no device but PCI can have it.
+ * counted. VALUE may have more bits than WIDTH says; false: no device has taken any of it.
  */
 uint32_t devices_in(struct vcpu *vcpu, uint16_t port, unsigned width);
 bool devices_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value);
@@ -66,8 +67,8 @@ static inline bool devices_is_pci(uint16_t port)
 }
 
 /*
- * vmm/devices_pci.c: the PCI bus, by its ports, of 1, 2 or 4 bytes, and in memory: 1, 2, 4 or 8 of
- * one of the pages of its configuration space. False: nothing of it is there.
+ * vmm/devices_pci.c: the PCI bus, by its ports, which answer as the others do, and in memory: 1, 2,
+ * 4 or 8 bytes of one of the pages of its configuration space.
  */
 bool devices_in_pci(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t *value);
 bool devices_out_pci(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value);
@@ -77,6 +78,12 @@ void devices_write_pci(struct vcpu *vcpu, unsigned page, unsigned offset, unsign
 
 /* The running vCPU's APIC broadcasts an EOI. */
 void devices_eoi(struct vcpu *vcpu, unsigned vector);
+
+/*
+ * The I/O APIC's pin of a PCI interrupt, and with all of them an IRQ of the 8259s, is asserted from
+ * now on, or no more.
+ */
+void devices_set_pci_pin(struct vcpu *vcpu, unsigned pin, bool asserted);
 
 /* The 8259s' vector, which the running vCPU takes. */
 uint8_t devices_acknowledge(struct vcpu *vcpu);

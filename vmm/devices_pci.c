@@ -1,6 +1,7 @@
 /* A VM's PCI bus as its vCPUs come to it, one at a time. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/devices.h"
+#include "vmm/passthrough.h"
 #include "vmm/vm.h"
 
 /* What a function's owner does may take the help of the VM's other vCPUs: these go on helping. */
@@ -25,6 +26,7 @@ bool devices_in_pci(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t *
 bool devices_out_pci(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
 {
     bool any = vpci_bus_out(begin(vcpu), port, width, value);
+    passthrough_follow(vcpu);
     end(vcpu);
     return any;
 }
@@ -41,5 +43,6 @@ void devices_write_pci(struct vcpu *vcpu, unsigned page, unsigned offset, unsign
                        uint64_t value)
 {
     vpci_bus_write(begin(vcpu), page * (uint32_t)PAGE_SIZE + offset, width, value);
+    passthrough_follow(vcpu);
     end(vcpu);
 }

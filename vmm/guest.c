@@ -8,6 +8,7 @@
 #include "vmm/image.h"
 #include "vmm/log.h"
 #include "vmm/panic.h"
+#include "vmm/passthrough.h"
 #include "vmm/platform.h"
 
 enum { MULTIBOOT_MAGIC = 0x2badb002 };
@@ -106,7 +107,7 @@ static void put_bios_data(struct vm *vm)
 /* Where the image has other things, it has them. */
 static void put_firmware(struct vm *vm)
 {
-    const struct platform platform = {
+    struct platform platform = {
         .cpus = vm->config->cpus,
         .ioapic_id = platform_ioapic_id(vm->config->cpus),
         .coms = PLATFORM_COM2 | (vm->devices.com[0].base != 0 ? PLATFORM_COM1 : 0),
@@ -115,6 +116,7 @@ static void put_firmware(struct vm *vm)
         .dsdt = dsdt_start,
         .dsdt_size = (size_t)(dsdt_end - dsdt_start),
     };
+    passthrough_describe(vm, &platform);
     put_bios_data(vm);
     platform_tables(vm->firmware, sizeof(vm->firmware), PLATFORM_TABLES_GPA, &platform);
     put(vm, gpa(PLATFORM_TABLES_GPA), NULL, vm->firmware, sizeof(vm->firmware));

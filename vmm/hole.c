@@ -6,6 +6,7 @@
 #include "vmm/devices.h"
 #include "vmm/exits.h"
 #include "vmm/interrupts.h"
+#include "vmm/passthrough.h"
 
 static uint64_t truncated(uint64_t value, unsigned bytes)
 {
@@ -60,12 +61,14 @@ enum page {
     MEMORY,
     LOCAL_APIC,
     IO_APIC,
+    REGISTERS,  /* of a device that the VM has been given */
     PCI_CONFIG, /* that of the first function; those of others follow */
     PCI_CONFIG_LAST = PCI_CONFIG + VPCI_ECAM_SIZE / PAGE_SIZE - 1,
 };
 struct place {
     enum page page;
     unsigned offset;
+    gpa_t gpa;    /* where it is REGISTERS */
     gva_t linear; /* where it is MEMORY */
 };
 
@@ -79,6 +82,8 @@ static bool read_place(struct vcpu *vcpu, const struct insn *insn, const struct 
         *value = vcpu_read_apic(vcpu, at->offset, insn->width);
     else if (at->page == IO_APIC)
         *value = devices_read_ioapic(vcpu, at->offset, insn->width);
+    else if (at->page == REGISTERS)
+        *value = passthrough_read(vcpu, at->gpa, insn->width);
     else
         *value = devices_read_pci(vcpu, at->page - PCI_CONFIG, at->offset, insn->width);
     *value = truncated(*value, insn->width);
@@ -92,6 +97,8 @@ static bool write_place(struct vcpu *vcpu, const struct insn *insn, const struct
         vcpu_write_apic(vcpu, at->offset, insn->width, (uint32_t)value);
     else if (at->page == IO_APIC)
         devices_write_ioapic(vcpu, at->offset, insn->width, value);
+    else if (at->page == REGISTERS)
+        passthrough_write(vcpu, at->gpa, insn->width, value);
     else if (at->page != MEMORY)
         devices_write_pci(vcpu, at->page - PCI_CONFIG, at->offset, insn->width, value);
     else
@@ -224,6 +231,7 @@ static bool find_place(struct vcpu *vcpu, const struct insn *insn, const struct 
 {
     bool as_told = (fault->access & PT_W) != 0 || insn->op != INSN_MOV_STORE;
     at->offset = (unsigned)(fault->gpa.v % PAGE_SIZE);
+    at->gpa = fault->gpa;
     at->page = as_told && at->offset + insn->width <= PAGE_SIZE ? page : MEMORY;
     if (at->offset != 0 && at->page != MEMORY)
         return true;
@@ -267,7 +275,9 @@ static enum page page_at(struct vcpu *vcpu, gpa_t gpa)
     if (devices_is_ioapic(gpa.v))
         return IO_APIC;
     uint64_t offset = gpa.v - VPCI_ECAM_START;
-    return offset < VPCI_ECAM_SIZE ? PCI_CONFIG + (unsigned)(offset / PAGE_SIZE) : MEMORY;
+    if (offset < VPCI_ECAM_SIZE)
+        return PCI_CONFIG + (unsigned)(offset / PAGE_SIZE);
+    return passthrough_is_mmio(vcpu->vm, gpa) ? REGISTERS : MEMORY;
 }
 
 void exit_memory(struct vcpu *vcpu, const struct vm_exit *exit)

@@ -49,6 +49,12 @@ static inline bool i8259_interrupts(const struct i8259 *pic)
     return pic->chip[0].out;
 }
 
+/* Whether IRQ is in service. */
+static inline bool i8259_serves(const struct i8259 *pic, unsigned irq)
+{
+    return (pic->chip[irq / 8].service >> irq % 8 & 1) != 0;
+}
+
 /* The CPU's acknowledge cycle: the vector; that of IR7 if the request is gone. */
 uint8_t i8259_acknowledge(struct i8259 *pic);
 

@@ -6,6 +6,7 @@
 #include "lib/x86.h"
 #include "vmm/devices.h"
 #include "vmm/exits.h"
+#include "vmm/passthrough.h"
 #include "vmm/request.h"
 #include "vmm/timer.h"
 #include "vmm/views.h"
@@ -169,6 +170,15 @@ RARE void vcpu_tell_first(struct vcpu *vcpu)
         post(vcpu->vm->vcpus[0], MAIL_EVENTS);
 }
 
+/* Wherever interrupts are taken, mail is looked at behind it: no kick is needed. */
+void vcpu_device_has_sent(const struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        if (vm->vcpus[i]->cpu_index == this_cpu()->index)
+            (void)__atomic_fetch_or(&vm->vcpus[i]->mail.flags, (uint32_t)MAIL_DEVICES,
+                                    __ATOMIC_RELEASE);
+}
+
 static RARE void take_vectors(struct vcpu *vcpu, uint32_t words)
 {
     for (; words != 0; words &= words - 1) {
@@ -185,6 +195,8 @@ static RARE void take_vectors(struct vcpu *vcpu, uint32_t words)
 /* What is seldom among it. */
 static __attribute__((noinline)) void take_others(struct vcpu *vcpu, uint32_t flags)
 {
+    if ((flags & MAIL_DEVICES) != 0)
+        passthrough_take(vcpu);
     if ((flags & MAIL_NMI) != 0 && !vcpu->waits)
         vcpu->nmi = true;
     if ((flags & MAIL_EXTINT) != 0 && !vcpu->waits)
@@ -513,7 +525,7 @@ RARE bool vcpu_wait(struct vcpu *vcpu)
         bool timed = timer_can_wake(vcpu, now) || device_can_wake(vcpu);
         if (timed)
             set_timer(vcpu, now);
-        vcpu_pause(vcpu, !timed);
+        vcpu_pause(vcpu, !timed && vcpu->vm->passthrough == NULL);
     }
     vcpu->changed |= STATE_EVENTS;
     return true;

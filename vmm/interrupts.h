@@ -18,6 +18,12 @@ void vcpu_settle(struct vcpu *vcpu);
 bool vcpu_take_mail(struct vcpu *vcpu);
 
 /*
+ * Where the host takes interrupts: a device of VM's has sent one to the running CPU, which looks at
+ * that before its next entry.
+ */
+void vcpu_device_has_sent(const struct vm *vm);
+
+/*
  * Waits until an interrupt can wake the guest that has halted; stops the VM where none ever can.
  * False: the VM no longer runs, or an INIT has come.
  */

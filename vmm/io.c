@@ -5,6 +5,7 @@
 #include "vmm/abi.h"
 #include "vmm/access.h"
 #include "vmm/exits.h"
+#include "vmm/passthrough.h"
 
 enum {
     PORT_KEYBOARD = 0x64,
@@ -43,6 +44,8 @@ static inline uint32_t port_in(struct vcpu *vcpu, uint16_t port, unsigned width)
 {
     if (is_assigned(port))
         return devices_in(vcpu, port, width);
+    if (vcpu->vm->passthrough != NULL)
+        return passthrough_in(vcpu, port, width);
     vcpu->port_reads++;
     return UINT32_MAX;
 }
@@ -82,7 +85,9 @@ static __attribute__((noinline)) void other_out(struct vcpu *vcpu, uint16_t port
 
 static inline void port_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
 {
-    if (!is_assigned(port))
+    if (!is_assigned(port) && vcpu->vm->passthrough != NULL)
+        passthrough_out(vcpu, port, width, value);
+    else if (!is_assigned(port))
         vcpu->port_writes++;
     else if (!devices_out(vcpu, port, width, value))
         other_out(vcpu, port, width, value);

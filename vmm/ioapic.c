@@ -69,13 +69,15 @@ void ioapic_set_pin(struct ioapic *io, unsigned pin, bool high)
         io->edges |= bit & ~(io->masked | io->level);
 }
 
-void ioapic_eoi(struct ioapic *io, unsigned vector)
+uint32_t ioapic_eoi(struct ioapic *io, unsigned vector)
 {
+    uint32_t before = io->remote_irr;
     for (uint32_t left = io->remote_irr; left != 0; left &= left - 1) {
         unsigned pin = (unsigned)__builtin_ctz(left);
         if ((io->entry[pin] & 0xff) == vector)
             io->remote_irr &= ~(1u << pin);
     }
+    return before & ~io->remote_irr;
 }
 
 /* SMIs go nowhere, the other modes are reserved. */
@@ -168,7 +170,7 @@ void ioapic_write(struct ioapic *io, unsigned offset, unsigned width, uint64_t v
     else if (offset == WINDOW && width == 4)
         write_window(io, (uint32_t)value);
     else if (offset == EOI)
-        ioapic_eoi(io, value & 0xff);
+        (void)ioapic_eoi(io, value & 0xff);
 }
 
 /* Of the pins those that are not masked. */

@@ -40,8 +40,8 @@ void ioapic_write(struct ioapic *ioapic, unsigned offset, unsigned width, uint64
 /* The signal of a pin is now high, or low. */
 void ioapic_set_pin(struct ioapic *ioapic, unsigned pin, bool high);
 
-/* A local APIC tells of the EOI of VECTOR, which was level-triggered. */
-void ioapic_eoi(struct ioapic *ioapic, unsigned vector);
+/* A local APIC tells of the EOI of VECTOR, which was level-triggered. Returns its pins, a bit each. */
+uint32_t ioapic_eoi(struct ioapic *ioapic, unsigned vector);
 
 /* The pins that have something to send: after any of the above. */
 static inline uint32_t ioapic_ready(const struct ioapic *ioapic)

@@ -11,6 +11,22 @@
 enum { IRQ_PIT, IRQ_CASCADE = 2, IRQ_COM2, IRQ_COM1, IRQ_RTC = 8, IRQ_SCI, ISA_IRQS = 16 };
 enum { PIN_PIT = 2 };
 
+/* Pins of the I/O APIC that PCI interrupts have, low-active, and their IRQ at the 8259s. */
+enum { PIN_PCI = 16, PCI_PINS = 8, IRQ_PCI = 11 };
+
+/* The pin of INTA to INTD (1 to 4) of a device on the PCI bus. */
+static inline unsigned platform_pci_pin(unsigned device, unsigned intx)
+{
+    return PIN_PCI + (device + intx - 1) % PCI_PINS;
+}
+
+enum { PLATFORM_PCI_FUNCTIONS = 8 };
+
+/* A PCI function that interrupts by INTx. */
+struct platform_intx {
+    uint8_t device, intx; /* 1: INTA */
+};
+
 /* ACPI, "PM1 Event Grouping", "PM1 Control Grouping", "Power Management Timer". */
 enum { PORT_PM1_EVENT = 0x600, PORT_PM1_CONTROL = 0x604, PORT_PM_TIMER = 0x608 };
 
@@ -24,6 +40,8 @@ struct platform {
     unsigned ioapic_id;           /* 0 to 15 */
     unsigned coms;                /* which ports there are: PLATFORM_COM1, PLATFORM_COM2 */
     uint32_t signature, features; /* EAX and EDX of CPUID leaf 1 */
+    struct platform_intx pci[PLATFORM_PCI_FUNCTIONS];
+    unsigned pci_count;
     const uint8_t *dsdt;
     size_t dsdt_size;
 };

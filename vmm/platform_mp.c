@@ -43,7 +43,8 @@ struct interrupt_entry {
 };
 static_assert(sizeof(struct interrupt_entry) == 8, "I/O Interrupt Assignment Entries");
 enum { INT = 0, NMI = 1, EXTINT = 3 };
-enum { AS_BUS = 0, HIGH_ACTIVE_LEVEL = 1 | 3 << 2, ALL_APICS = 0xff };
+enum { AS_BUS = 0, HIGH_ACTIVE_LEVEL = 1 | 3 << 2, LOW_ACTIVE_LEVEL = 3 | 3 << 2 };
+enum { ALL_APICS = 0xff };
 
 /* APIC IDs have 8 bits here, and one of them is all CPUs'. */
 enum { MOST_CPUS = 255 };
@@ -99,6 +100,24 @@ static void add_interrupts(struct space *space, struct mp_header *header, uint8_
     }
 }
 
+/* "Source Bus IRQ" of PCI: the device, and INTA as 0. */
+static void add_pci(struct space *space, struct mp_header *header, const struct platform *platform)
+{
+    for (unsigned i = 0; i < platform->pci_count; i++) {
+        const struct platform_intx *from = &platform->pci[i];
+        struct interrupt_entry entry = {
+            .type = ENTRY_INTERRUPT,
+            .interrupt = INT,
+            .flags = LOW_ACTIVE_LEVEL,
+            .bus = BUS_PCI,
+            .irq = (uint8_t)(from->device << 2 | (from->intx - 1)),
+            .apic = (uint8_t)platform->ioapic_id,
+            .pin = (uint8_t)platform_pci_pin(from->device, from->intx),
+        };
+        add(space, header, &entry, sizeof(entry));
+    }
+}
+
 /* The 8259s are at all CPUs' LINT0, NMI at LINT1. */
 static void add_local_interrupts(struct space *space, struct mp_header *header)
 {
@@ -127,6 +146,7 @@ static struct mp_header *add_table(struct space *space, const struct platform *p
     add_buses(space, header);
     add(space, header, &ioapic, sizeof(ioapic));
     add_interrupts(space, header, ioapic.id);
+    add_pci(space, header, platform);
     add_local_interrupts(space, header);
     header->checksum = platform_checksum(header, header->length);
     return header;

@@ -8,6 +8,7 @@
 #include "vmm/clock.h"
 #include "vmm/host.h"
 #include "vmm/log.h"
+#include "vmm/passthrough.h"
 #include "vmm/request.h"
 #include "vmm/trace.h"
 
@@ -103,7 +104,9 @@ static void flush(struct typing *typing, gpa_t at, uint64_t size, enum memtype t
 {
     const struct vm *vm = vm_of(typing);
     unsigned line = line_size();
-    if (size > FLUSH_BY_LINE_MAX || line == 0) {
+    hpa_t start;
+    bool is_memory = extent_byte(vm->extents, vm->extent_count, at, &start);
+    if (size > FLUSH_BY_LINE_MAX || line == 0 || !is_memory) {
         write_back_all(vm, at.v, size);
         return;
     }
@@ -424,6 +427,34 @@ int views_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent)
     return error;
 }
 
+/* With the lock: as in take_switch() they come back, and forget what they may have had. */
+static int take_mmio(struct vcpu *vcpu, const struct mmio_range *ranges, unsigned count)
+{
+    struct vm *vm = vcpu->vm;
+    leave_policy(vcpu);
+    if (is_shared(vm))
+        ask_others(vm, REQUEST_LET_GO);
+    sharing_leave(&vm->sharing, (struct cpu_set){UINT64_MAX});
+    int error = sharing_set_mmio(&vm->sharing, ranges, count);
+    return error != 0 ? error : follow_policy(vcpu);
+}
+
+void views_set_mmio(struct vcpu *vcpu, const struct mmio_range *ranges, unsigned count)
+{
+    lock_views(vcpu->vm);
+    int error = take_mmio(vcpu, ranges, count);
+    unlock_views(vcpu->vm);
+    if (error != 0)
+        views_stop_without_tables(vcpu->vm);
+    views_return(vcpu);
+}
+
+void views_set_mmio_at_rest(struct vm *vm, const struct mmio_range *ranges, unsigned count)
+{
+    if (sharing_set_mmio(&vm->sharing, ranges, count) != 0)
+        views_stop_without_tables(vm);
+}
+
 void views_log(const struct vm *vm)
 {
     const struct policy *policy = &vm->map.typing.policy;
@@ -473,7 +504,7 @@ int views_init(struct vm *vm)
                                        .owns_cr0_cd = caps->owns_cr0_cd,
                                        .runs_uncached = vm->ops->run_uncached != NULL};
     struct typing *typing = &vm->map.typing;
-    int error = policy_resolve(vm->config, &means, false, &typing->policy);
+    int error = policy_resolve(vm->config, &means, passthrough_is_noncoherent(vm), &typing->policy);
     if (error == 0)
         error = policy_allow(vm->config, &typing->policy);
     if (error == 0)
@@ -486,6 +517,7 @@ int views_init(struct vm *vm)
     typing->extent_count = vm->extent_count;
     typing->regions = vm->config->regions;
     typing->region_count = vm->config->region_count;
+    typing->mmio = vm->sharing.mmio;
     typing->host = &vm->host->mtrr;
     typing->format = caps->format;
     typing->max_leaf = caps->max_leaf;

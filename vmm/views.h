@@ -24,6 +24,16 @@ void views_stop_without_tables(struct vm *vm);
  */
 int views_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent);
 
+/*
+ * The registers of the VM's devices are at COUNT RANGES from now on (at most MMIO_MAX_RANGES),
+ * which overlap neither memory, nor pages that are trapped, nor each other. One that was there
+ * before, and is the same, stays mapped. A VM whose tables do not suffice is stopped.
+ */
+void views_set_mmio(struct vcpu *vcpu, const struct mmio_range *ranges, unsigned count);
+
+/* The same while no vCPU runs, before the next reset of each. */
+void views_set_mmio_at_rest(struct vm *vm, const struct mmio_range *ranges, unsigned count);
+
 /* The vCPU runs on no view until its next reset. */
 void views_leave(struct vcpu *vcpu);
 

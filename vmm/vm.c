@@ -12,6 +12,7 @@
 #include "vmm/guest.h"
 #include "vmm/host.h"
 #include "vmm/log.h"
+#include "vmm/passthrough.h"
 #include "vmm/request.h"
 #include "vmm/smp.h"
 #include "vmm/views.h"
@@ -59,7 +60,14 @@ void vm_reset_mtrrs(const struct vm *vm, struct mtrr_state *mtrr)
         mtrr_reset_firmware(mtrr, cpu_phys_bits());
 }
 
-int vm_create(struct vm *vm, const struct vm_config *config, struct host *host)
+unsigned vm_address_bits(const struct vm *vm)
+{
+    (void)vm;
+    return cpu_phys_bits();
+}
+
+int vm_create(struct vm *vm, const struct config *all, const struct vm_config *config,
+              struct host *host)
 {
     vm->config = config;
     vm->host = host;
@@ -72,7 +80,8 @@ int vm_create(struct vm *vm, const struct vm_config *config, struct host *host)
         return error;
     devices_create(vm);
     cpuid_init(vm);
-    return views_init(vm);
+    error = passthrough_create(vm, all);
+    return error != 0 ? error : views_init(vm);
 }
 
 int vm_add_vcpu(struct vm *vm, uint32_t index)
@@ -95,7 +104,8 @@ int vm_add_vcpu(struct vm *vm, uint32_t index)
     vm->lapics[index] = &vcpu->lapic;
     vm->cpus.bits |= 1ull << vcpu->cpu_index;
     vm->vcpu_count++;
-    return vcpu_reset(vcpu);
+    int error = vm->passthrough != NULL ? irq_prepare(vm->host) : 0;
+    return error != 0 ? error : vcpu_reset(vcpu);
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
@@ -196,7 +206,7 @@ static void reset_all(struct vm *vm)
     vm->asleep = 0;
     vm->tsc_offset = -rdtsc();
     devices_reset(vm);
-    vpci_bus_reset(&vm->pci);
+    passthrough_reset(vm);
     if (vcpu_reset(vm->vcpus[0]) != 0 || guest_load(vm, vm->boot) != 0)
         vm_stop(vm, "it cannot be started again");
 }
@@ -227,7 +237,9 @@ static void lead(struct vm *vm)
 {
     smp_wait(others_have_met);
     vm->over = vm->state != VM_RESETTING;
-    if (!vm->over)
+    if (vm->over)
+        passthrough_end(vm);
+    else
         reset_all(vm);
     vm->met = vm->ready = 0;
     (void)__atomic_add_fetch(&vm->rounds, 1, __ATOMIC_ACQ_REL);

@@ -27,6 +27,7 @@ enum { SCREEN_SIZE = 2 * SCREEN_ROWS * SCREEN_COLUMNS };
 
 struct boot_info;
 struct host;
+struct passthrough;
 
 enum vm_state { VM_RUNNING, VM_RESETTING, VM_EXITED, VM_STOPPED };
 
@@ -60,8 +61,9 @@ enum mail {
     MAIL_NMI = 1 << 4,
     MAIL_INIT = 1 << 5,
     MAIL_STARTUP = 1 << 6,
-    MAIL_EXTINT = 1 << 7, /* it is to take an interrupt of the 8259s */
-    MAIL_EVENTS = 1 << 8, /* it is to look at what of devices is for it */
+    MAIL_EXTINT = 1 << 7,  /* it is to take an interrupt of the 8259s */
+    MAIL_DEVICES = 1 << 9, /* devices that the VM has been given have sent something */
+    MAIL_EVENTS = 1 << 8,  /* it is to look at what of devices is for it */
 };
 
 struct mailbox {
@@ -153,8 +155,9 @@ struct vm {
     struct devices devices;
     uint32_t logged_msr[VM_LOGGED_MSRS]; /* unknown MSRs that the log has named already */
     unsigned logged_msrs;
-    unsigned tables, most_tables; /* pages of the host pool for second-level tables */
-    struct request_lock pci_lock; /* for the next one */
+    unsigned tables, most_tables;    /* pages of the host pool for second-level tables */
+    struct passthrough *passthrough; /* the machine's devices that it has; NULL: none */
+    struct request_lock pci_lock;    /* for the next one */
     struct vpci_bus pci;
     uint8_t information[PAGE_SIZE];         /* what its guest finds as multiboot information */
     uint8_t firmware[PLATFORM_TABLES_SIZE]; /* and as tables of its firmware */
@@ -195,10 +198,14 @@ static inline void vcpu_change(struct vcpu *vcpu, unsigned groups)
  * Makes the VM that CONFIG describes on the backend of VM->ops and VM->caps, without its vCPUs:
  * memory from HOST, and what they share. Returns 0 or a negative errno, logged.
  */
-int vm_create(struct vm *vm, const struct vm_config *config, struct host *host);
+int vm_create(struct vm *vm, const struct config *all, const struct vm_config *config,
+              struct host *host);
 
 /* Makes vCPU INDEX of the VM on the running CPU; they are made in order. The same. */
 int vm_add_vcpu(struct vm *vm, uint32_t index);
+
+/* Bits of the guest's physical addresses. */
+unsigned vm_address_bits(const struct vm *vm);
 
 /* The MTRRs that a vCPU begins with. */
 void vm_reset_mtrrs(const struct vm *vm, struct mtrr_state *mtrr);

@@ -9,6 +9,7 @@
 #include "vmm/host.h"
 #include "vmm/log.h"
 #include "vmm/panic.h"
+#include "vmm/passthrough.h"
 #include "vmm/request.h"
 #include "vmm/smp.h"
 #include "vmm/timer.h"
@@ -25,6 +26,7 @@ static const struct virt_ops *ops;
 static struct virt_caps caps;
 static struct host *host;
 static const struct boot_info *files;
+static const struct config *all;
 static int error; /* what came of the making of a VM */
 
 struct vm *vms_get(unsigned index)
@@ -123,7 +125,8 @@ static void make(void *context)
     struct vm *vm = context;
     vm->ops = ops;
     vm->caps = &caps;
-    error = vm_create(vm, vm->config, host);
+    vm->boot = files;
+    error = vm_create(vm, all, vm->config, host);
 }
 
 static void add_vcpu(void *context)
@@ -135,6 +138,7 @@ static void add_vcpu(void *context)
 static void load(void *context)
 {
     struct vm *vm = context;
+    passthrough_reset(vm);
     views_log(vm);
     error = guest_load(vm, files);
 }
@@ -194,6 +198,7 @@ int vms_make(const struct config *config, struct host *machine, const struct boo
 {
     host = machine;
     files = info;
+    all = config;
     error = choose_cpus(config);
     if (error == 0)
         error = prepare(config);

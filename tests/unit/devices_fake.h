@@ -27,6 +27,7 @@ static struct {
     struct vcpu vcpu[2];
     struct ipi message[WORLD_MESSAGES]; /* that have been sent since it was last cleared */
     unsigned messages, tells, drains;
+    uint32_t ended; /* pins that the machine's own devices asserted */
     int exit_value; /* -1: none */
     /* The machine's UART: what is about to come in, with LSR's errors, and what was sent. */
     uint8_t in[WORLD_CHARS], errors[WORLD_CHARS];
@@ -84,6 +85,12 @@ void vcpu_tell_first(struct vcpu *vcpu)
 {
     assert(!vcpu->vm->lock.held);
     world.tells++;
+}
+
+void passthrough_ended(struct vcpu *vcpu, uint32_t pins)
+{
+    assert(!vcpu->vm->lock.held && pins != 0);
+    world.ended |= pins;
 }
 
 void vm_exit_value(struct vm *vm, unsigned value)

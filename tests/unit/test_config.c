@@ -737,6 +737,7 @@ static void what_is_supported(void **state)
     supported("[host]\ndangerous = yes\n" GUEST "policy = xen\ncd = wb-ipat\nmmio = guest\n"
               "report = hidden\n");
     supported("[host]\nlog=0x3e8\ncpus=all\niommu=on\non_end=halt\n" GUEST "serial=log\n");
+    supported(GUEST "device = 00:01.0 dma=auto bar0=wc intx=16 reset=none rmrr=map\n");
     supported(GUEST "pin = 1\n[vm b]\nkernel = k\nserial = none\n");
 }
 
@@ -752,8 +753,6 @@ static void what_is_not(void **state)
     unsupported("\n[host]\non_end = poweroff\n" GUEST,
                 "nosnoop.cfg:2: host: on_end = poweroff is not supported yet; write on_end = halt "
                 "or reset\n");
-    unsupported(GUEST "device = 00:01.0\n",
-                "nosnoop.cfg:1: a: device is not supported yet; remove the line\n");
 }
 
 int main(void)

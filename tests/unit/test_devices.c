@@ -170,6 +170,43 @@ static void level_by_ioapic(void **state)
     assert_int_equal(world.messages, 2);
 }
 
+/* Pins of the machine's devices: one is told when the guest has served them, and of no others. */
+static void pci_pins(void **state)
+{
+    (void)state;
+    set_entry(17, 0xa061);
+    world.messages = 0;
+    devices_set_pci_pin(BOOT, 17, true);
+    assert_int_equal(world.messages, 1);
+    assert_true(world.message[0].level && world.message[0].vector == 0x61);
+    devices_eoi(BOOT, 0x62);
+    assert_int_equal(world.ended, 0);
+    devices_eoi(BOOT, 0x61);
+    assert_int_equal(world.ended, 1u << 17);
+    devices_set_pci_pin(BOOT, 17, false);
+    world.ended = 0, world.messages = 0;
+    devices_eoi(BOOT, 0x61);
+    assert_int_equal(world.ended, 0);
+    assert_int_equal(world.messages, 0);
+}
+
+/* The same by the 8259s' IRQ 11, a level: at the EOI. */
+static void pci_pins_by_pic(void **state)
+{
+    (void)state;
+    open_pic(0xf7fb);
+    out(0x4d1, 8);
+    devices_set_pci_pin(BOOT, 20, true);
+    assert_true(BOOT->mail.intr);
+    assert_int_equal(devices_acknowledge(BOOT), 0x2b);
+    assert_int_equal(world.ended, 0);
+    out(0xa0, 0x20);
+    assert_int_equal(world.ended, 1u << 20);
+    devices_set_pci_pin(BOOT, 20, false);
+    out(0x20, 0x20);
+    assert_false(BOOT->mail.intr);
+}
+
 /* The RTC's update, once masked, once not; register C ends it. */
 static void rtc_behind_a_mask(void **state)
 {
@@ -295,7 +332,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(ports_by_width),    CASE(whole_accesses), CASE(pit_by_pic), CASE(pit_by_ioapic),
         CASE(level_by_ioapic),   CASE(power),          CASE(com1),       CASE(other_ports),
-        CASE(rtc_behind_a_mask), CASE(unknown_rate),   CASE(resets),
+        CASE(rtc_behind_a_mask), CASE(unknown_rate),   CASE(resets),     CASE(pci_pins),
+        CASE(pci_pins_by_pic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 
 #undef assert
 #include "lib/x86.h"
+#include "vmm/passthrough.h"
 #include "vmm/access.h"
 #include "vmm/devices.h"
 #include "vmm/exits.h"
@@ -133,6 +134,25 @@ void devices_write_pci(struct vcpu *it, unsigned page, unsigned offset, unsigned
                        uint64_t value)
 {
     (void)it, (void)page, (void)offset, (void)width, (void)value;
+    fail();
+}
+
+bool passthrough_is_mmio(const struct vm *of, gpa_t at)
+{
+    (void)of, (void)at;
+    return false;
+}
+
+uint64_t passthrough_read(struct vcpu *it, gpa_t at, unsigned width)
+{
+    (void)it, (void)at, (void)width;
+    fail();
+    return 0;
+}
+
+void passthrough_write(struct vcpu *it, gpa_t at, unsigned width, uint64_t value)
+{
+    (void)it, (void)at, (void)width, (void)value;
     fail();
 }
 

@@ -145,6 +145,12 @@ void request_waiting(uint32_t cpu, uint64_t *since)
     pass();
 }
 
+bool passthrough_is_noncoherent(const struct vm *of)
+{
+    (void)of;
+    return false;
+}
+
 void vm_stop(struct vm *stopped, const char *fmt, ...)
 {
     (void)stopped;
@@ -259,8 +265,9 @@ static const struct pt_leaf *translate(const struct vcpu *vcpu, uint64_t va)
             return &cpus[current].tlb[i].leaf;
     if (cpus[current].tlb_count == TLB_ENTRIES)
         cpus[current].tlb_count = 0;
-    struct tlb_entry *entry = &cpus[current].tlb[cpus[current].tlb_count++];
+    struct tlb_entry *entry = &cpus[current].tlb[cpus[current].tlb_count];
     *entry = (struct tlb_entry){tag, va, pt_query(&vcpu->map->typing.views[vcpu->view].pt, va)};
+    cpus[current].tlb_count += entry->leaf.present; /* what is not there stays in no TLB */
     return &entry->leaf;
 }
 
@@ -275,6 +282,61 @@ static void access_spot(const struct vcpu *vcpu)
     assert(leaf.present && got->present && got->hpa.v == leaf.hpa.v && got->level == leaf.level);
     assert(pt_same_attr(got->attr, leaf.attr));
     check_type(vcpu, va, got->attr);
+}
+
+/* --- the registers of devices: in each of few places is one of few devices, or nothing ------- */
+
+#define PLACES ((uint64_t)0xd0000000)
+#define STEP   ((uint64_t)0x5000) /* from one to the next, and the size of each */
+
+enum { PLACE_COUNT = 4, DEVICE_COUNT = 6 };
+
+/* As the last one has set it who has moved a device. */
+static const struct mmio_range *device_at(uint64_t va)
+{
+    for (unsigned i = 0; i < vm.map.typing.mmio_count; i++)
+        if (va - vm.sharing.mmio[i].at.gpa.v < STEP)
+            return &vm.sharing.mmio[i];
+    return NULL;
+}
+
+static void access_device(const struct vcpu *vcpu)
+{
+    uint64_t va = PLACES + below(PLACE_COUNT) * STEP + below(STEP) / PAGE_SIZE * PAGE_SIZE;
+    const struct mmio_range *device = device_at(va);
+    const struct pt_leaf *got = translate(vcpu, va);
+    assert(got->present == (device != NULL));
+    if (device == NULL)
+        return;
+    assert(got->hpa.v - device->at.hpa.v == va - device->at.gpa.v);
+    bool cd = (vcpu->state.cr0 & CR0_CD) != 0;
+    bool wc = own_type(&vcpu->mtrr, va) == MT_WC && !cd;
+    if (vm.map.typing.policy.preset->number == POLICY_EXACT && !(cd && caps.owns_cr0_cd))
+        assert(got->attr.type == (wc ? MT_WC : MT_UC) && got->attr.ipat == cd);
+}
+
+/* One place gets another device, or none: under a lock, as whoever has the devices does it. */
+static void move_device(struct vcpu *vcpu)
+{
+    static bool moves;
+    struct mmio_range ranges[PLACE_COUNT];
+    uint64_t moved = PLACES + below(PLACE_COUNT) * STEP, device = below(DEVICE_COUNT);
+    unsigned count = 0;
+    if (moves)
+        return;
+    moves = true;
+    for (uint64_t at = PLACES; at < PLACES + PLACE_COUNT * STEP; at += STEP) {
+        const struct mmio_range *was = device_at(at);
+        struct extent to = {gpa(at), hpa(0xfe000000 + device * STEP), STEP};
+        if (at == moved && device != 0)
+            ranges[count++] = (struct mmio_range){to, MMIO_BY_MTRRS};
+        else if (at != moved && was != NULL)
+            ranges[count++] = *was;
+    }
+    views_set_mmio(vcpu, ranges, count);
+    assert(vm.map.typing.mmio_count == count);
+    assert(memcmp(vm.sharing.mmio, ranges, count * sizeof(ranges[0])) == 0);
+    moves = false;
 }
 
 /* A kick's exit. */
@@ -295,6 +357,7 @@ static void run_guest(struct vcpu *vcpu, unsigned accesses)
     cpus[current].flushes = false;
     for (unsigned i = 0; i < accesses; i++) {
         access_spot(vcpu);
+        access_device(vcpu);
         if (below(2) == 0)
             pass();
     }
@@ -325,6 +388,11 @@ static uint64_t some_type(uint64_t i)
     return types[i % ARRAY_SIZE(types)];
 }
 
+static uint64_t some_place(void)
+{
+    return below(4) == 0 ? PLACES : spot(below(SPOTS));
+}
+
 /* Few values, so that vCPUs often say the same. */
 static void write_some(struct vcpu *vcpu)
 {
@@ -335,7 +403,7 @@ static void write_some(struct vcpu *vcpu)
     else if (kind == 1)
         write_msr(vcpu, 0x258, 0x0101010101010101 * some_type(below(5)));
     else if (kind == 2)
-        write_msr(vcpu, pair, align_down(spot(below(SPOTS)), size) | some_type(below(5)));
+        write_msr(vcpu, pair, align_down(some_place(), size) | some_type(below(5)));
     else if (kind == 3)
         write_msr(vcpu, pair + 1, ((1ull << 40) - size) | below(2) << 11);
     else
@@ -378,6 +446,8 @@ static void do_something(struct vcpu *vcpu)
         switch_policy(vcpu);
     else if (what < 68)
         start_again(vcpu);
+    else if (what < 72)
+        move_device(vcpu);
     run_guest(vcpu, 1 + (unsigned)below(8));
 }
 

@@ -1,0 +1,28 @@
+/* Between the files that make vmm/passthrough.h. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "vmm/passthrough.h"
+
+/* vmm/passed_memory.c: a BAR leads elsewhere. */
+void passed_decode(void *context, unsigned bar, struct vpci_range before, struct vpci_range now);
+
+/* The views of a VM of which no vCPU runs get all ranges. */
+void passed_place_at_rest(struct vm *vm);
+
+/* Maps the real MSI-X table for the host, if the guest has one. */
+void passed_map_table(struct passed *d);
+
+/* vmm/passed_intx.c: the device's line, if there is one that can be used; then its entry. */
+void passed_find_intx(struct passed *d);
+int passed_make_intx(struct passed *d);
+void passed_open_intx(struct passed *d, bool open);
+void passed_take_intx(struct vcpu *vcpu, struct passed *d);
+
+/* vmm/passed_irq.c: how it interrupts, and where an entry leads. */
+void passed_make_irqs(struct passed *d);
+void passed_interrupts(void *context, enum vpci_interrupts how);
+void passed_message(void *context, unsigned entry, const struct vpci_message *message);
+
+/* Nothing of what has come before reaches the guest. */
+void passed_forget_irqs(struct passed *d);

@@ -1,0 +1,178 @@
+/* Interrupts of devices that guests have: messages through the IOMMU to a CPU of the VM, and on. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/x86.h"
+#include "vmm/interrupts.h"
+#include "vmm/iommu_host.h"
+#include "vmm/log.h"
+#include "vmm/passed.h"
+#include "vmm/smp.h"
+#include "vmm/vm.h"
+
+/* "Message Control for MSI", and "for MSI-X". */
+enum { MSI_CONTROL = 2, MSI_ENABLE = 1 << 0, MSI_64 = 1 << 7, MSI_MULTIPLE = 7 << 4 };
+enum { MSIX_ENABLE = 1 << 15, MSIX_MASK_ALL = 1 << 14 };
+enum { ENTRY_WORDS = 4, ENTRY_MASKED = 1 };
+
+/* SDM, "Message Address Register Format", "Message Data Register Format". */
+#define MESSAGE_ADDRESS 0xfeeull
+
+static struct ipi ipi_of(const struct vpci_message *message)
+{
+    return (struct ipi){.dest = message->address >> 12 & 0xff,
+                        .mode = message->data >> 8 & 7,
+                        .vector = (uint8_t)message->data,
+                        .shorthand = IPI_TO_DEST,
+                        .logical = (message->address >> 2 & 1) != 0,
+                        .level = (message->data >> 15 & 1) != 0};
+}
+
+/* The vCPU that a message is for, if that is one; the first may send it on. */
+static const struct vcpu *target_of(const struct vm *vm, const struct vpci_message *message)
+{
+    struct ipi ipi = ipi_of(message);
+    bool one = !ipi.logical && ipi.dest < vm->vcpu_count;
+    return vm->vcpus[one ? ipi.dest : 0];
+}
+
+/* --- when one comes --------------------------------------------------------------------------- */
+
+static void has_come(struct irq *irq)
+{
+    struct passed_irq *own = (struct passed_irq *)(void *)irq;
+    struct passed *d = own->device;
+    unsigned entry = (unsigned)(own - d->irq);
+    (void)__atomic_fetch_or(&d->pending[entry / 64], 1ull << entry % 64, __ATOMIC_RELEASE);
+    vcpu_device_has_sent(d->vm);
+}
+
+static void send(struct vcpu *vcpu, const struct passed_irq *irq)
+{
+    struct ipi ipi = ipi_of(&irq->message);
+    if (irq->message.address >> 20 == MESSAGE_ADDRESS)
+        vcpu_send(vcpu, &ipi);
+}
+
+void passthrough_take(struct vcpu *vcpu)
+{
+    const struct passthrough *p = vcpu->vm->passthrough;
+    for (unsigned i = 0; i < p->count; i++) {
+        struct passed *d = p->devices[i];
+        passed_take_intx(vcpu, d);
+        for (unsigned word = 0; word < ARRAY_SIZE(d->pending); word++) {
+            uint64_t bits = __atomic_exchange_n(&d->pending[word], 0, __ATOMIC_ACQUIRE);
+            for (; bits != 0; bits &= bits - 1)
+                send(vcpu, &d->irq[64 * word + (unsigned)__builtin_ctzll(bits)]);
+        }
+    }
+}
+
+/* --- where they go ---------------------------------------------------------------------------- */
+
+void passed_make_irqs(struct passed *d)
+{
+    static_assert(offsetof(struct passed_irq, irq) == 0, "has_come() finds the rest by it");
+    for (unsigned i = 0; i < PASSED_MAX_ENTRIES; i++)
+        d->irq[i] = (struct passed_irq){.irq = {has_come}, .device = d, .index = -1};
+}
+
+/* A vector of the CPU that TO runs on: what it may have had elsewhere may still be on its way. */
+static bool take_vector(struct passed_irq *irq, const struct vcpu *to)
+{
+    if (irq->vector != 0 && irq->cpu == to->cpu_index)
+        return true;
+    int vector = irq_take(to->cpu_index, &irq->irq);
+    if (vector < 0)
+        return false;
+    if (irq->vector != 0)
+        irq_give_back(irq->cpu, irq->vector);
+    irq->vector = (uint8_t)vector;
+    irq->cpu = (uint8_t)to->cpu_index;
+    return true;
+}
+
+/* What the real function is to write for the entry; false: no vector or entry is left. */
+static bool lead(struct passed_irq *irq, struct iommu_message *says)
+{
+    struct passed *d = irq->device;
+    if (irq->index < 0)
+        irq->index = (int16_t)iommu_host()->claim(d->requester, 1);
+    if (irq->index < 0 || !take_vector(irq, target_of(d->vm, &irq->message))) {
+        log_line("vm %s: device %s: no vector is left for its entry %u", d->vm->config->name,
+                 pci_name(d->real->bdf).text, (unsigned)(irq - d->irq));
+        return false;
+    }
+    const struct iommu_interrupt to = {.apic_id = smp_apic_id(irq->cpu), .vector = irq->vector};
+    iommu_host()->interrupt(d->requester, (unsigned)irq->index, &to, says);
+    return true;
+}
+
+static void write_entry(const struct passed *d, unsigned entry, const struct iommu_message *says)
+{
+    volatile uint32_t *words = d->table + ENTRY_WORDS * entry;
+    words[3] = ENTRY_MASKED;
+    if (says == NULL)
+        return;
+    words[0] = (uint32_t)says->address;
+    words[1] = (uint32_t)(says->address >> 32);
+    words[2] = says->data;
+    words[3] = 0;
+}
+
+static void write_msi(const struct passed *d, const struct iommu_message *says)
+{
+    struct pci_bdf bdf = d->real->bdf;
+    unsigned at = d->real->msi;
+    uint16_t control = pci_read16(bdf, at + MSI_CONTROL);
+    bool wide = (control & MSI_64) != 0;
+    control &= (uint16_t) ~(MSI_ENABLE | MSI_MULTIPLE);
+    pci_write16(bdf, at + MSI_CONTROL, control);
+    if (says == NULL)
+        return;
+    pci_write32(bdf, at + 4, (uint32_t)says->address);
+    if (wide)
+        pci_write32(bdf, at + 8, (uint32_t)(says->address >> 32));
+    pci_write16(bdf, at + (wide ? 12 : 8), (uint16_t)says->data);
+    pci_write16(bdf, at + MSI_CONTROL, control | MSI_ENABLE);
+}
+
+void passed_message(void *context, unsigned entry, const struct vpci_message *message)
+{
+    struct passed *d = context;
+    struct passed_irq *irq = &d->irq[entry];
+    struct iommu_message says;
+    bool leads = false;
+    if (message != NULL) {
+        irq->message = *message;
+        leads = lead(irq, &says);
+    }
+    if (d->function.how == VPCI_MSIX)
+        write_entry(d, entry, leads ? &says : NULL);
+    else
+        write_msi(d, leads ? &says : NULL);
+}
+
+void passed_interrupts(void *context, enum vpci_interrupts how)
+{
+    struct passed *d = context;
+    struct pci_bdf bdf = d->real->bdf;
+    passed_open_intx(d, how == VPCI_INTX);
+    if (d->real->msi != 0)
+        write_msi(d, NULL);
+    if (d->real->msix == 0)
+        return;
+    uint16_t control = pci_read16(bdf, d->real->msix + MSI_CONTROL);
+    control &= (uint16_t) ~(MSIX_ENABLE | MSIX_MASK_ALL);
+    if (how == VPCI_MSIX)
+        control |= MSIX_ENABLE;
+    pci_write16(bdf, d->real->msix + MSI_CONTROL, control);
+}
+
+void passed_forget_irqs(struct passed *d)
+{
+    for (unsigned i = 0; i < PASSED_MAX_ENTRIES; i++)
+        if (d->irq[i].index >= 0)
+            iommu_host()->interrupt(d->requester, (unsigned)d->irq[i].index, NULL, NULL);
+    passed_open_intx(d, false);
+    for (unsigned i = 0; i < ARRAY_SIZE(d->pending); i++)
+        __atomic_store_n(&d->pending[i], 0, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,249 @@
+/* Registers of devices that guests have: which of them views map, and the rest, one at a time. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/x86.h"
+#include "vmm/host.h"
+#include "vmm/passed.h"
+#include "vmm/views.h"
+#include "vmm/window.h"
+
+/* --- what leads where ------------------------------------------------------------------------- */
+
+static bool overlaps(struct vpci_range a, uint64_t start, uint64_t size)
+{
+    return a.start < start + size && start < a.start + a.size;
+}
+
+/* The guest's own memory and what the hypervisor has in its map win over any BAR. */
+static bool is_free(const struct vm *vm, struct vpci_range range)
+{
+    if (range.start + range.size < range.start ||
+        range.start + range.size > 1ull << vm_address_bits(vm))
+        return false;
+    for (unsigned i = 0; i < vm->ram_count; i++)
+        if (overlaps(range, vm->ram[i].start, vm->ram[i].end - vm->ram[i].start))
+            return false;
+    return !overlaps(range, IOAPIC_ADDRESS, IOAPIC_SIZE) && !overlaps(range, LAPIC_ADDRESS, MIB) &&
+           !overlaps(range, VPCI_ECAM_START, VPCI_ECAM_SIZE);
+}
+
+/* Of two BARs at one place the first in the config's order counts. */
+static bool is_first(const struct passed *d, unsigned bar)
+{
+    const struct passthrough *p = d->vm->passthrough;
+    for (unsigned i = 0; i < p->count; i++)
+        for (unsigned k = 0; k < PCI_BARS; k++) {
+            const struct passed *other = p->devices[i];
+            if (other == d && k == bar)
+                return true;
+            if (other->real->bar[k].kind == PCI_BAR_MEMORY && other->at[k].size > 0 &&
+                overlaps(d->at[bar], other->at[k].start, other->at[k].size))
+                return false;
+        }
+    return true;
+}
+
+static bool counts(const struct passed *d, unsigned bar)
+{
+    return d->real->bar[bar].kind == PCI_BAR_MEMORY && d->at[bar].size > 0 &&
+           is_free(d->vm, d->at[bar]) && is_first(d, bar);
+}
+
+/* --- what is mapped: whole pages, all but those of an MSI-X table ----------------------------- */
+
+static void add(struct passed_list *list, const struct passed *d, unsigned bar, uint64_t from,
+                uint64_t to)
+{
+    uint16_t type = d->config->bar[bar];
+    if (from >= to || list->count == MMIO_MAX_RANGES)
+        return;
+    list->r[list->count++] = (struct mmio_range){
+        .at = {gpa(d->at[bar].start + from), hpa(d->real->bar[bar].address + from), to - from},
+        .type = type == CONFIG_NOT_GIVEN ? MMIO_BY_MTRRS : (uint8_t)type,
+    };
+}
+
+static void add_bar(struct passed_list *list, const struct passed *d, unsigned bar)
+{
+    const struct vpci_place *table = &d->function.table;
+    uint64_t size = d->at[bar].size;
+    if (size < PAGE_SIZE)
+        return;
+    if (table->size == 0 || table->bar != bar) {
+        add(list, d, bar, 0, size);
+        return;
+    }
+    add(list, d, bar, 0, align_down(table->offset, PAGE_SIZE));
+    add(list, d, bar, align_up(table->offset + table->size, PAGE_SIZE), size);
+}
+
+static void list_all(const struct vm *vm, struct passed_list *list)
+{
+    list->count = 0;
+    for (unsigned i = 0; i < vm->passthrough->count; i++)
+        for (unsigned bar = 0; bar < PCI_BARS; bar++)
+            if (counts(vm->passthrough->devices[i], bar))
+                add_bar(list, vm->passthrough->devices[i], bar);
+}
+
+void passed_decode(void *context, unsigned bar, struct vpci_range before, struct vpci_range now)
+{
+    struct passed *d = context;
+    (void)before;
+    d->at[bar] = now;
+    d->vm->passthrough->moved |= d->real->bar[bar].kind == PCI_BAR_MEMORY;
+}
+
+void passthrough_follow(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    struct passthrough *p = vm->passthrough;
+    if (p == NULL || !p->moved)
+        return;
+    p->moved = false;
+    list_all(vm, &p->list);
+    views_set_mmio(vcpu, p->list.r, p->list.count);
+}
+
+void passed_place_at_rest(struct vm *vm)
+{
+    struct passthrough *p = vm->passthrough;
+    p->moved = false;
+    list_all(vm, &p->list);
+    views_set_mmio_at_rest(vm, p->list.r, p->list.count);
+}
+
+void passed_map_table(struct passed *d)
+{
+    const struct vpci_place *table = &d->function.table;
+    if (table->size == 0)
+        return;
+    uint64_t at = d->real->bar[table->bar].address + table->offset;
+    uint64_t start = align_down(at, PAGE_SIZE);
+    volatile char *mapped =
+        host_map_mmio(d->vm->host, hpa(start), align_up(at + table->size, PAGE_SIZE) - start);
+    if (mapped == NULL)
+        d->function.table.size = 0; /* the guest finds no MSI-X then */
+    else
+        d->table = (volatile uint32_t *)(volatile void *)(mapped + (at - start));
+}
+
+/* --- what is not mapped ----------------------------------------------------------------------- */
+
+static struct passed *find(const struct vm *vm, uint64_t at, enum pci_bar_kind kind, unsigned *bar)
+{
+    const struct passthrough *p = vm->passthrough;
+    for (unsigned i = 0; p != NULL && i < p->count; i++)
+        for (*bar = 0; *bar < PCI_BARS; ++*bar) {
+            struct passed *d = p->devices[i];
+            if (d->real->bar[*bar].kind == kind && at - d->at[*bar].start < d->at[*bar].size &&
+                (kind == PCI_BAR_IO || counts(d, *bar)))
+                return d;
+        }
+    return NULL;
+}
+
+bool passthrough_is_mmio(const struct vm *vm, gpa_t gpa)
+{
+    unsigned bar;
+    return find(vm, gpa.v, PCI_BAR_MEMORY, &bar) != NULL;
+}
+
+static uint64_t read_register(const volatile void *at, unsigned width)
+{
+    return width == 1   ? *(const volatile uint8_t *)at
+           : width == 2 ? *(const volatile uint16_t *)at
+           : width == 4 ? *(const volatile uint32_t *)at
+                        : *(const volatile uint64_t *)at;
+}
+
+static void write_register(volatile void *at, unsigned width, uint64_t value)
+{
+    if (width == 1)
+        *(volatile uint8_t *)at = (uint8_t)value;
+    else if (width == 2)
+        *(volatile uint16_t *)at = (uint16_t)value;
+    else if (width == 4)
+        *(volatile uint32_t *)at = (uint32_t)value;
+    else
+        *(volatile uint64_t *)at = value;
+}
+
+/* The MSI-X table is the model's, as is all that has the bus's lock. */
+static bool read_table(struct vcpu *vcpu, const struct passed *d, unsigned bar, uint64_t offset,
+                       unsigned width, uint64_t *value)
+{
+    request_lock(&vcpu->vm->pci_lock, vcpu->cpu_index);
+    bool done = vpci_read_table(&d->function, bar, offset, width, value);
+    request_unlock(&vcpu->vm->pci_lock);
+    return done;
+}
+
+static bool write_table(struct vcpu *vcpu, struct passed *d, unsigned bar, uint64_t offset,
+                        unsigned width, uint64_t value)
+{
+    request_lock(&vcpu->vm->pci_lock, vcpu->cpu_index);
+    bool done = vpci_write_table(&d->function, bar, offset, width, value);
+    request_unlock(&vcpu->vm->pci_lock);
+    return done;
+}
+
+uint64_t passthrough_read(struct vcpu *vcpu, gpa_t gpa, unsigned width)
+{
+    unsigned bar;
+    const struct passed *d = find(vcpu->vm, gpa.v, PCI_BAR_MEMORY, &bar);
+    uint64_t value = UINT64_MAX, offset = d == NULL ? 0 : gpa.v - d->at[bar].start;
+    if (d == NULL || read_table(vcpu, d, bar, offset, width, &value))
+        return value;
+    hpa_t at = hpa(d->real->bar[bar].address + offset);
+    value = read_register(window_open(vcpu->cpu, WINDOW_DATA, at, MT_UC), width);
+    window_close(vcpu->cpu, WINDOW_DATA);
+    return value;
+}
+
+void passthrough_write(struct vcpu *vcpu, gpa_t gpa, unsigned width, uint64_t value)
+{
+    unsigned bar;
+    struct passed *d = find(vcpu->vm, gpa.v, PCI_BAR_MEMORY, &bar);
+    uint64_t offset = d == NULL ? 0 : gpa.v - d->at[bar].start;
+    if (d == NULL || write_table(vcpu, d, bar, offset, width, value))
+        return;
+    hpa_t at = hpa(d->real->bar[bar].address + offset);
+    write_register(window_open(vcpu->cpu, WINDOW_DATA, at, MT_UC), width, value);
+    window_close(vcpu->cpu, WINDOW_DATA);
+}
+
+/* --- ports ------------------------------------------------------------------------------------ */
+
+/* The machine's port behind a guest's; an access that leaves the BAR is none. */
+static bool real_port(const struct vm *vm, uint16_t port, unsigned width, uint16_t *real)
+{
+    unsigned bar;
+    const struct passed *d = find(vm, port, PCI_BAR_IO, &bar);
+    if (d == NULL || port - d->at[bar].start + width > d->at[bar].size)
+        return false;
+    *real = (uint16_t)(d->real->bar[bar].address + (port - d->at[bar].start));
+    return true;
+}
+
+uint32_t passthrough_in(struct vcpu *vcpu, uint16_t port, unsigned width)
+{
+    uint16_t real;
+    if (!real_port(vcpu->vm, port, width, &real)) {
+        vcpu->port_reads++;
+        return UINT32_MAX;
+    }
+    return width == 1 ? in8(real) : width == 2 ? in16(real) : in32(real);
+}
+
+void passthrough_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
+{
+    uint16_t real;
+    if (!real_port(vcpu->vm, port, width, &real))
+        vcpu->port_writes++;
+    else if (width == 1)
+        out8(real, (uint8_t)value);
+    else if (width == 2)
+        out16(real, (uint16_t)value);
+    else
+        out32(real, value);
+}

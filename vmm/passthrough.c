@@ -1,0 +1,311 @@
+/* The machine's devices in the hands of VMs: who gets them, and their way from and to reset. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/passthrough.h"
+
+#include "lib/assert.h"
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "lib/x86.h"
+#include "drivers/serial.h"
+#include "vmm/assign.h"
+#include "vmm/clock.h"
+#include "vmm/host.h"
+#include "vmm/iommu_host.h"
+#include "vmm/log.h"
+#include "vmm/passed.h"
+#include "vmm/pci_host.h"
+#include "vmm/platform.h"
+#include "vmm/vm.h"
+#include "vmm/watchdog.h"
+
+/* --- the real function ------------------------------------------------------------------------ */
+
+static uint32_t read_real(void *context, unsigned reg, unsigned size)
+{
+    const struct pci_bdf bdf = ((const struct passed *)context)->real->bdf;
+    return size == 1   ? pci_read8(bdf, reg)
+           : size == 2 ? pci_read16(bdf, reg)
+                       : pci_read32(bdf, reg);
+}
+
+static void write_real(void *context, unsigned reg, unsigned size, uint32_t value)
+{
+    const struct pci_bdf bdf = ((const struct passed *)context)->real->bdf;
+    if (size == 1)
+        pci_write8(bdf, reg, (uint8_t)value);
+    else if (size == 2)
+        pci_write16(bdf, reg, (uint16_t)value);
+    else
+        pci_write32(bdf, reg, value);
+}
+
+static void wait_us(uint32_t us)
+{
+    uint64_t until = rdtsc() + clock_ticks(us);
+    while (rdtsc() < until) {
+        watchdog_look();
+        cpu_relax();
+    }
+}
+
+static void save_bars(struct passed *d)
+{
+    for (unsigned i = 0; i < PCI_BARS; i++)
+        d->saved_bar[i] = pci_read32(d->real->bdf, PCI_BAR0 + 4 * i);
+}
+
+/* A function that cannot be reset keeps what it has, which the config has accepted. */
+static void reset_real(void *context)
+{
+    struct passed *d = context;
+    if (d->real->reset == PCI_RESET_NONE)
+        return;
+    if (pci_reset(d->real, wait_us) != 0)
+        log_line("vm %s: device %s does not come back from its reset", d->vm->config->name,
+                 pci_name(d->real->bdf).text);
+    for (unsigned i = 0; i < PCI_BARS; i++)
+        pci_write32(d->real->bdf, PCI_BAR0 + 4 * i, d->saved_bar[i]);
+}
+
+static bool master_bus(void *context, bool on)
+{
+    const struct passed *d = context;
+    return on && d->reachable;
+}
+
+static const struct vpci_ops ops = {
+    .read = read_real,
+    .write = write_real,
+    .bus_master = master_bus,
+    .decode = passed_decode,
+    .interrupts = passed_interrupts,
+    .message = passed_message,
+    .reset = reset_real,
+};
+
+/* --- making ----------------------------------------------------------------------------------- */
+
+static int refuse(const struct passed *d, const char *why)
+{
+    log_line("nosnoop.cfg:%u: vm %s: device %s %s", d->config->line, d->vm->config->name,
+             pci_name(d->real->bdf).text, why);
+    return -EINVAL;
+}
+
+/* Whether none of its DMA misses the caches; and that the config agrees. */
+static int judge_coherence(const struct passed *d, bool snoops)
+{
+    bool wants = d->config->dma == DMA_COHERENT;
+    if (wants && !snoops)
+        return refuse(d, "cannot be made to look into the caches, and dma=coherent is asked for; "
+                         "leave that out");
+    log_line("vm %s: device %s is %s: %s", d->vm->config->name, pci_name(d->real->bdf).text,
+             snoops ? "coherent" : "not coherent",
+             !snoops && d->config->dma == DMA_NON_COHERENT ? "as the config says"
+             : snoops                                      ? "its IOMMU forces snooping"
+                                                           : "its IOMMU cannot force snooping");
+    return 0;
+}
+
+/* Every BAR has a place of its own that is no memory, or the device is not given away. */
+static int check_places(const struct passed *d)
+{
+    const struct memmap *map = &d->vm->host->map;
+    for (unsigned i = 0; i < PCI_BARS; i++) {
+        const struct pci_bar *bar = &d->real->bar[i];
+        if (bar->kind != PCI_BAR_MEMORY)
+            continue;
+        if (bar->address == 0 || bar->address % bar->size != 0)
+            return refuse(d, "has a BAR that the firmware has not placed; change the firmware's "
+                             "set-up");
+        uint64_t next;
+        unsigned kind = memmap_kind_at(map, bar->address, &next);
+        if (kind == MEM_RAM || kind == MEM_FILE || kind == MEM_ACPI || kind == MEM_FIRMWARE)
+            return refuse(d, "has a BAR over memory; change the firmware's set-up");
+    }
+    return 0;
+}
+
+static struct passed *make_one(struct vm *vm, unsigned i, struct pci_function *real)
+{
+    enum { PAGES = (sizeof(struct passed) + PAGE_SIZE - 1) / PAGE_SIZE };
+    struct passed *d = frames_alloc(&vm->host->frames, PAGES);
+    if (d == NULL) {
+        log_line("vm %s: no memory for its devices", vm->config->name);
+        return NULL;
+    }
+    *d = (struct passed){.vm = vm, .real = real, .config = &vm->config->devices[i]};
+    d->requester = pci_requester(real);
+    passed_make_irqs(d);
+    passed_find_intx(d);
+    real->owner = vm;
+    return d;
+}
+
+static void make_function(struct passed *d, bool coherent)
+{
+    const struct vpci_setup setup = {
+        .real = d->real,
+        .ops = &ops,
+        .context = d,
+        .entries = d->entries,
+        .entry_count = PASSED_MAX_ENTRIES,
+        .vectors = PASSED_MSI_VECTORS,
+        .line = IRQ_PCI,
+        .intx = d->intx.gsi != PASSED_NO_GSI,
+        .snoops = coherent,
+        .resets = d->real->reset != PCI_RESET_NONE,
+    };
+    vpci_create(&d->function, &setup);
+}
+
+static int map_memory(struct vm *vm)
+{
+    int error = 0;
+    for (unsigned i = 0; i < vm->extent_count && error == 0; i++) {
+        const struct extent *e = &vm->extents[i];
+        error = iommu_host()->map(&vm->passthrough->domain, e->gpa.v, e->hpa, e->size, PT_R | PT_W);
+    }
+    return error;
+}
+
+/* What firmware goes on to use by a device, which the config has allowed. */
+static int map_reserved(struct passthrough *p)
+{
+    int error = 0;
+    for (unsigned i = 0; i < p->count && error == 0; i++) {
+        struct iommu_facts facts;
+        if (!iommu_host()->facts(p->requesters[i], &facts))
+            continue;
+        for (unsigned k = 0; k < facts.reserved_count && error == 0; k++) {
+            const struct range *r = &facts.reserved[k];
+            error = iommu_host()->map(&p->domain, r->start, hpa(r->start), r->end - r->start,
+                                      PT_R | PT_W);
+        }
+    }
+    return error;
+}
+
+/* One domain for all: they snoop if every one of their units can make them, and nobody minds. */
+static int make_domain(struct vm *vm)
+{
+    struct passthrough *p = vm->passthrough;
+    bool snoops = true;
+    for (unsigned i = 0; i < p->count; i++) {
+        struct iommu_facts facts;
+        bool known = iommu_host()->facts(p->requesters[i], &facts);
+        snoops = snoops && known && facts.snoops && p->devices[i]->config->dma != DMA_NON_COHERENT;
+    }
+    int error =
+        iommu_host()->create(&p->domain, p->requesters, p->count, vm_address_bits(vm), snoops);
+    if (error == 0)
+        error = map_memory(vm);
+    if (error == 0)
+        error = map_reserved(p);
+    p->coherent = error == 0 && p->domain.snoops;
+    for (unsigned i = 0; i < p->count && error == 0; i++)
+        error = judge_coherence(p->devices[i], p->coherent);
+    return error;
+}
+
+static int make_devices(struct vm *vm, struct pci_function *const *real)
+{
+    struct passthrough *p = vm->passthrough;
+    int error = 0;
+    for (unsigned i = 0; i < vm->config->device_count && error == 0; i++) {
+        p->devices[i] = make_one(vm, i, real[i]);
+        if (p->devices[i] == NULL)
+            return -ENOMEM;
+        p->requesters[i] = p->devices[i]->requester;
+        p->count++;
+        save_bars(p->devices[i]);
+        error = check_places(p->devices[i]);
+    }
+    return error;
+}
+
+static void fill_bus(struct vm *vm)
+{
+    struct vpci *functions[CONFIG_MAX_DEVICES];
+    struct passthrough *p = vm->passthrough;
+    for (unsigned i = 0; i < p->count; i++) {
+        reset_real(p->devices[i]);
+        make_function(p->devices[i], p->coherent);
+        passed_map_table(p->devices[i]);
+        functions[i] = &p->devices[i]->function;
+        iommu_host()->attach(p->requesters[i], &p->domain);
+        p->devices[i]->reachable = true;
+    }
+    vpci_bus_fill(&vm->pci, functions, p->count);
+    for (unsigned i = 0; i < p->count; i++)
+        passed_make_intx(p->devices[i]);
+}
+
+static bool is_translated(struct pci_bdf requester)
+{
+    struct iommu_facts facts;
+    return iommu_host() != NULL && iommu_host()->facts(requester, &facts);
+}
+
+static bool has_reserved_memory(struct pci_bdf bdf)
+{
+    struct iommu_facts facts;
+    return iommu_host() != NULL && iommu_host()->facts(bdf, &facts) && facts.reserved_count > 0;
+}
+
+bool passthrough_is_noncoherent(const struct vm *vm)
+{
+    return vm->passthrough != NULL && !vm->passthrough->coherent;
+}
+
+int passthrough_create(struct vm *vm, const struct config *config)
+{
+    enum { PAGES = (sizeof(struct passthrough) + PAGE_SIZE - 1) / PAGE_SIZE };
+    struct pci_function *real[CONFIG_MAX_DEVICES];
+    const struct assign_facts facts = {
+        .log_port = log_port(),
+        .framebuffer = vm->boot->framebuffer.format != 0 ? vm->boot->framebuffer.hpa : 0,
+        .translated = is_translated,
+        .has_reserved_memory = has_reserved_memory,
+    };
+    if (vm->config->device_count == 0)
+        return 0;
+    int error = assign_devices(config, vm->config, pci_host_functions(), &facts, real);
+    if (error != 0)
+        return error;
+    vm->passthrough = frames_alloc(&vm->host->frames, PAGES);
+    if (vm->passthrough == NULL)
+        return -ENOMEM;
+    error = make_devices(vm, real);
+    if (error == 0)
+        error = make_domain(vm);
+    if (error == 0)
+        fill_bus(vm);
+    return error;
+}
+
+/* --- reset and end ---------------------------------------------------------------------------- */
+
+void passthrough_reset(struct vm *vm)
+{
+    if (vm->passthrough == NULL)
+        return;
+    for (unsigned i = 0; i < vm->passthrough->count; i++)
+        passed_forget_irqs(vm->passthrough->devices[i]);
+    vpci_bus_reset(&vm->pci);
+    passed_place_at_rest(vm);
+}
+
+void passthrough_end(struct vm *vm)
+{
+    struct passthrough *p = vm->passthrough;
+    for (unsigned i = 0; p != NULL && i < p->count; i++) {
+        struct passed *d = p->devices[i];
+        d->reachable = false;
+        uint16_t command = pci_read16(d->real->bdf, PCI_COMMAND);
+        pci_write16(d->real->bdf, PCI_COMMAND, command & (uint16_t)~PCI_COMMAND_MASTER);
+        passed_forget_irqs(d);
+        iommu_host()->attach(d->requester, NULL);
+        reset_real(d);
+    }
+}
