@@ -8,67 +8,17 @@
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
+#include "guest-tests/runtime/firmware.h"
 #include "guest-tests/runtime/isa.h"
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
 #include "guest-tests/runtime/smp.h"
-#include "lib/string.h"
 
-enum { EBDA_SEGMENT = 0x40e, BASE_MEMORY = 0x413, ROUND = 65536 };
-enum { PM_HZ = 3579545, PIT_HZ = 1193182 };
+enum { ROUND = 65536, PM_HZ = 3579545, PIT_HZ = 1193182 };
 enum { FW_CFG = 0x510, KEY_SIGNATURE = 0, KEY_ID = 1, KEY_RAM = 3, KEY_CPUS = 5 };
 
-#define BIOS_START  0xe0000ull
-#define BIOS_END    0x100000ull
-#define MP_START    0xf0000ull
 #define LAPIC_PAGE  0xfee00000u
 #define IOAPIC_PAGE 0xfec00000u
-
-static const volatile uint8_t *memory(uint64_t address)
-{
-    __asm__("" : "+r"(address)); /* low addresses are no objects of C's */
-    return (const volatile uint8_t *)address;
-}
-
-static uint64_t number(uint64_t address, unsigned bytes)
-{
-    uint64_t value = 0;
-    for (unsigned i = 0; i < bytes; i++)
-        value |= (uint64_t)memory(address)[i] << 8 * i;
-    return value;
-}
-
-static uint8_t sum(uint64_t address, uint64_t bytes)
-{
-    uint8_t total = 0;
-    for (uint64_t i = 0; i < bytes; i++)
-        total = (uint8_t)(total + memory(address)[i]);
-    return total;
-}
-
-static bool has(uint64_t address, const char *text)
-{
-    for (unsigned i = 0; text[i] != '\0'; i++)
-        if (memory(address)[i] != (uint8_t)text[i])
-            return false;
-    return true;
-}
-
-/* The paragraph from START with that signature and a sum of 0 over SIZE bytes, or 0. */
-static uint64_t find(uint64_t start, uint64_t end, const char *signature, unsigned size)
-{
-    for (uint64_t at = start; at + size <= end; at += 16)
-        if (has(at, signature) && sum(at, size) == 0)
-            return at;
-    return 0;
-}
-
-/* The first KiB of the EBDA, if there is one. */
-static uint64_t find_in_ebda(const char *signature, unsigned size)
-{
-    uint64_t ebda = number(EBDA_SEGMENT, 2) << 4;
-    return ebda < 0x80000 || ebda >= 0xa0000 ? 0 : find(ebda, ebda + 1024, signature, size);
-}
 
 /* --- the MP table ----------------------------------------------------------------------------- */
 
@@ -79,45 +29,37 @@ struct found {
     unsigned wrong;
 };
 
-static uint64_t mp_pointer(void)
-{
-    uint64_t at = find_in_ebda("_MP_", 16);
-    uint64_t last = number(BASE_MEMORY, 2) * 1024;
-    if (at == 0 && last >= 1024 && last <= 0xa0000)
-        at = find(last - 1024, last, "_MP_", 16);
-    return at != 0 ? at : find(MP_START, BIOS_END, "_MP_", 16);
-}
-
 static bool is_isa(uint64_t bus, uint64_t table)
 {
     uint64_t at = table + 44;
-    for (unsigned left = (unsigned)number(table + 34, 2); left != 0; left--) {
-        if (number(at, 1) == 1 && number(at + 1, 1) == bus)
-            return has(at + 2, "ISA");
-        at += number(at, 1) == 0 ? 20 : 8;
+    for (unsigned left = (unsigned)firmware_number(table + 34, 2); left != 0; left--) {
+        if (firmware_number(at, 1) == 1 && firmware_number(at + 1, 1) == bus)
+            return firmware_has(at + 2, "ISA");
+        at += firmware_number(at, 1) == 0 ? 20 : 8;
     }
     return false;
 }
 
 static void mp_entry(uint64_t at, uint64_t table, struct found *f)
 {
-    switch (number(at, 1)) {
+    switch (firmware_number(at, 1)) {
     case 0:
-        f->cpus += (number(at + 3, 1) & 1) != 0;
-        f->boot_cpus += (number(at + 3, 1) & 2) != 0;
-        f->cpu_ids |= 1u << number(at + 1, 1) % 32;
+        f->cpus += (firmware_number(at + 3, 1) & 1) != 0;
+        f->boot_cpus += (firmware_number(at + 3, 1) & 2) != 0;
+        f->cpu_ids |= 1u << firmware_number(at + 1, 1) % 32;
         break;
     case 2:
         f->ioapics++;
-        f->ioapic = number(at + 4, 4);
+        f->ioapic = firmware_number(at + 4, 4);
         break;
     case 3:
-        if (number(at + 1, 1) == 0 && number(at + 5, 1) == 0 && is_isa(number(at + 4, 1), table))
-            f->pit_pin = (unsigned)number(at + 7, 1);
+        if (firmware_number(at + 1, 1) == 0 && firmware_number(at + 5, 1) == 0 &&
+            is_isa(firmware_number(at + 4, 1), table))
+            f->pit_pin = (unsigned)firmware_number(at + 7, 1);
         break;
     case 4:
-        f->extints += number(at + 1, 1) == 3;
-        f->nmis += number(at + 1, 1) == 1;
+        f->extints += firmware_number(at + 1, 1) == 3;
+        f->nmis += firmware_number(at + 1, 1) == 1;
         break;
     case 1:
         break;
@@ -130,16 +72,16 @@ static void mp_entry(uint64_t at, uint64_t table, struct found *f)
 static struct found mp_read(void)
 {
     struct found f = {.pit_pin = 99};
-    uint64_t pointer = mp_pointer(), table = pointer == 0 ? 0 : number(pointer + 4, 4);
+    uint64_t table = mp_table();
     if (table == 0)
         return f;
-    f.lapic = number(table + 36, 4);
-    uint64_t at = table + 44, end = table + number(table + 4, 2);
-    for (unsigned left = (unsigned)number(table + 34, 2); left != 0; left--) {
+    f.lapic = firmware_number(table + 36, 4);
+    uint64_t at = table + 44, end = table + firmware_number(table + 4, 2);
+    for (unsigned left = (unsigned)firmware_number(table + 34, 2); left != 0; left--) {
         mp_entry(at, table, &f);
-        at += number(at, 1) == 0 ? 20 : 8;
+        at += firmware_number(at, 1) == 0 ? 20 : 8;
     }
-    f.wrong += at != end || !has(table, "PCMP") || sum(table, end - table) != 0;
+    f.wrong += at != end || !firmware_has(table, "PCMP") || firmware_sum(table, end - table) != 0;
     return f;
 }
 
@@ -168,14 +110,14 @@ static const char *needs_mp_cpus(void)
                : "emulator: firmware lists one CPU of each package";
 }
 
-static void mp_table(void)
+static void mp_describes(void)
 {
     if (!expect(mp_pointer() != 0, "no floating pointer"))
         return;
     struct found f = mp_read();
     expect_machine(&f);
     expect(f.boot_cpus == 1, "%u boot CPUs", f.boot_cpus);
-    expect(number(mp_pointer() + 12, 1) >> 7 == 0, "no virtual wire mode");
+    expect(firmware_number(mp_pointer() + 12, 1) >> 7 == 0, "no virtual wire mode");
     if (machine.nosnoop)
         expect(f.nmis != 0 && f.extints != 0, "NMIs %u, ExtINTs %u", f.nmis, f.extints);
 }
@@ -214,56 +156,37 @@ static void mp_pit(void)
 
 /* --- ACPI ------------------------------------------------------------------------------------- */
 
-static uint64_t rsdp(void)
-{
-    uint64_t at = find_in_ebda("RSD PTR ", 20);
-    return at != 0 ? at : find(BIOS_START, BIOS_END, "RSD PTR ", 20);
-}
-
 static bool has_xsdt(void)
 {
-    return rsdp() != 0 && number(rsdp() + 15, 1) >= 2;
-}
-
-/* The table of that name by the XSDT or by the RSDT; 0: none. */
-static uint64_t acpi_table(const char *name, bool by_xsdt)
-{
-    if (rsdp() == 0)
-        return 0;
-    uint64_t root = by_xsdt ? number(rsdp() + 24, 8) : number(rsdp() + 16, 4);
-    unsigned size = by_xsdt ? 8 : 4;
-    uint64_t end = root + number(root + 4, 4);
-    for (uint64_t at = root + 36; at < end; at += size)
-        if (has(number(at, size), name))
-            return number(at, size);
-    return 0;
+    return acpi_rsdp() != 0 && firmware_number(acpi_rsdp() + 15, 1) >= 2;
 }
 
 static void expect_table(const char *name, uint64_t table)
 {
     if (expect(table != 0, "no %s", name))
-        expect(sum(table, number(table + 4, 4)) == 0, "%s: wrong sum", name);
+        expect(firmware_sum(table, firmware_number(table + 4, 4)) == 0, "%s: wrong sum", name);
 }
 
 static void roots(bool by_xsdt)
 {
-    uint64_t root = by_xsdt ? number(rsdp() + 24, 8) : number(rsdp() + 16, 4);
-    expect(has(root, by_xsdt ? "XSDT" : "RSDT"), "no root at %lx", root);
-    expect(sum(root, number(root + 4, 4)) == 0, "wrong sum of the root");
+    uint64_t root =
+        by_xsdt ? firmware_number(acpi_rsdp() + 24, 8) : firmware_number(acpi_rsdp() + 16, 4);
+    expect(firmware_has(root, by_xsdt ? "XSDT" : "RSDT"), "no root at %lx", root);
+    expect(firmware_sum(root, firmware_number(root + 4, 4)) == 0, "wrong sum of the root");
     uint64_t fadt = acpi_table("FACP", by_xsdt);
     expect_table("FACP", fadt);
     expect_table("APIC", acpi_table("APIC", by_xsdt));
     if (fadt != 0) {
-        uint64_t dsdt = number(fadt + 40, 4);
-        expect(has(dsdt, "DSDT"), "no DSDT at %lx", dsdt);
+        uint64_t dsdt = firmware_number(fadt + 40, 4);
+        expect(firmware_has(dsdt, "DSDT"), "no DSDT at %lx", dsdt);
         expect_table("DSDT", dsdt);
-        expect(has(number(fadt + 36, 4), "FACS"), "no FACS");
+        expect(firmware_has(firmware_number(fadt + 36, 4), "FACS"), "no FACS");
     }
 }
 
 static void acpi(void)
 {
-    if (expect(rsdp() != 0, "no RSDP"))
+    if (expect(acpi_rsdp() != 0, "no RSDP"))
         roots(false);
 }
 
@@ -276,29 +199,30 @@ static void acpi_2(void)
 {
     if (!expect(has_xsdt(), "no XSDT"))
         return;
-    expect(sum(rsdp(), number(rsdp() + 20, 4)) == 0, "wrong extended sum");
+    expect(firmware_sum(acpi_rsdp(), firmware_number(acpi_rsdp() + 20, 4)) == 0,
+           "wrong extended sum");
     roots(true);
     uint64_t fadt = acpi_table("FACP", true);
     if (fadt != 0)
-        expect(number(fadt + 140, 8) == number(fadt + 40, 4), "two DSDTs");
+        expect(firmware_number(fadt + 140, 8) == firmware_number(fadt + 40, 4), "two DSDTs");
 }
 
 static void madt_entry(uint64_t at, struct found *f)
 {
-    switch (number(at, 1)) {
+    switch (firmware_number(at, 1)) {
     case 0:
-        if ((number(at + 4, 4) & 1) == 0)
+        if ((firmware_number(at + 4, 4) & 1) == 0)
             break;
         f->cpus++;
-        f->cpu_ids |= 1u << number(at + 3, 1) % 32;
+        f->cpu_ids |= 1u << firmware_number(at + 3, 1) % 32;
         break;
     case 1:
         f->ioapics++;
-        f->ioapic = number(at + 4, 4);
+        f->ioapic = firmware_number(at + 4, 4);
         break;
     case 2:
-        if (number(at + 3, 1) == 0)
-            f->pit_pin = (unsigned)number(at + 4, 4);
+        if (firmware_number(at + 3, 1) == 0)
+            f->pit_pin = (unsigned)firmware_number(at + 4, 4);
         break;
     case 4:
         f->nmis++;
@@ -314,11 +238,11 @@ static struct found madt_read(void)
     uint64_t madt = acpi_table("APIC", false);
     if (madt == 0)
         return f;
-    f.lapic = number(madt + 36, 4);
-    uint64_t at = madt + 44, end = madt + number(madt + 4, 4);
-    while (at < end && number(at + 1, 1) >= 2) {
+    f.lapic = firmware_number(madt + 36, 4);
+    uint64_t at = madt + 44, end = madt + firmware_number(madt + 4, 4);
+    while (at < end && firmware_number(at + 1, 1) >= 2) {
         madt_entry(at, &f);
-        at += number(at + 1, 1);
+        at += firmware_number(at + 1, 1);
     }
     f.wrong = at != end;
     return f;
@@ -328,7 +252,7 @@ static void madt(void)
 {
     struct found f = madt_read();
     expect_machine(&f);
-    expect((number(acpi_table("APIC", false) + 40, 4) & 1) == 1, "no 8259s");
+    expect((firmware_number(acpi_table("APIC", false) + 40, 4) & 1) == 1, "no 8259s");
     if (machine.nosnoop)
         expect(f.nmis != 0, "NMIs %u", f.nmis);
 }
@@ -347,9 +271,9 @@ static const char *needs_pm(void)
     uint64_t fadt = acpi_table("FACP", false);
     if (fadt == 0)
         return machine.nosnoop ? NULL : "emulator: no FADT";
-    pm_timer = (uint16_t)number(fadt + 76, 4);
-    pm_event = (uint16_t)number(fadt + 56, 4);
-    pm_bits = (number(fadt + 112, 4) >> 8 & 1) != 0 ? 32 : 24;
+    pm_timer = (uint16_t)firmware_number(fadt + 76, 4);
+    pm_event = (uint16_t)firmware_number(fadt + 56, 4);
+    pm_bits = (firmware_number(fadt + 112, 4) >> 8 & 1) != 0 ? 32 : 24;
     return NULL;
 }
 
@@ -407,23 +331,19 @@ static void sci(void)
     isa_let_in();
     isa_close(IRQ_SCI);
     uint64_t fadt = acpi_table("FACP", false);
-    expect(number(fadt + 46, 2) == IRQ_SCI, "SCI is IRQ %lu", number(fadt + 46, 2));
-    expect((in8((uint16_t)number(fadt + 64, 4)) & 1) == 1, "not in ACPI mode");
+    expect(firmware_number(fadt + 46, 2) == IRQ_SCI, "SCI is IRQ %lu",
+           firmware_number(fadt + 46, 2));
+    expect((in8((uint16_t)firmware_number(fadt + 64, 4)) & 1) == 1, "not in ACPI mode");
     expect(cleared, "TMR_STS is not cleared");
     expect(isa_taken[IRQ_SCI] == 0, "taken %u times", isa_taken[IRQ_SCI]);
 }
 
 /* --- fw_cfg ----------------------------------------------------------------------------------- */
 
-static void select_key(uint16_t key)
-{
-    __asm__ volatile("outw %w0, %w1" : : "a"(key), "Nd"((uint16_t)FW_CFG));
-}
-
 static uint64_t fw_number(uint16_t key, unsigned bytes)
 {
     uint64_t value = 0;
-    select_key(key);
+    out16(FW_CFG, key);
     for (unsigned i = 0; i < bytes; i++)
         value |= (uint64_t)in8(FW_CFG + 1) << 8 * i;
     return value;
@@ -460,13 +380,14 @@ static void mcfg(void)
     expect_table("MCFG", table);
     if (table == 0)
         return;
-    class = number(number(table + 44, 8) + 8, 4) >> 16;
-    expect(number(table + 52, 3) == 0, "segment and first bus %lx", number(table + 52, 3));
+    class = firmware_number(firmware_number(table + 44, 8) + 8, 4) >> 16;
+    expect(firmware_number(table + 52, 3) == 0, "segment and first bus %lx",
+           firmware_number(table + 52, 3));
     expect(class == 0x0600, "class %lx", class);
 }
 
 static const struct test_case cases[] = {
-    {"MP table", needs_mp_cpus, mp_table},
+    {"MP table", needs_mp_cpus, mp_describes},
     {"PIT by the MP table", needs_mp_pit, mp_pit},
     {"ACPI by the RSDT", NULL, acpi},
     {"ACPI by the XSDT", needs_xsdt, acpi_2},

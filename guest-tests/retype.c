@@ -20,30 +20,12 @@ enum { TABLE = 512, FREE_PAIR = 7, PAGE_PS = 1 << 7 };
 
 /* --- the manuals' sequence -------------------------------------------------------------------- */
 
-/* SDM, "MTRR Considerations in MP Systems": MTRRs are written while they and the caches are off. */
-static void update(const struct mtrrs *values)
-{
-    uint64_t cr0 = read_cr0(), def_type = rdmsr(MSR_MTRR_DEF_TYPE);
-    write_cr0((cr0 & ~(uint64_t)CR0_NW) | CR0_CD);
-    wbinvd();
-    write_cr3(read_cr3());
-    wrmsr(MSR_MTRR_DEF_TYPE, def_type & ~(uint64_t)DEF_E);
-    for (uint32_t i = 0; i < 2 * PAIRS; i++)
-        wrmsr(MSR_MTRR_PHYSBASE0 + i, values->pair[i]);
-    for (unsigned i = 0; i < FIXED; i++)
-        wrmsr(fixed_msrs[i], values->fixed[i]);
-    wbinvd();
-    write_cr3(read_cr3());
-    wrmsr(MSR_MTRR_DEF_TYPE, values->def_type);
-    write_cr0(cr0);
-}
-
 static void same_values(void)
 {
     struct mtrrs before, after;
     mtrrs_read(&before);
     for (uint64_t i = cmdline_number("same", 0); i > 0; i--)
-        update(&before);
+        mtrrs_update(&before);
     mtrrs_read(&after);
     for (unsigned i = 0; i < MTRRS; i++) {
         uint32_t msr;
@@ -63,7 +45,7 @@ static void one_range(void)
     expect(mtrrs_type(&values, at, &rule) == MT_WB, "there is no WB to begin with");
     values.pair[2 * FREE_PAIR] = at | MT_UC;
     values.pair[2 * FREE_PAIR + 1] = (address_mask() & ~(2 * MIB - 1)) | MASK_V;
-    update(&values);
+    mtrrs_update(&values);
     mtrrs_read(&values);
     expect(mtrrs_type(&values, at, &rule) == MT_UC, "the range is not UC");
 }
@@ -76,7 +58,7 @@ static void all_in_pieces(void)
     mtrrs_read(&values);
     values.pair[2 * FREE_PAIR] = MT_UC;
     values.pair[2 * FREE_PAIR + 1] = MIB | MASK_V;
-    update(&values);
+    mtrrs_update(&values);
 }
 
 /* --- all memory ------------------------------------------------------------------------------- */

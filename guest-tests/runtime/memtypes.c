@@ -102,6 +102,24 @@ void mtrrs_write(const struct mtrrs *mtrrs)
     }
 }
 
+/* SDM, "MTRR Considerations in MP Systems": MTRRs are written while they and the caches are off. */
+void mtrrs_update(const struct mtrrs *values)
+{
+    uint64_t cr0 = read_cr0(), def_type = rdmsr(MSR_MTRR_DEF_TYPE);
+    write_cr0((cr0 & ~(uint64_t)CR0_NW) | CR0_CD);
+    wbinvd();
+    write_cr3(read_cr3());
+    wrmsr(MSR_MTRR_DEF_TYPE, def_type & ~(uint64_t)DEF_E);
+    for (uint32_t i = 0; i < 2 * PAIRS; i++)
+        wrmsr(MSR_MTRR_PHYSBASE0 + i, values->pair[i]);
+    for (unsigned i = 0; i < FIXED; i++)
+        wrmsr(fixed_msrs[i], values->fixed[i]);
+    wbinvd();
+    write_cr3(read_cr3());
+    wrmsr(MSR_MTRR_DEF_TYPE, values->def_type);
+    write_cr0(cr0);
+}
+
 /* SDM, "Address Mapping for Fixed-Range MTRRs": 8 ranges a register, of 64, 16 and 4 KiB. */
 static unsigned fixed_type(const struct mtrrs *mtrrs, uint64_t at)
 {

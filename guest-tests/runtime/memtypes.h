@@ -45,6 +45,8 @@ struct mtrrs {
 void mtrrs_read(struct mtrrs *mtrrs);
 /* Base, mask and fixed ranges first, then MTRRdefType. */
 void mtrrs_write(const struct mtrrs *mtrrs);
+/* The same as systems do it while they run: with the caches and the MTRRs off. */
+void mtrrs_update(const struct mtrrs *mtrrs);
 
 /* What an MTRR at INDEX is called and where it stands: pairs, fixed ranges, MTRRdefType. */
 enum { MTRRS = 2 * PAIRS + FIXED + 1 };

@@ -66,7 +66,7 @@ def test_a_bed_that_does_not_exist_is_skipped(monkeypatch):
 @pytest.mark.parametrize("text", [
     "a", "b end=0", "a end=zero", "a end=0 end=1", "a end=0 nonsense", "a end=0 colour=red",
     "a end=0 control=skip", 'a end=0 control-reason="why"', 'a end=0 cmdline="open', "",
-    "a end=0 plan=maybe",
+    "a end=0 plan=maybe", "a end=0 device=teapot", "a end=0 device=", "a end=0 iommu=maybe",
 ])
 def test_bad_rows(text):
     with pytest.raises(Refusal, match="a: row"):

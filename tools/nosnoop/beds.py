@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nosnoop import doors, gdb, paths
+from nosnoop import devices, doors, gdb, paths
 from nosnoop.bochs import BochsBed
 from nosnoop.emulator import is_terminal
 from nosnoop.status import Refusal
@@ -20,15 +20,22 @@ class QemuBed:
     accelerator: str
     cpu: str
     door = "mb1"
+    emulator = devices.QEMU
     exit_device = True
     environment = {}
 
     def check(self, options):
         """QEMU can do all."""
 
+    def machine(self, payload):
+        """The machine's type. KVM's own I/O APIC does not go with remapped interrupts."""
+        split = self.accelerator == "kvm" and payload.iommu != "none"
+        return devices.chipset(payload.devices) + ",kernel-irqchip=split" * split
+
     def base(self, payload, options, serial):
         """What all runs share; SERIAL: where COM1 and COM2 write to."""
-        argv = [paths.package_file("QEMU"), "-M", "q35", "-accel", self.accelerator,
+        argv = [paths.package_file("QEMU"), "-M", self.machine(payload),
+                "-accel", self.accelerator,
                 "-cpu", self.cpu, "-m", f"{payload.memory >> 20}M", "-smp", str(payload.cpus),
                 "-net", "none", "-display", "none", "-monitor", "none", "-no-reboot"]
         for number, path in enumerate(serial):
@@ -42,6 +49,7 @@ class QemuBed:
     def hypervisor(self, payload, options, serial, private):
         """The command line of a run; PRIVATE: a directory of its own."""
         argv = self.base(payload, options, serial)
+        argv += devices.IOMMUS[payload.iommu] + devices.arguments(payload.devices, private)
         argv += arguments(doors.start(payload, options, private), private)
         if options.gdb or options.door.uefi:
             argv += ["-S", "-gdb", f"unix:{private}/{gdb.SOCKET},server=on,wait=off"]
@@ -50,6 +58,7 @@ class QemuBed:
     def control(self, payload, options, serial, private):
         """The command line of GUEST on the bare emulator."""
         argv = self.base(payload, options, serial) + EXIT_DEVICE
+        argv += devices.arguments(payload.devices, private)
         return argv + arguments(doors.control(payload, options, private), private) + \
             options.emulator
 
@@ -126,6 +135,7 @@ def module_list(strings):
     return ",".join(string.replace(",", ",,") for string in strings)
 
 
+FALLBACK = "svm"  # the default bed where kvm does not work
 BEDS = {bed.name: bed for bed in (
     QemuBed("svm", "tcg", "EPYC"),
     QemuBed("kvm", "kvm", "host"),
@@ -152,7 +162,7 @@ def nested_kvm(opens, flags, nested):
 def default_bed(opens, flags, nested):
     """The default bed's name and, in one line, why."""
     works, reason = nested_kvm(opens, flags, nested)
-    return ("kvm" if works else "svm"), reason
+    return ("kvm" if works else FALLBACK), reason
 
 
 def machine_facts():
@@ -173,7 +183,7 @@ def pick(name, say):
     """The bed of that name, the default one without a name, or Refusal."""
     if name is None:
         name, reason = default_bed(*machine_facts())
-        if name == "svm":
+        if name == FALLBACK:
             say(f"bed svm, not kvm: {reason}")
     if reason := BEDS[name].refusal():
         raise Refusal(f"bed {name}: {reason}; use --bed svm")

@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from nosnoop import doors, fat, paths
+from nosnoop import devices, doors, fat, paths
 from nosnoop.emulator import is_terminal
 from nosnoop.status import Refusal
 
@@ -45,6 +45,7 @@ class BochsBed:
     # Whether a guest's triple fault is a panic of Bochs's before it is an exit.
     shutdown_panics: bool = False
     door = "grub"
+    emulator = devices.BOCHS
     exit_device = False
     environment = {"TERM": "dumb"}
 
@@ -62,6 +63,7 @@ class BochsBed:
             boot="disk" if start.disk else "cdrom")]
         lines += [f"com{number}: enabled=1, mode={'term' if is_terminal(path) else 'file'}, "
                   f"dev={path}\n" for number, path in enumerate(serial, 1)]
+        lines += [line + "\n" for line in devices.arguments(payload.devices, private)]
         return "".join(lines)
 
     def command(self, payload, start, options, serial, private, stop):

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nosnoop import beds, paths
+from nosnoop import beds, devices, paths
 from nosnoop.judge import Judge
 from nosnoop.ktap import Ktap
 
@@ -44,7 +44,11 @@ class Column:
 
     def skipped(self, row):
         """Why there is nothing to run for the row, or None."""
-        return row.control_reason if self.end(row) is None else beds.BEDS[self.bed].refusal()
+        if self.end(row) is None:
+            return row.control_reason
+        bed = beds.BEDS[self.bed]
+        return bed.refusal() or next(filter(None, (devices.refusal(text, bed.emulator)
+                                                   for text in row.devices)), None)
 
 
 def rows_of(text):
@@ -60,11 +64,13 @@ SHORT = rows_of("cpuid value.7 memory memory.nowhere msr io shutdown.triple halt
                 "trace trace.denied policies switch policymap "
                 "reports.fixed reports.hidden alias apic apic.x2 devices "
                 "cpus.2 ipi.2 startup.2 locks.2 shootdown.2 exits.2 drift.2 "
-                "pic.2 pit ioapic.2 serial platform pcibus pcibus.2 mpmtrr.2")
+                "pic.2 pit ioapic.2 serial platform pcibus pcibus.2 mpmtrr.2 "
+                "e1000 ide wc")
 COLUMNS = (
     Column("svm", "svm"),
     Column("vmx", "vmx", extra_time=5),
     Column("control", "svm", control=True),
+    Column("vmx-control", "vmx", extra_time=5, control=True, only=rows_of("e1000 ide")),
     Column("svm-bochs", "svm-bochs", extra_time=5, only=SHORT),
     Column("vmx-snb", "vmx-snb", extra_time=5, only=SHORT),
     Column("svm-uefi", "svm", "uefi", extra_time=10,
@@ -76,7 +82,6 @@ COLUMNS = (
 )
 # What takes longer; no row in these but by --long.
 LONG_COLUMNS = (
-    Column("vmx-control", "vmx", extra_time=5, control=True, only=frozenset()),
     Column("svm-bochs-uefi", "svm-bochs", "uefi", extra_time=40, only=frozenset()),
 )
 
@@ -118,6 +123,10 @@ def command(column, row):
         argv += ["--mem", row.memory]
     for pair in row.sets:
         argv += ["--set", pair]
+    for device in row.devices:
+        argv += ["--device", device]
+    if row.iommu and not column.control and beds.BEDS[column.bed].emulator == devices.QEMU:
+        argv += ["--iommu", row.iommu]
     return argv + [str(paths.BUILD / "guests" / f"{row.guest}.elf")]
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 import argparse
 
-from nosnoop import beds, doors
+from nosnoop import beds, devices, doors
 from nosnoop.payload import MEMORY, memory_bytes
 from nosnoop.status import Refusal
 
@@ -54,6 +54,12 @@ def parser():
     add("--module", action="append", default=[], metavar="FILE[=STR]")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of [vm]")
     add("--host", action="append", default=[], metavar="KEY=VALUE", help="a key of [host]")
+    add("--device", action="append", default=[], metavar="NAME",
+        help="a device of the machine, which the VM gets, with the words behind its BDF in the "
+             f"config; with --config it only is there: {', '.join(devices.DEVICES)}")
+    add("--iommu", choices=list(devices.IOMMUS),
+        help="the machine's IOMMU: whether it can force snooping (with --device: snoop, where the "
+             "bed has one)")
     add("--timeout", type=seconds, metavar="SECONDS",
         help="wall time (60, none with --gdb or --monitor)")
     add("--icount", action="store_true", help="time counts instructions, as always under Bochs")

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nosnoop import devices
 from nosnoop.status import Refusal
 
 CONFIG_NAME = "nosnoop.cfg"
@@ -23,6 +24,8 @@ class Payload:
     memory: int  # bytes of the machine
     cpus: int
     files: dict = field(default_factory=dict)
+    devices: list = field(default_factory=list)  # devices.Fitted
+    iommu: str = "none"  # of devices.IOMMUS
 
 
 def memory_bytes(text):
@@ -82,8 +85,15 @@ def machine(memories, cpus, files, pins=()):
     return (total + (1 << 20) - 1) >> 20 << 20, min(max([sum(numbers), 1, *pinned]), 255)
 
 
-def for_guest(options):
-    """The payload for one guest and the options of tools/run."""
+def host_lines(options, fitted, iommu):
+    """The section [host]: what the user says, and what the devices need."""
+    pairs = [key_value(pair) for pair in options.host]
+    pairs += [pair for pair in devices.host_keys(fitted, iommu) if pair[0] not in dict(pairs)]
+    return ["[host]"] + [f"{key} = {value}" for key, value in pairs]
+
+
+def for_guest(options, fitted=(), iommu="none"):
+    """The payload for one guest, the options of tools/run, and devices."""
     files = {}
     keys = {"kernel": add_file(files, options.guest), "memory": options.mem,
             "cpus": str(options.cpus)}
@@ -98,12 +108,13 @@ def for_guest(options):
             many.append((key, value))
         else:
             keys[key] = value
-    lines = ["[host]"] + ["{} = {}".format(*key_value(pair)) for pair in options.host]
+    many += devices.config_keys(fitted)
+    lines = host_lines(options, fitted, iommu)
     lines += [f"[vm {vm_name(options.guest)}]"]
     lines += [f"{key} = {value}" for key, value in [*keys.items(), *many]]
     memory, cpus = machine([memory_bytes(keys["memory"])], [keys["cpus"]], files,
                            [keys.get("pin", "")])
-    return Payload("\n".join(lines) + "\n", memory, cpus, files)
+    return Payload("\n".join(lines) + "\n", memory, cpus, files, list(fitted), iommu)
 
 
 def config_vms(text):

@@ -5,6 +5,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nosnoop.devices import DEVICES, IOMMUS
 from nosnoop.status import Refusal
 
 ROW = re.compile(r"\s*/?\*\s*row:\s*(.*)$")
@@ -21,6 +22,8 @@ class Row:
     memory: str = ""
     cpus: int = 1            # the VM's, or the bare machine's
     sets: list = field(default_factory=list)
+    devices: list = field(default_factory=list)  # as tools/run's --device
+    iommu: str = ""
     timeout: float = 30
     control: int | None = 0  # the control run's exit status; None: there is none
     control_reason: str = ""
@@ -41,8 +44,10 @@ KEYS = {
     "memory": ("memory", str), "cpus": ("cpus", int), "timeout": ("timeout", float),
     "control": ("control", lambda text: None if text == "skip" else int(text)),
     "plan": ("plan", yes_or_no), "control-reason": ("control_reason", str),
-    "control-timeout": ("control_timeout", float),
+    "control-timeout": ("control_timeout", float), "iommu": ("iommu", str),
 }
+# Those that may stand more than once.
+LISTS = {"set": "sets", "device": "devices"}
 
 
 def parse_row(text, guest):
@@ -53,8 +58,8 @@ def parse_row(text, guest):
         seen = set()
         for word in words:
             key, equals, value = word.partition("=")
-            if key == "set":
-                row.sets.append(value)
+            if key in LISTS:
+                getattr(row, LISTS[key]).append(value)
                 continue
             if not equals or key in seen:
                 raise ValueError(f"{word!r} is no key=value, or a key stands twice")
@@ -75,6 +80,10 @@ def check(row):
         raise Refusal(f"{row.guest}: row {row.name}: the name must begin with the guest's")
     if row.end is None:
         raise Refusal(f"{row.guest}: row {row.name}: say how it ends: end=STATUS")
+    unknown = [text for text in row.devices if text.partition(" ")[0] not in DEVICES]
+    if unknown or row.iommu not in ("", *IOMMUS):
+        raise Refusal(f"{row.guest}: row {row.name}: no such device or IOMMU: "
+                      f"{', '.join(unknown) or row.iommu}")
     if (row.control is None) != bool(row.control_reason):
         raise Refusal(f"{row.guest}: row {row.name}: control=skip goes with control-reason=...")
 

@@ -10,7 +10,7 @@ import termios
 import time
 from pathlib import Path
 
-from nosnoop import beds, doors, options, paths, payload, status
+from nosnoop import beds, devices, doors, options, paths, payload, status
 from nosnoop.emulator import KILL_AFTER, Emulator, Lines
 from nosnoop.judge import Judge
 
@@ -214,10 +214,16 @@ class Run:
 
 def payload_of(opts):
     """What the machine is started with."""
+    emulator = beds.BEDS[opts.bed or beds.FALLBACK].emulator
+    fitted = devices.fit(opts.device, emulator)
+    iommu = devices.iommu(opts.iommu, fitted, emulator)
     if opts.image:
         load = payload.for_image(opts.image)
+    elif opts.config:
+        load = payload.for_config(opts.config)
     else:
-        load = payload.for_config(opts.config) if opts.config else payload.for_guest(opts)
+        load = payload.for_guest(opts, fitted, iommu)
+    load.devices, load.iommu = fitted, iommu
     load.cpus = max(load.cpus, opts.machine_cpus)
     return load
 

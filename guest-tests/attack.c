@@ -1,0 +1,287 @@
+/*
+ * A guest that attacks with the device it has: DMA to what is not its own, messages that it was not
+ * given, BARs over everything, and its own end while DMA is on the way. Where the machine has an
+ * IOMMU none of it has any effect; in a control run there is none, and what the device can do is
+ * seen to be done.
+ *
+ * row: attack end=0 timeout=60 control-timeout=30 device=edu set=control=yes cmdline=dma=coherent
+ * row: attack.no-snoop end=0 timeout=60 device=edu iommu=no-snoop set=control=yes control=skip control-reason="as attack"
+ * row: attack.dies end=0 timeout=60 device=edu-port set=control=yes set=on_reset=restart cmdline="dma=coherent dies=yes" control=skip control-reason="the machine ends there"
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "guest-tests/runtime/apic.h"
+#include "guest-tests/runtime/dma.h"
+#include "guest-tests/runtime/edu.h"
+#include "guest-tests/runtime/ktap.h"
+#include "guest-tests/runtime/machine.h"
+#include "guest-tests/runtime/taken.h"
+#include "vmm/abi.h"
+
+enum { BYTES = 4000, KEYBOARD = 0x64, RESET = 0xfe, VECTOR_FORGED = 0xe5, WAIT_MS = 300 };
+#define MESSAGES 0xfee00000ull
+
+static void busy(unsigned ms)
+{
+    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(ms);)
+        cpu_relax();
+}
+
+static void fill(volatile uint8_t *buffer, uint8_t seed)
+{
+    for (unsigned i = 0; i < BYTES; i++)
+        buffer[i] = (uint8_t)(seed + i * 11 + (i >> 8));
+    dma_sync(buffer, PAGE_SIZE);
+}
+
+/* How many bytes of AT are as fill() makes them. */
+static unsigned alike(const volatile uint8_t *at, uint8_t seed)
+{
+    unsigned same = 0;
+    for (unsigned i = 0; i < BYTES; i++)
+        same += at[i] == (uint8_t)(seed + i * 11 + (i >> 8));
+    return same;
+}
+
+/* All zeros or all ones. */
+static bool is_empty(const volatile uint8_t *at)
+{
+    unsigned ones = 0, zeros = 0;
+    for (unsigned i = 0; i < BYTES; i++) {
+        ones += at[i] == 0xff;
+        zeros += at[i] == 0;
+    }
+    return ones == BYTES || zeros == BYTES;
+}
+
+/* A buffer goes to the device and comes back into another. */
+static void expect_works(void)
+{
+    volatile uint8_t *from = dma_take(1), *to = dma_take(1);
+    fill(from, 1);
+    dma_sync(to, PAGE_SIZE);
+    bool ends = edu_transfer(dma_address(from), EDU_BUFFER, BYTES, 0) &&
+                edu_transfer(EDU_BUFFER, dma_address(to), BYTES, DMA_FROM_DEVICE);
+    dma_sync(to, PAGE_SIZE);
+    expect(ends && alike(to, 1) == BYTES, "its own DMA: %u bytes are right", alike(to, 1));
+}
+
+/* --- memory of others ------------------------------------------------------------------------- */
+
+/*
+ * Behind the guest's memory, where its host may have anything; in the hole; above all memory.
+ * Below 4 GiB the identity map has them.
+ */
+static const uint64_t others[] = {0x4000000,  0x4100000,  0x8000000,   0x12345000,
+                                  0xc0000000, 0xfec00000, 0x100000000, 0xfffffff000};
+
+static bool is_ram(uint64_t at)
+{
+    for (unsigned i = 0; i < machine.ram_count; i++)
+        if (at >= machine.ram[i].start && at + PAGE_SIZE <= machine.ram[i].end)
+            return true;
+    return false;
+}
+
+/*
+ * What is written there is not read from there, and a device that may not read keeps what it had;
+ * without an IOMMU it is memory as any other.
+ */
+static void reach(uint64_t at, volatile uint8_t *mine, volatile uint8_t *back)
+{
+    fill(mine, 2);
+    bool ends = edu_transfer(dma_address(mine), EDU_BUFFER, BYTES, 0) &&
+                edu_transfer(EDU_BUFFER, at, BYTES, DMA_FROM_DEVICE);
+    fill(mine, 3);
+    ends = ends && edu_transfer(dma_address(mine), EDU_BUFFER, BYTES, 0) &&
+           edu_transfer(at, EDU_BUFFER, BYTES, 0) &&
+           edu_transfer(EDU_BUFFER, dma_address(back), BYTES, DMA_FROM_DEVICE);
+    dma_sync(back, PAGE_SIZE);
+    unsigned written = alike(back, 2), kept = alike(back, 3);
+    expect(ends, "%lx: no end", at);
+    if (machine.nosnoop)
+        expect(kept == BYTES || is_empty(back), "%lx: %u bytes are new", at, BYTES - kept);
+    else
+        expect(written == BYTES && alike((const volatile uint8_t *)at, 2) == BYTES,
+               "%lx: %u bytes are what was written", at, written);
+}
+
+static void memory_of_others(void)
+{
+    dma_begin(DMA_WB);
+    volatile uint8_t *mine = dma_take(1), *back = dma_take(1);
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
+        if (machine.nosnoop || is_ram(others[i]))
+            reach(others[i], mine, back);
+    expect_works();
+    dma_end();
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+/* DATA as a message of 4 bytes to ADDRESS, by DMA. */
+static void message(volatile uint32_t *buffer, uint64_t address, uint32_t data)
+{
+    buffer[0] = data;
+    dma_sync(buffer, sizeof(*buffer));
+    edu_transfer(dma_address(buffer), EDU_BUFFER, sizeof(*buffer), 0);
+    edu_transfer(EDU_BUFFER, address, sizeof(*buffer), DMA_FROM_DEVICE);
+    sti();
+    busy(1);
+    cli();
+}
+
+static unsigned taken_in_all(void)
+{
+    unsigned sum = 0;
+    for (unsigned vector = FIRST_VECTOR; vector < VECTORS; vector++)
+        sum += taken_of(smp_index(), vector);
+    return sum;
+}
+
+/* SDM, "Message Address Register Format": to the first CPU. */
+static void compatibility_format(void)
+{
+    dma_begin(DMA_WB);
+    taken_clear();
+    message(dma_take(1), MESSAGES | smp_index() << 12, VECTOR_FORGED);
+    uint32_t count = taken_of(smp_index(), VECTOR_FORGED);
+    expect(count == (machine.nosnoop ? 0 : 1) && taken_in_all() == count, "taken %u times of %u",
+           count, taken_in_all());
+    expect_works();
+    dma_end();
+}
+
+/* VT-d Specification, "Interrupt Requests in Remappable Format": others' handles, and none's. */
+static void remappable_format(void)
+{
+    enum { REMAPPABLE = 1 << 4, HANDLES = 12 };
+    dma_begin(DMA_WB);
+    taken_clear();
+    volatile uint32_t *buffer = dma_take(1);
+    for (uint64_t handle = 0; handle < HANDLES; handle++)
+        message(buffer, MESSAGES | REMAPPABLE | handle << 5, 0);
+    message(buffer, MESSAGES | REMAPPABLE | 0x7fffull << 5 | 1 << 2, 0);
+    expect(taken_in_all() == 0, "%u interrupts", taken_in_all());
+    expect_works();
+    dma_end();
+}
+
+/* --- BARs over everything --------------------------------------------------------------------- */
+
+/* Memory, firmware's tables, the APICs, ECAM, what lies behind memory, and the highest. */
+static const uint32_t places[] = {0x2400000,  0x000000,   0x4000000,  0x8000000,
+                                  0xe0000000, 0xfec00000, 0xfee00000, 0xfff00000};
+
+static void move_to(uint32_t address)
+{
+    unsigned command = pci_get_by_port(edu, PCI_COMMAND, 2) & ~(unsigned)COMMAND_MEMORY;
+    pci_put_by_port(edu, PCI_COMMAND, 2, command);
+    pci_put_by_port(edu, PCI_BAR, 4, address);
+    pci_put_by_port(edu, PCI_COMMAND, 2, command | COMMAND_MEMORY);
+}
+
+static void bars_over_everything(void)
+{
+    dma_begin(DMA_WB);
+    uint32_t version = apic_get(VERSION);
+    for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+        move_to(places[i]);
+        expect(hypercall(HYPERCALL_VERSION) == HYPERCALL_ABI, "%x: no hypercalls", places[i]);
+        move_to((uint32_t)edu_bar.address);
+        expect((edu_get(EDU_ID) & 0xffff) == 0x00ed, "%x: it does not come back", places[i]);
+        expect(apic_get(VERSION) == version, "%x: APIC version %x", places[i], apic_get(VERSION));
+    }
+    expect_works();
+    dma_end();
+    dma_check_memory();
+}
+
+/* --- the guest's end -------------------------------------------------------------------------- */
+
+/* In the pool's large page, which dma_init() does not fill. */
+static struct record {
+    uint64_t magic, boots;
+} *const record = (struct record *)0x2180000;
+#define MAGIC 0x61747461636b6564ull
+static uint64_t boots;
+
+static void count_boots(void)
+{
+    if (record->magic != MAGIC)
+        *record = (struct record){MAGIC, 0};
+    boots = ++record->boots;
+}
+
+/* A transfer into memory that comes when the guest is gone. */
+static void die(void)
+{
+    pci_command(edu, COMMAND_MASTER, 0);
+    dma_begin(DMA_WB);
+    volatile uint8_t *mine = dma_take(1), *late = dma_take(8);
+    fill(mine, 4);
+    edu_transfer(dma_address(mine), EDU_BUFFER, BYTES, 0);
+    edu_start(EDU_BUFFER, dma_address(late) + 5 * PAGE_SIZE, BYTES, DMA_FROM_DEVICE);
+    out8(KEYBOARD, RESET);
+}
+
+static void after_death(void)
+{
+    edu_expect();
+    if (needs_edu() != NULL)
+        return;
+    expect(boots == 2, "boot %lu", boots);
+    expect((pci_get(edu, PCI_COMMAND, 2) & COMMAND_MASTER) == 0, "it is a bus master");
+    dma_begin(DMA_WB);
+    busy(WAIT_MS);
+    dma_end();
+    dma_check_memory();
+    dma_begin(DMA_WB);
+    pci_command(edu, COMMAND_MASTER, 0);
+    expect_works();
+    dma_end();
+}
+
+/* --- tables ----------------------------------------------------------------------------------- */
+
+static const char *needs_vm_and_edu(void)
+{
+    return needs_nosnoop() != NULL ? needs_nosnoop() : needs_edu();
+}
+
+static const struct test_case cases[] = {
+    {"the function is found", NULL, edu_expect},
+    {"DMA to memory of others", needs_edu, memory_of_others},
+    {"messages in compatibility format", needs_edu, compatibility_format},
+    {"messages in remappable format", needs_vm_and_edu, remappable_format},
+    {"a BAR over everything", needs_vm_and_edu, bars_over_everything},
+    {"no other memory has changed", needs_edu, dma_check_memory},
+};
+
+static const struct test_case restarted[] = {
+    {"DMA on the way when the guest ends", NULL, after_death},
+};
+
+static noreturn void run(const struct test_case *table, unsigned count)
+{
+    ktap_begin(count);
+    ktap_run(table, count);
+    ktap_end();
+}
+
+void test_main(void)
+{
+    bool dies = cmdline_has("dies", "yes");
+    taken_init();
+    apic_enable();
+    pci_init();
+    edu_find();
+    count_boots();
+    dma_init();
+    if (dies && edu != PCI_NOT_THERE && boots == 1)
+        die();
+    if (dies)
+        run(restarted, ARRAY_SIZE(restarted));
+    if (edu != PCI_NOT_THERE)
+        pci_command(edu, COMMAND_MASTER, 0);
+    run(cases, ARRAY_SIZE(cases));
+}

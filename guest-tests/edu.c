@@ -1,0 +1,294 @@
+/*
+ * QEMU's device for education (docs/specs/edu.txt), as a driver uses it: its registers, interrupts
+ * by pin and by message, DMA both ways through memory of every type.
+ *
+ * row: edu end=0 timeout=60 control-timeout=30 device=edu set=control=yes cmdline=dma=coherent
+ * row: edu.non-coherent end=0 timeout=60 device="edu dma=non-coherent" set=control=yes control=skip control-reason="as edu"
+ * row: edu.no-snoop end=0 timeout=60 device=edu iommu=no-snoop set=control=yes control=skip control-reason="as edu"
+ * row: edu.port end=0 timeout=60 control-timeout=30 device=edu-port set=control=yes cmdline=dma=coherent
+ * row: edu.bridge end=0 timeout=60 control-timeout=30 device=edu-bridge set=control=yes cmdline=dma=coherent
+ *
+ * With `n=N` on the command line it does no more than N DMAs.
+ */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "guest-tests/runtime/apic.h"
+#include "guest-tests/runtime/console.h"
+#include "guest-tests/runtime/dma.h"
+#include "guest-tests/runtime/edu.h"
+#include "guest-tests/runtime/ktap.h"
+#include "guest-tests/runtime/machine.h"
+#include "guest-tests/runtime/taken.h"
+
+enum { VECTOR_INTX = 0x51, VECTOR_MSI = 0x52 };
+
+static volatile uint32_t causes; /* that interrupts came with */
+
+static const char *needs_room(void)
+{
+    if (needs_edu() != NULL)
+        return needs_edu();
+    return edu >> 8 == 0 ? NULL : "a bridge leads to no other place";
+}
+
+/* --- registers -------------------------------------------------------------------------------- */
+
+static bool is_there(void)
+{
+    return (edu_get(EDU_ID) & 0xffff) == 0x00ed;
+}
+
+static void registers_work(void)
+{
+    static const uint32_t values[] = {0, 1, 0x12345678, 0xffffffff};
+    expect(edu_bar.size == EDU_SIZE && !edu_bar.io && !edu_bar.wide && !edu_bar.prefetchable,
+           "BAR 0: %lx bytes", edu_bar.size);
+    expect(is_there(), "identification %x", edu_get(EDU_ID));
+    for (unsigned i = 0; i < ARRAY_SIZE(values); i++) {
+        edu_put(EDU_LIVE, values[i]);
+        expect(edu_get(EDU_LIVE) == ~values[i], "%x gives %x", values[i], edu_get(EDU_LIVE));
+    }
+}
+
+static void config_by_both_ways(void)
+{
+    for (unsigned reg = 0; reg < 0x100; reg += 4)
+        expect(pci_get(edu, reg, 4) == pci_get_by_port(edu, reg, 4), "register %x: %x and %x", reg,
+               pci_get(edu, reg, 4), pci_get_by_port(edu, reg, 4));
+    expect(pci_get(edu, PCI_DEVICE, 2) == EDU_DEVICE, "16 bits");
+    expect(pci_get(edu, PCI_DEVICE + 1, 1) == EDU_DEVICE >> 8, "8 bits");
+}
+
+static void moved(void)
+{
+    const uint64_t old = edu_bar.address, new = 0xd0000000;
+    struct pci_bar other = edu_bar;
+    other.address = new;
+    pci_command(edu, 0, COMMAND_MEMORY);
+    pci_move_bar(edu, 0, new);
+    pci_command(edu, COMMAND_MEMORY, 0);
+    edu_map(&other);
+    registers_work();
+    edu_map(&edu_bar);
+    expect(!is_there(), "it is still where it was");
+    pci_command(edu, 0, COMMAND_MEMORY);
+    expect(!is_there(), "it is there without decoding");
+    pci_move_bar(edu, 0, old);
+    pci_command(edu, COMMAND_MEMORY, 0);
+    registers_work();
+}
+
+/* --- interrupts ------------------------------------------------------------------------------- */
+
+static void take(unsigned cpu, unsigned vector)
+{
+    (void)cpu;
+    if (vector != VECTOR_INTX && vector != VECTOR_MSI)
+        return;
+    causes = edu_get(EDU_IRQ);
+    edu_put(EDU_ACK, causes);
+}
+
+static void begin(void)
+{
+    taken_clear();
+    taken_hook = take;
+    causes = 0;
+}
+
+static void factorial(uint32_t n, uint32_t want)
+{
+    edu_put(EDU_FACTORIAL, n);
+    expect(edu_wait_clear(EDU_STATUS, STATUS_BUSY), "%u: busy", n);
+    expect(edu_get(EDU_FACTORIAL) == want, "%u! = %u, not %u", n, edu_get(EDU_FACTORIAL), want);
+}
+
+static void factorials(void)
+{
+    factorial(1, 1);
+    factorial(5, 120);
+    factorial(12, 479001600);
+    factorial(13, 1932053504); /* modulo 2^32 */
+}
+
+/* One interrupt a factorial, and one that is raised by hand. */
+static void interrupts(unsigned vector)
+{
+    unsigned cpu = smp_index();
+    begin();
+    edu_put(EDU_STATUS, STATUS_INTERRUPTS);
+    for (unsigned n = 1; n <= 3; n++) {
+        factorial(4 + n, n == 1 ? 120 : n == 2 ? 720 : 5040);
+        expect(dma_wait(vector, n) && causes == IRQ_FACTORIAL, "%u taken, cause %x",
+               taken_of(cpu, vector), causes);
+    }
+    edu_put(EDU_STATUS, 0);
+    edu_put(EDU_RAISE, 0x12340000);
+    expect(dma_wait(vector, 4) && causes == 0x12340000, "by hand: %u taken, cause %x",
+           taken_of(cpu, vector), causes);
+    expect(taken_of(cpu, VECTOR_INTX) + taken_of(cpu, VECTOR_MSI) == 4, "INTx %u times, MSI %u",
+           taken_of(cpu, VECTOR_INTX), taken_of(cpu, VECTOR_MSI));
+}
+
+static void intx(void)
+{
+    unsigned pin;
+    if (!expect(pci_intx(edu, &pin) && pci_open_intx(edu, VECTOR_INTX), "no INTx"))
+        return;
+    print("# INTx is pin %u\n", pin);
+    interrupts(VECTOR_INTX);
+    pci_close_intx(edu);
+}
+
+static void msi(void)
+{
+    if (!expect(pci_open_msi(edu, VECTOR_MSI), "no MSI"))
+        return;
+    interrupts(VECTOR_MSI);
+    pci_close_msi(edu);
+}
+
+/* --- DMA -------------------------------------------------------------------------------------- */
+
+/* Starts at odd addresses, and crosses a page. */
+enum { OFFSET = 0x133, BYTES = 4001 };
+
+static void fill(volatile uint8_t *buffer, uint8_t seed)
+{
+    for (unsigned i = 0; i < BYTES; i++)
+        buffer[OFFSET + i] = (uint8_t)(seed + i * 7 + (i >> 8));
+    dma_sync(buffer, 2 * PAGE_SIZE);
+}
+
+/* The buffer holds what fill() writes, and around it what was there. */
+static void expect_filled(const volatile uint8_t *buffer, uint8_t seed)
+{
+    unsigned wrong = 0;
+    dma_sync(buffer, 2 * PAGE_SIZE);
+    for (unsigned i = 0; i < BYTES; i++)
+        wrong += buffer[OFFSET + i] != (uint8_t)(seed + i * 7 + (i >> 8));
+    expect(wrong == 0, "%u bytes are wrong", wrong);
+    expect(dma_is_pattern(buffer, OFFSET), "bytes before it have changed");
+    expect(dma_is_pattern(buffer + OFFSET + BYTES, 2 * PAGE_SIZE - OFFSET - BYTES),
+           "bytes behind it have changed");
+}
+
+static void there_and_back(volatile uint8_t *from, volatile uint8_t *to, uint8_t seed)
+{
+    fill(from, seed);
+    dma_sync(to, 2 * PAGE_SIZE);
+    expect(edu_transfer(dma_address(from) + OFFSET, EDU_BUFFER, BYTES, 0), "to the device: no end");
+    expect(edu_transfer(EDU_BUFFER, dma_address(to) + OFFSET, BYTES, DMA_FROM_DEVICE),
+           "from it: no end");
+    expect_filled(to, seed);
+    expect_filled(from, seed);
+}
+
+static void both_ways(void)
+{
+    there_and_back(dma_take(2), dma_take(2), 1);
+}
+
+/* A DMA whose end is told by an interrupt. */
+static void told(void)
+{
+    volatile uint8_t *from = dma_take(2), *to = dma_take(2);
+    begin();
+    fill(from, 2);
+    dma_sync(to, 2 * PAGE_SIZE);
+    pci_open_msi(edu, VECTOR_MSI);
+    edu_start(dma_address(from) + OFFSET, EDU_BUFFER, BYTES, DMA_INTERRUPTS);
+    expect(dma_wait(VECTOR_MSI, 1) && causes == IRQ_DMA, "by MSI: cause %x", causes);
+    pci_close_msi(edu);
+    pci_open_intx(edu, VECTOR_INTX);
+    edu_start(EDU_BUFFER, dma_address(to) + OFFSET, BYTES, DMA_FROM_DEVICE | DMA_INTERRUPTS);
+    expect(dma_wait(VECTOR_INTX, 1) && causes == IRQ_DMA, "by INTx: cause %x", causes);
+    pci_close_intx(edu);
+    expect_filled(to, 2);
+}
+
+/* Of two buffers one becomes WC, after DMA and before more of it. */
+static void retyped(void)
+{
+    dma_begin(DMA_WB);
+    uint8_t *one = dma_take(2), *other = dma_take(2);
+    there_and_back(one, other, 3);
+    dma_retype(one, 2, DMA_WC_PAT);
+    there_and_back(one, other, 4);
+    there_and_back(other, one, 5);
+    dma_end();
+}
+
+/* PCI Local Bus Specification, "Device Control": a function without that bit is no master. */
+static void no_master(void)
+{
+    dma_begin(DMA_WB);
+    volatile uint8_t *from = dma_take(2), *to = dma_take(2);
+    there_and_back(from, to, 6);
+    pci_command(edu, 0, COMMAND_MASTER);
+    fill(from, 7);
+    expect(edu_transfer(EDU_BUFFER, dma_address(to) + OFFSET, BYTES, DMA_FROM_DEVICE), "no end");
+    fill(from, 6);
+    pci_command(edu, COMMAND_MASTER, 0);
+    expect_filled(to, 6);
+    dma_end();
+}
+
+/* What has its exits counted: DMAs whose ends are told by MSI. */
+static void again_and_again(void)
+{
+    dma_begin(DMA_WB);
+    volatile uint8_t *from = dma_take(2);
+    begin();
+    fill(from, 8);
+    pci_open_msi(edu, VECTOR_MSI);
+    for (uint32_t n = 1; n <= cmdline_number("n", 0); n++) {
+        edu_start(dma_address(from) + OFFSET, EDU_BUFFER, BYTES, DMA_INTERRUPTS);
+        expect(dma_wait(VECTOR_MSI, n), "%u: no interrupt", n);
+    }
+    pci_close_msi(edu);
+    dma_end();
+}
+
+/* --- tables ----------------------------------------------------------------------------------- */
+
+static const struct test_case cases[] = {
+    {"the function is found", NULL, edu_expect},
+    {"identification and liveness", needs_edu, registers_work},
+    {"configuration space by ECAM and by ports", needs_edu, config_by_both_ways},
+    {"a BAR that is moved", needs_room, moved},
+    {"factorials", needs_edu, factorials},
+    {"interrupts by INTx", needs_edu, intx},
+    {"interrupts by MSI", needs_edu, msi},
+    {"a buffer that is made WC between DMAs", needs_edu, retyped},
+    {"no DMA without bus mastering", needs_edu, no_master},
+    {"no other memory has changed", needs_edu, dma_check_memory},
+};
+
+static const struct test_case repeated[] = {
+    {"DMA again and again", needs_edu, again_and_again},
+};
+
+static noreturn void repeat(void)
+{
+    ktap_begin(ARRAY_SIZE(repeated));
+    ktap_run(repeated, ARRAY_SIZE(repeated));
+    ktap_end();
+}
+
+void test_main(void)
+{
+    taken_init();
+    apic_enable();
+    pci_init();
+    edu_find();
+    if (edu != PCI_NOT_THERE)
+        pci_command(edu, COMMAND_MASTER, 0);
+    dma_init();
+    if (cmdline_number("n", UINT64_MAX) != UINT64_MAX)
+        repeat();
+    ktap_begin(2 * DMA_TYPES + ARRAY_SIZE(cases));
+    dma_run("DMA both ways", needs_edu, both_ways);
+    dma_run("DMA whose ends are told by MSI and INTx", needs_edu, told);
+    ktap_run(cases, ARRAY_SIZE(cases));
+    ktap_end();
+}
