@@ -173,8 +173,8 @@ static bool read_entry(const struct firmware *firmware, const struct acpi_table 
 }
 
 /*
- * The next entry of MADT, of which OFFSET is the place of the one after; false: there is none, or it
- * makes no sense, logged.
+ * The next entry of MADT, of which OFFSET is the place of the one after; false: there is none, or
+ * it makes no sense, logged.
  */
 static bool next_entry(const struct firmware *firmware, const struct acpi_table *madt,
                        uint32_t *offset, struct madt_entry *entry)

@@ -25,8 +25,8 @@ void apic_join(void);
 bool apic_is_on(void);
 
 /*
- * The running CPU takes fixed interrupts of devices from VECTOR up, a multiple of 16, too: the caller
- * knows that firmware has left none.
+ * The running CPU takes fixed interrupts of devices from VECTOR up, a multiple of 16, too: the
+ * caller knows that firmware has left none.
  */
 void apic_take_from(unsigned vector);
 

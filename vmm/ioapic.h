@@ -40,7 +40,10 @@ void ioapic_write(struct ioapic *ioapic, unsigned offset, unsigned width, uint64
 /* The signal of a pin is now high, or low. */
 void ioapic_set_pin(struct ioapic *ioapic, unsigned pin, bool high);
 
-/* A local APIC tells of the EOI of VECTOR, which was level-triggered. Returns its pins, a bit each. */
+/*
+ * A local APIC tells of the EOI of VECTOR, which was level-triggered. Returns the pins that this
+ * ends, a bit each.
+ */
 uint32_t ioapic_eoi(struct ioapic *ioapic, unsigned vector);
 
 /* The pins that have something to send: after any of the above. */

@@ -83,6 +83,13 @@ def refusal(text, emulator):
     return None if emulator in DEVICES[name] else f"emulator: {emulator} has no {name}"
 
 
+def without_iommu(texts, emulator):
+    """Why no VM can have the devices in EMULATOR's machine for want of an IOMMU, or None."""
+    if not texts or emulator == QEMU and chipset(fit(texts, emulator)) == CHIPSET:
+        return None
+    return f"emulator: no IOMMU in {emulator}'s machine with {texts[0].split()[0]}"
+
+
 def disk_bytes():
     """A test disk: the mark, and in all other sectors words that tell their places."""
     words = (place * 0x9E3779B1 & 0xFFFFFFFF
