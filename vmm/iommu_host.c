@@ -115,24 +115,34 @@ static struct iommu_message fault_message(void)
 
 static uint64_t second; /* TSC: when it began */
 static unsigned looks;  /* in it */
+static bool looking;    /* a CPU does; a line of the log may lead here again */
 
-/* As long as one fault stands recorded, the unit does not interrupt for others. */
-static void look_at_faults(void)
+/*
+ * As long as one fault stands recorded, the unit does not interrupt for others. LAST: there will be
+ * no other look.
+ */
+static void look_at_faults(bool last)
 {
+    if (ops == NULL || __atomic_exchange_n(&looking, true, __ATOMIC_ACQUIRE))
+        return;
     if (rdtsc() - second > clock_ticks(SECOND)) {
         second = rdtsc();
         looks = 0;
     }
-    if (looks < LOOKS && ops != NULL)
-        ops->faults();
-    if (++looks == LOOKS)
+    if ((looks < LOOKS || last) && ops->faults() > 0 && ++looks == LOOKS)
         log_line("iommu: many faults: others of this second are not reported");
+    __atomic_store_n(&looking, false, __ATOMIC_RELEASE);
 }
 
 void iommu_host_look(void)
 {
-    if (looks >= LOOKS && this_cpu()->index == 0)
-        look_at_faults();
+    if (this_cpu()->index == 0)
+        look_at_faults(false);
+}
+
+void iommu_host_look_last(void)
+{
+    look_at_faults(true);
 }
 
 /* --- displays --------------------------------------------------------------------------------- */
@@ -162,7 +172,7 @@ static void keep_display(const struct pci_function *f)
 static void on_fault(uint8_t vector)
 {
     (void)vector;
-    look_at_faults();
+    look_at_faults(false);
 }
 
 /* The machine's lines: all of them masked. */

@@ -19,5 +19,9 @@ const struct iommu_ops *iommu_host(void);
 /* The I/O APICs whose interrupts they remap. */
 const struct iommu_ioapics *iommu_host_ioapics(void);
 
-/* To be called once a second by the first CPU: faults that were too many to be reported at once. */
+/* To be called once a second by the first CPU: faults that were too many to be reported at once,
+ * and those that came while others were. */
 void iommu_host_look(void);
+
+/* The same by any CPU, whose VM's devices have just been stopped: however many there were. */
+void iommu_host_look_last(void);

@@ -308,4 +308,6 @@ void passthrough_end(struct vm *vm)
         iommu_host()->attach(d->requester, NULL);
         reset_real(d);
     }
+    if (p != NULL)
+        iommu_host_look_last();
 }

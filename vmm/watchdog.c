@@ -137,7 +137,8 @@ void watchdog_start(void)
     struct cpu_set cpus = smp_cpus();
     uint64_t due = rdtsc() + clock_ticks(LOOK);
     uint32_t next = 0;
-    if (cpu_count(cpus) == 1)
+    bool alone = cpu_count(cpus) == 1;
+    if (alone && iommu_host() == NULL)
         return;
     for (uint32_t cpu = MAX_CPUS; cpu-- > 0;)
         if ((cpus.bits >> cpu & 1) != 0) {
@@ -147,7 +148,8 @@ void watchdog_start(void)
     __atomic_store_n(&on, true, __ATOMIC_RELEASE);
     for (; cpus.bits != 0; cpus.bits &= cpus.bits - 1)
         smp_call((uint32_t)__builtin_ctzll(cpus.bits), start_timer, NULL);
-    log_line("watchdog: each CPU is looked at by another, once a second");
+    if (!alone)
+        log_line("watchdog: each CPU is looked at by another, once a second");
 }
 
 void watchdog_stop(void)

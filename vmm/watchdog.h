@@ -9,8 +9,8 @@
 struct vcpu;
 
 /*
- * From here on each CPU that is up looks once a second at the next one, in a ring; of one CPU there
- * is nothing to look at. Called on the first CPU while the others are parked.
+ * From here on each CPU that is up looks once a second at the next one, in a ring; one alone has
+ * nothing to look at but an IOMMU's faults. Called on the first CPU while the others are parked.
  */
 void watchdog_start(void);
 
