@@ -17,9 +17,10 @@
 #include "guest-tests/runtime/edu.h"
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
+#include "guest-tests/runtime/policies.h"
 #include "guest-tests/runtime/taken.h"
 
-enum { VECTOR_INTX = 0x51, VECTOR_MSI = 0x52 };
+enum { VECTOR_INTX = 0x51, VECTOR_MSI = 0x52, EPERM = 1, EOPNOTSUPP = 95 };
 
 static volatile uint32_t causes; /* that interrupts came with */
 
@@ -233,6 +234,44 @@ static void no_master(void)
     dma_end();
 }
 
+/* --- rules ------------------------------------------------------------------------------------ */
+
+static const char *needs_no_snoop(void)
+{
+    if (needs_nosnoop() != NULL || needs_edu() != NULL)
+        return needs_nosnoop() != NULL ? needs_nosnoop() : needs_edu();
+    return cmdline_has("dma", "coherent") ? "the device looks into the caches" : NULL;
+}
+
+static void expect_rules(const struct rules *rules, volatile uint8_t *at)
+{
+    struct type_answer a = {0};
+    struct mtrrs mtrrs;
+    mtrrs_read(&mtrrs);
+    int64_t result = oracle_ask(HYPERCALL_TYPE_LINEAR, (uint64_t)at, 0, &a);
+    unsigned want = memory_by(rules, &mtrrs, false, dma_address(at), MT_WB).effective;
+    expect(result == 0 && a.effective == want, "%s: %s, not %s", policy_names[rules->policy],
+           type_name(a.effective), type_name(want));
+}
+
+/* It is the VM's device that decides how they are, whatever the guest says of it. */
+static void rules_of_others(void)
+{
+    dma_begin(DMA_UC_MTRR);
+    volatile uint8_t *buffer = dma_take(1);
+    for (unsigned policy = 0; policy < POLICIES; policy++) {
+        const struct rules *rules = rules_of(policy, true);
+        int64_t result = policy_call(policy, 0);
+        int64_t want = policy == POLICY_WB ? -EPERM : rules == NULL ? -EOPNOTSUPP : 0;
+        expect(result == want, "%s: %ld", policy_names[policy], result);
+        if (result == 0)
+            expect_rules(rules, buffer);
+    }
+    expect(policy_call(POLICY_WB, 1) == -EPERM, "rules that ignore the MTRRs");
+    expect(policy_call(POLICY_EXACT, 0) == 0, "back to exact");
+    dma_end();
+}
+
 /* What has its exits counted: DMAs whose ends are told by MSI. */
 static void again_and_again(void)
 {
@@ -261,6 +300,7 @@ static const struct test_case cases[] = {
     {"interrupts by MSI", needs_edu, msi},
     {"a buffer that is made WC between DMAs", needs_edu, retyped},
     {"no DMA without bus mastering", needs_edu, no_master},
+    {"rules for a device that does not snoop", needs_no_snoop, rules_of_others},
     {"no other memory has changed", needs_edu, dma_check_memory},
 };
 

@@ -26,9 +26,10 @@ enum hypercall {
     HYPERCALL_TYPE_TABLE = 3,
 
     /* The memory types follow the rules RBX (enum policy_number) from now on, as they are with a
-       device that does not snoop if bit 0 of RDX is 1. -22: no such rules, or another bit; -95
-       (EOPNOTSUPP): none for this CPU's second-level tables. RBX all ones: nothing changes, the
-       result is the number of those in force. Needs `control = yes`, else -1. */
+       device that does not snoop if the VM has one, or bit 0 of RDX is 1. -22: no such rules, or
+       another bit; -95 (EOPNOTSUPP): none for this CPU's second-level tables; -1: not beside the
+       VM's device without `dangerous = yes`. RBX all ones: nothing changes, the result is the
+       number of those in force. Needs `control = yes`, else -1. */
     HYPERCALL_POLICY = 4,
 
     /*

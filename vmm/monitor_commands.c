@@ -1,6 +1,7 @@
 /* What can be typed at the monitor's prompt. Each command ends by itself in bounded time. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/assert.h"
+#include "lib/errno.h"
 #include "lib/string.h"
 #include "mm/memtype.h"
 #include "vmm/abi.h"
@@ -228,10 +229,14 @@ static void set_policy(struct vcpu *vcpu, const struct words *words)
         show_policies();
     } else if (how != NULL && strcmp(how, "noncoherent") != 0) {
         monitor_print("%s: only noncoherent may stand there\n", how);
-    } else if (views_switch(vcpu, preset->number, how != NULL) != 0) {
-        monitor_print("%s: it has no rules for this CPU's tables\n", name);
     } else {
-        show_policy(vcpu);
+        int error = views_switch(vcpu, preset->number, how != NULL);
+        if (error == 0)
+            show_policy(vcpu);
+        else
+            monitor_print("%s: it %s\n", name,
+                          error == -EPERM ? "needs dangerous = yes in [host] beside the VM's device"
+                                          : "has no rules for this CPU's tables");
     }
 }
 

@@ -138,10 +138,15 @@ int policy_take(enum policy_number number, bool noncoherent, struct policy *poli
 
 /* --- what needs leave ------------------------------------------------------------------------- */
 
+bool policy_needs_leave(const struct policy *policy)
+{
+    return policy->noncoherent && policy->preset->number == POLICY_WB;
+}
+
 /* What the config's knobs say against a device that does not snoop: NULL if nothing. */
 static const char *incoherent(const struct vm_config *config, const struct policy *policy)
 {
-    if (policy->preset->number == POLICY_WB)
+    if (policy_needs_leave(policy))
         return "policy = wb";
     if (config->mtrr == KNOB_MTRR_IGNORE)
         return "mtrr = ignore";

@@ -96,6 +96,9 @@ int policy_take(enum policy_number number, bool noncoherent, struct policy *poli
  */
 int policy_allow(const struct vm_config *config, const struct policy *policy);
 
+/* Whether the rules that policy_take() has given need that leave, too. */
+bool policy_needs_leave(const struct policy *policy);
+
 /* Whether caches are written back when CR0.CD becomes 1, where they would be bypassed from then. */
 static inline bool policy_cd_flushes(const struct policy *policy)
 {

@@ -403,7 +403,10 @@ static int take_switch(struct vcpu *vcpu, enum policy_number number, bool noncoh
 {
     struct vm *vm = vcpu->vm;
     struct policy policy = vm->map.typing.policy;
-    int error = policy_take(number, noncoherent, &policy);
+    bool has_device = passthrough_is_noncoherent(vm);
+    int error = policy_take(number, noncoherent || has_device, &policy);
+    if (error == 0 && has_device && policy_needs_leave(&policy) && !vm->config->dangerous)
+        error = -EPERM;
     if (error != 0)
         return error;
     leave_policy(vcpu);

@@ -17,10 +17,12 @@ int views_reset(struct vcpu *vcpu);
 void views_stop_without_tables(struct vm *vm);
 
 /*
- * The rules of another preset from now on (policy_take() has the errors, then nothing changes): all
- * that follows from a policy follows at once, whatever the guest's CR0.CD is. Leaves that another
- * view has are rewritten when it is needed. The caches are written back and emptied, as types
- * change of which a guest knows nothing. A VM whose tables do not suffice is stopped.
+ * The rules of another preset from now on, as they are with a device that does not snoop where the
+ * VM has one, whatever NONCOHERENT says. policy_take() has the errors, and -EPERM: with that device
+ * they need `dangerous = yes`; then nothing changes. All that follows from a policy follows at
+ * once, whatever the guest's CR0.CD is. Leaves that another view has are rewritten when it is
+ * needed. The caches are written back and emptied, as types change of which a guest knows nothing.
+ * A VM whose tables do not suffice is stopped.
  */
 int views_switch(struct vcpu *vcpu, enum policy_number number, bool noncoherent);
 

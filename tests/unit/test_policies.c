@@ -481,14 +481,34 @@ static void test_dangerous(void **unused)
     assert_int_equal(policy_allow(&config, &policy), 0);
 }
 
+/* Of what a VM can go over to, with knobs in its config that no longer count. */
+static void test_dangerous_to_take(void **unused)
+{
+    struct policy policy;
+    (void)unused;
+    for (unsigned i = 0; i < POLICIES; i++)
+        for (unsigned noncoherent = 0; noncoherent < 2; noncoherent++) {
+            resolve("exact", &ept, true, &policy);
+            config.mtrr = KNOB_MTRR_IGNORE;
+            if (policy_take((enum policy_number)i, noncoherent != 0, &policy) == 0)
+                assert_int_equal(policy_needs_leave(&policy), i == POLICY_WB && noncoherent != 0);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),    cmocka_unit_test(test_cells),
-        cmocka_unit_test(test_merge),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_take),     cmocka_unit_test(test_knobs),
-        cmocka_unit_test(test_cd),       cmocka_unit_test(test_cannot),
-        cmocka_unit_test(test_uncaches), cmocka_unit_test(test_dangerous),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_take),
+        cmocka_unit_test(test_knobs),
+        cmocka_unit_test(test_cd),
+        cmocka_unit_test(test_cannot),
+        cmocka_unit_test(test_uncaches),
+        cmocka_unit_test(test_dangerous),
+        cmocka_unit_test(test_dangerous_to_take),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
