@@ -6,10 +6,16 @@
  *
  * row: attack end=0 timeout=60 control-timeout=30 device=edu set=control=yes cmdline=dma=coherent
  * row: attack.no-snoop end=0 timeout=60 device=edu iommu=no-snoop set=control=yes control=skip control-reason="as attack"
- * row: attack.dies end=0 timeout=60 device=edu-port set=control=yes set=on_reset=restart cmdline="dma=coherent dies=yes" control=skip control-reason="the machine ends there"
+ * row: attack.dies end=0 timeout=60 memory=36M device=edu-port set=control=yes set=on_reset=restart cmdline="dma=coherent dies=10" control=skip control-reason="the machine ends there"
+ *
+ * With `dies=N` on the command line it ends N times with DMA on the way. With `faults=N` it does no
+ * more than N transfers in a row to successive pages that are not its own and, with `more=yes`, one
+ * two seconds later; with `at=N` it attacks that address and no other; with `stays=yes` it does not
+ * end.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
+#include "guest-tests/runtime/console.h"
 #include "guest-tests/runtime/dma.h"
 #include "guest-tests/runtime/edu.h"
 #include "guest-tests/runtime/ktap.h"
@@ -17,7 +23,7 @@
 #include "guest-tests/runtime/taken.h"
 #include "vmm/abi.h"
 
-enum { BYTES = 4000, KEYBOARD = 0x64, RESET = 0xfe, VECTOR_FORGED = 0xe5, WAIT_MS = 300 };
+enum { BYTES = 4000, KEYBOARD = 0x64, RESET = 0xfe, VECTOR_FORGED = 0xe5, WAIT_MS = 150 };
 #define MESSAGES 0xfee00000ull
 
 static void busy(unsigned ms)
@@ -109,10 +115,28 @@ static void memory_of_others(void)
 {
     dma_begin(DMA_WB);
     volatile uint8_t *mine = dma_take(1), *back = dma_take(1);
-    for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
+    uint64_t at = cmdline_number("at", 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(others) && at == 0; i++)
         if (machine.nosnoop || is_ram(others[i]))
             reach(others[i], mine, back);
+    if (at != 0)
+        reach(at, mine, back);
     expect_works();
+    dma_end();
+}
+
+/* Nobody looks at what is written, but at the log. */
+static void faults(void)
+{
+    enum { FIRST = 0x5000000, QUIET_MS = 2000 };
+    uint64_t count = cmdline_number("faults", 0), at = FIRST;
+    dma_begin(DMA_WB);
+    for (uint64_t i = 0; i < count; i++, at += PAGE_SIZE)
+        expect(edu_transfer(EDU_BUFFER, at, BYTES, DMA_FROM_DEVICE), "%lx: no end", at);
+    if (cmdline_has("more", "yes")) {
+        busy(QUIET_MS);
+        expect(edu_transfer(EDU_BUFFER, at, BYTES, DMA_FROM_DEVICE), "%lx: no end", at);
+    }
     dma_end();
 }
 
@@ -198,18 +222,28 @@ static void bars_over_everything(void)
 
 /* --- the guest's end -------------------------------------------------------------------------- */
 
-/* In the pool's large page, which dma_init() does not fill. */
+/* Where nothing is loaded, and dma_init() fills nothing. */
 static struct record {
-    uint64_t magic, boots;
-} *const record = (struct record *)0x2180000;
+    uint64_t magic, boots, late;
+    uint64_t arrived; /* transfers that came when the guest was gone */
+} *const record = (struct record *)0x70000;
 #define MAGIC 0x61747461636b6564ull
 static uint64_t boots;
 
 static void count_boots(void)
 {
     if (record->magic != MAGIC)
-        *record = (struct record){MAGIC, 0};
+        *record = (struct record){.magic = MAGIC};
     boots = ++record->boots;
+}
+
+/* Memory is as it was at the end, but for what has come since. */
+static void look_at_last(void)
+{
+    if (boots == 1)
+        return;
+    busy(WAIT_MS);
+    record->arrived += alike((const volatile uint8_t *)record->late, 4) > BYTES / 2;
 }
 
 /* A transfer into memory that comes when the guest is gone. */
@@ -220,7 +254,8 @@ static void die(void)
     volatile uint8_t *mine = dma_take(1), *late = dma_take(8);
     fill(mine, 4);
     edu_transfer(dma_address(mine), EDU_BUFFER, BYTES, 0);
-    edu_start(EDU_BUFFER, dma_address(late) + 5 * PAGE_SIZE, BYTES, DMA_FROM_DEVICE);
+    record->late = dma_address(late) + 5 * PAGE_SIZE;
+    edu_start(EDU_BUFFER, record->late, BYTES, DMA_FROM_DEVICE);
     out8(KEYBOARD, RESET);
 }
 
@@ -229,7 +264,8 @@ static void after_death(void)
     edu_expect();
     if (needs_edu() != NULL)
         return;
-    expect(boots == 2, "boot %lu", boots);
+    expect(boots == 1 + cmdline_number("dies", 0), "boot %lu", boots);
+    expect(record->arrived == 0, "%lu transfers have come", record->arrived);
     expect((pci_get(edu, PCI_COMMAND, 2) & COMMAND_MASTER) == 0, "it is a bus master");
     dma_begin(DMA_WB);
     busy(WAIT_MS);
@@ -261,27 +297,39 @@ static const struct test_case restarted[] = {
     {"DMA on the way when the guest ends", NULL, after_death},
 };
 
+static const struct test_case counted[] = {
+    {"DMA that is blocked", needs_edu, faults},
+};
+
 static noreturn void run(const struct test_case *table, unsigned count)
 {
     ktap_begin(count);
     ktap_run(table, count);
-    ktap_end();
+    if (!cmdline_has("stays", "yes"))
+        ktap_end();
+    print("stays\n");
+    for (;;)
+        cpu_relax();
 }
 
 void test_main(void)
 {
-    bool dies = cmdline_has("dies", "yes");
+    uint64_t dies = cmdline_number("dies", 0);
     taken_init();
     apic_enable();
     pci_init();
     edu_find();
     count_boots();
+    if (dies != 0)
+        look_at_last();
     dma_init();
-    if (dies && edu != PCI_NOT_THERE && boots == 1)
+    if (boots <= dies && edu != PCI_NOT_THERE)
         die();
-    if (dies)
+    if (dies != 0)
         run(restarted, ARRAY_SIZE(restarted));
     if (edu != PCI_NOT_THERE)
         pci_command(edu, COMMAND_MASTER, 0);
+    if (cmdline_number("faults", 0) != 0)
+        run(counted, ARRAY_SIZE(counted));
     run(cases, ARRAY_SIZE(cases));
 }

@@ -1,7 +1,8 @@
 """Walks page tables in a memory dump, and shares nothing with the hypervisor's own code."""
 # SPDX-License-Identifier: BSD-2-Clause
 # Intel SDM, "4-Level Paging and 5-Level Paging", "The Extended Page Table Mechanism (EPT)"; AMD
-# APM, "Long-Mode Page Translation", "Nested Paging", "Page-Attribute Table Mechanism".
+# APM, "Long-Mode Page Translation", "Nested Paging", "Page-Attribute Table Mechanism"; VT-d, "Root
+# Entry", "Context Entry", "Second-Stage Paging Entries".
 import struct
 from dataclasses import dataclass
 from functools import reduce
@@ -11,6 +12,7 @@ PRESENT, WRITE, USER, LARGE, NO_EXECUTE = 1 << 0, 1 << 1, 1 << 2, 1 << 7, 1 << 6
 PWT, PCD, PAT_SMALL, PAT_LARGE = 1 << 3, 1 << 4, 1 << 7, 1 << 12
 EPT_ANY, EPT_READ, EPT_WRITE, EPT_EXECUTE, EPT_IPAT = 7, 1 << 0, 1 << 1, 1 << 2, 1 << 6
 ADDRESS = 0x000FFFFFFFFFF000
+DMA_READ, DMA_WRITE, DMA_SNOOP = 1 << 0, 1 << 1, 1 << 11
 TOP_LEVEL = 4
 UC, WC, WT, WP, WB, UC_MINUS = 0, 1, 4, 5, 6, 7  # as MTRRs, PATs and EPT entries encode them
 
@@ -102,3 +104,36 @@ def walk_npt(read_page, root, pat):
         yield Leaf(gpa, leaf & ADDRESS & -size, size, pat >> 8 * slot & 0xFF, False,
                    rights(every & USER, every & USER and every & WRITE,
                           every & USER and not some & NO_EXECUTE))
+
+
+@dataclass(frozen=True)
+class DmaLeaf:
+    """One leaf of a device's tables; RIGHTS: which of rw all levels allow."""
+    address: int
+    hpa: int
+    size: int
+    rights: str
+    snoop: bool
+
+
+def entries_of_two_words(read_page, table):
+    """(index, low, high) of what is present in a root or a context table."""
+    words = struct.unpack("<512Q", read_page(table))
+    return [(index // 2, words[index], words[index + 1]) for index in range(0, 512, 2)
+            if words[index] & PRESENT]
+
+
+def walk_vtd(read_page, root):
+    """Of each requester that has tables, as `BB:DD.F`: (domain, their address, its DmaLeafs)."""
+    found = {}
+    for bus, low, _ in entries_of_two_words(read_page, root & ADDRESS):
+        for place, context, high in entries_of_two_words(read_page, low & ADDRESS):
+            leaves = [DmaLeaf(at, path[-1] & ADDRESS & -size, size,
+                              rights(reduce(and_, path) & DMA_READ,
+                                     reduce(and_, path) & DMA_WRITE, False)[:2],
+                              bool(path[-1] & DMA_SNOOP))
+                      for at, size, path in paths(read_page, context & ADDRESS,
+                                                  DMA_READ | DMA_WRITE, (high & 7) + 2)]
+            found[f"{bus:02x}:{place >> 3:02x}.{place & 7}"] = (high >> 8 & 0xFFFF,
+                                                               context & ADDRESS, leaves)
+    return found

@@ -43,6 +43,8 @@ GEOMETRY = f"cylinders={DISK_CYLINDERS}, heads={fat.HEADS}, spt={fat.SECTORS}"
 DEVICES = {
     "edu": {QEMU: Device("00:05.0", ("-device", "edu,dma_mask=0xffffffffff,addr=05.0"),
                          words=NO_RESET)},
+    "edu-2": {QEMU: Device("00:08.0", ("-device", "edu,dma_mask=0xffffffffff,addr=08.0"),
+                           words=NO_RESET)},  # beside the first
     "edu-port": {QEMU: Device("01:00.0", (  # a bus of its own, which can be reset
         "-device", "pcie-root-port,id=port0,chassis=1,slot=1,addr=06.0",
         "-device", "edu,dma_mask=0xffffffffff,bus=port0"))},
@@ -52,6 +54,9 @@ DEVICES = {
     "nvme": {QEMU: Device("00:05.0", (
         "-drive", "if=none,id=nvme0,format=raw,file={disk}",
         "-device", "nvme,serial=nosnoop,drive=nvme0,addr=05.0"))},
+    "nvme-2": {QEMU: Device("00:09.0", (
+        "-drive", "if=none,id=nvme2,format=raw,file={disk}",
+        "-device", "nvme,serial=nosnoop-2,drive=nvme2,addr=09.0"))},
     "bochs-display": {QEMU: Device("00:05.0", ("-device", "bochs-display,addr=05.0"),
                                    words=NO_RESET),
                       BOCHS: Device("00:02.0", (

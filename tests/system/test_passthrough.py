@@ -1,0 +1,210 @@
+"""Devices in guests' hands: what they reach, what they do to others, and what the log says."""
+# SPDX-License-Identifier: BSD-2-Clause
+import re
+import struct
+import subprocess
+
+import pytest
+
+from machine import Machine
+from nosnoop import paths
+from test_vms import config, vm
+from walker import walk_vtd
+
+REGISTERS, ROOT = 0xFED90000, 0x20
+MIB = 1 << 20
+PAGE = 4096
+EDU, EDU_2 = "00:05.0", "00:08.0"
+POOL = 0x2000000  # what the guests' devices use of their memory
+WRITE = 5         # VT-d, "Fault Reasons": no right to write
+FAULT = re.compile(r"^\[ *(\d+) \d+\] iommu 0: fault: (\S+), (read|write) of 0x(\w+), "
+                   r"reason 0x(\w+)$", re.M)
+MANY = "iommu: many faults: others of this second are not reported"
+MOST = 8          # looks at faults in a second, of which this unit records one each
+CONTROL = ["--set", "control=yes"]
+
+
+def device(name):
+    """Words of a config for a device that nothing resets."""
+    return f"{name} reset=none"
+
+
+def root_of(machine):
+    """The IOMMU's root table."""
+    output = machine.monitor.command("human-monitor-command",
+                                     **{"command-line": f"xp /1gx {REGISTERS + ROOT:#x}"})
+    return int(re.search(r": 0x(\w+)", output)[1], 16)
+
+
+def memory_of(log):
+    """{VM: [(GPA, HPA, size)]}."""
+    found = {}
+    for name, start, end, hpa in re.findall(
+            r"vm (\w+): memory GPA 0x(\w+)-0x(\w+) at HPA 0x(\w+)", log):
+        found.setdefault(name, []).append((int(start, 16), int(hpa, 16),
+                                           int(end, 16) - int(start, 16)))
+    return found
+
+
+def pieces(leaves):
+    """Leaves as (address, HPA, size), joined where they go on."""
+    joined = []
+    for leaf in leaves:
+        at, hpa, size = joined[-1] if joined else (0, 0, 0)
+        if joined and (at + size, hpa + size) == (leaf.address, leaf.hpa):
+            joined[-1] = (at, hpa, size + leaf.size)
+        else:
+            joined.append((leaf.address, leaf.hpa, leaf.size))
+    return joined
+
+
+# --- what they reach ------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("iommu", ["snoop", "no-snoop"])
+def test_a_device_reaches_its_vm(system, tmp_path, iommu):
+    with Machine(system, tmp_path, "--device", "edu", "--iommu", iommu,
+                 system.guest("spin")) as machine:
+        found = walk_vtd(machine.page, root_of(machine))
+        log = machine.log.read_text()
+    (memory,) = memory_of(log).values()
+    assert list(found) == [EDU] and pieces(found[EDU][2]) == memory
+    assert {leaf.rights for leaf in found[EDU][2]} == {"rw"}
+    assert {leaf.snoop for leaf in found[EDU][2]} == {iommu == "snoop"}
+    what = "coherent: its IOMMU forces" if iommu == "snoop" else "not coherent: its IOMMU cannot"
+    assert f"device {EDU} is {what}" in log
+
+
+def test_devices_of_two_vms(system, tmp_path):
+    """One VM has two of them, and neither domain has a page of the other."""
+    cfg = config(system, tmp_path, [
+        vm("a", "spin", device=device(EDU) + "\ndevice = 00:06.0"),
+        vm("b", "spin", serial="log", device=device(EDU_2))])
+    emulator = ["-device", "nvme,serial=1,addr=06.0"]
+    with Machine(system, tmp_path, *cfg, "--device", "edu", "--device", "edu-2",
+                 emulator=emulator) as machine:
+        found = walk_vtd(machine.page, root_of(machine))
+        memory = memory_of(machine.log.read_text())
+    assert sorted(found) == [EDU, "00:06.0", EDU_2]
+    assert found[EDU] == found["00:06.0"] and found[EDU][0] != found[EDU_2][0]
+    assert pieces(found[EDU][2]) == memory["a"] and pieces(found[EDU_2][2]) == memory["b"]
+
+
+# --- what they do to others -----------------------------------------------------------------------
+
+def faults_of(log):
+    """(ticks, BDF, read or write, address) of each, in order."""
+    return [(int(ticks), bdf, how, int(at, 16)) for ticks, bdf, how, at, _ in FAULT.findall(log)]
+
+
+def sections():
+    """(address, bytes) of what the hypervisor's image has and never writes to."""
+    kernel = paths.built("nosnoop.elf")
+    listed = subprocess.run(["objdump", "-hw", kernel], capture_output=True, text=True, check=True)
+    data = kernel.read_bytes()
+    for line in listed.stdout.splitlines():
+        words = line.split()
+        if len(words) > 6 and words[1].startswith((".text", ".rodata")) and "CONTENTS" in line:
+            size, at, offset = (int(words[i], 16) for i in (2, 4, 5))
+            yield at, data[offset:offset + size]
+
+
+def test_the_image_is_as_it_was(system, tmp_path):
+    """After all attacks: its first pages, which one was for, and all of its code."""
+    with Machine(system, tmp_path, *CONTROL, "--device", "edu", "--cmdline",
+                 "dma=coherent stays=yes", system.guest("attack"), last="stays") as machine:
+        (image,) = machine.logged(r"image at 0x(\w+)")
+        faults = faults_of(machine.log.read_text())
+        for at, data in sections():
+            start = at & -PAGE
+            memory = b"".join(machine.page(page) for page in range(start, at + len(data), PAGE))
+            assert memory[at - start:at - start + len(data)] == data, f"{at:#x}"
+    assert not [line for line in machine.said if line.startswith("not ok")]
+    assert {how for _, bdf, how, at in faults if (bdf, at) == (EDU, int(image, 16))} == {
+        "read", "write"}
+
+
+def layout(system, tmp_path, second):
+    """The HPA of each VM's memory, beside each other, found by a run of its own."""
+    place = tmp_path / "layout"
+    place.mkdir()
+    outcome = system.svm(*config(system, place, [
+        vm("a", "value", "value=0", memory="64M", device=device(EDU)),
+        vm("b", "value", "value=0", memory="64M", device=second, serial="log")]),
+                         "--device", "edu", "--device", "edu-2", "--device", "nvme-2")
+    assert outcome.status == 0, outcome.log_text
+    return {name: at for name, ((_, at, _),) in memory_of(outcome.log_text).items()}
+
+
+@pytest.mark.parametrize("guest, cmdline, other", [
+    ("attack", "dma=coherent at={a}", device(EDU_2)),
+    ("edu", "dma=coherent", device(EDU_2)),
+    ("nvme", "dma=coherent", "00:09.0")])
+def test_one_attacks_the_other(system, tmp_path, guest, cmdline, other):
+    """It has its own device, its interrupts and its data, and that is all that it has."""
+    memory = layout(system, tmp_path, other)
+    at = {name: hpa + POOL for name, hpa in memory.items()}
+    outcome = system.run("--bed", "svm", "--timeout", "40", *config(system, tmp_path, [
+        vm("a", "attack", f"dma=coherent at={at['b']}", memory="64M", control="yes",
+           device=device(EDU)),
+        vm("b", guest, cmdline.format(**at), memory="64M", control="yes", device=other,
+           serial="log")]), "--device", "edu", "--device", "edu-2", "--device", "nvme-2")
+    assert outcome.status == 0, outcome.guest + outcome.log_text.encode()
+    assert memory_of(outcome.log_text)["b"][0][1] + POOL == at["b"]
+    faults = {(bdf, how, where) for _, bdf, how, where in faults_of(outcome.log_text)}
+    assert {(EDU, "read", at["b"]), (EDU, "write", at["b"])} <= faults
+    attackers = {EDU} | ({EDU_2} if guest == "attack" else set())
+    assert {bdf for bdf, _, _ in faults} == attackers
+    if guest == "attack":
+        assert {(EDU_2, "read", at["a"]), (EDU_2, "write", at["a"])} <= faults
+
+
+def test_one_that_firmware_lets_master_the_bus(system, tmp_path):
+    """SeaBIOS has done so with what it can boot from; a guest that does nothing finds it off."""
+    commands = []
+    for control in (["--control"], []):
+        place = tmp_path / str(len(control))
+        place.mkdir()
+        devices = [] if control else ["--device", "nvme-2"]
+        emulator = ["-M", "q35", "-drive", "if=none,id=d,format=raw,file=/dev/null",
+                    "-device", "nvme,serial=1,drive=d,addr=09.0"] if control else []
+        with Machine(system, place, *control, *devices, system.guest("spin"),
+                     emulator=emulator) as machine:
+            page = machine.page(0xB0000000 + (9 << 15))
+            commands.append(struct.unpack_from("<H", page, 4)[0] >> 2 & 1)
+    assert commands == [1, 0]
+
+
+# --- what the log says ----------------------------------------------------------------------------
+
+def run_faults(system, cmdline, *args):
+    """The faults in the log of a guest that does nothing else; the log; TSC ticks in a second."""
+    outcome = system.run("--bed", "svm", "--timeout", "30", "--device", "edu", *CONTROL,
+                         "--cmdline", f"dma=coherent {cmdline}", *args, system.guest("attack"))
+    assert outcome.status == 0, outcome.guest
+    (khz,) = re.findall(r"TSC at (\d+) kHz", outcome.log_text)
+    return faults_of(outcome.log_text), outcome.log_text, int(khz) * 1000
+
+
+def test_each_fault_is_reported(system):
+    faults, log, _ = run_faults(system, "faults=3")
+    assert [fault[1:] for fault in faults] == [
+        (EDU, "write", 0x5000000 + i * PAGE) for i in range(3)]
+    assert set(FAULT.findall(log)[i][4] for i in range(3)) == {f"{WRITE:x}"} and MANY not in log
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_but_not_all_of_many(system, cpus):
+    """And when it is quiet again they are, whether or not there is a CPU beside the guest's."""
+    faults, log, second = run_faults(system, "faults=24 more=yes", "--machine-cpus", cpus,
+                                     "--host", "cpus=all")
+    assert MANY in log
+    times = [fault[0] for fault in faults]
+    for i, start in enumerate(times[:-MOST]):
+        assert times[i + MOST] - start > second // 2, "in each second no more"
+    assert faults[-1][3] == 0x5000000 + 24 * PAGE
+
+
+def test_none_is_lost_at_the_end(system):
+    """The last is one of too many."""
+    faults, _, _ = run_faults(system, f"faults={MOST + 1}")
+    assert faults[-1][3] == 0x5000000 + MOST * PAGE
