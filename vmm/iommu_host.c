@@ -6,6 +6,7 @@
 #include "drivers/gsi.h"
 #include "lib/x86.h"
 #include "vmm/clock.h"
+#include "vmm/coherence.h"
 #include "vmm/host.h"
 #include "vmm/log.h"
 #include "vmm/panic.h"
@@ -186,12 +187,39 @@ static void start_gsis(struct host *of, const struct boot_info *info)
     (void)gsi_init(of, &table);
 }
 
+/* --- the table of devices --------------------------------------------------------------------- */
+
+/* As the device is where no config says more. */
+static void log_device(const struct pci_function *f)
+{
+    struct iommu_facts unit;
+    struct coherence says;
+    if (!ops->facts(pci_requester(f), &unit)) {
+        log_line("pci %s: no IOMMU translates its DMA", pci_name(f->bdf).text);
+        return;
+    }
+    const struct coherence_facts facts = {
+        .forces = unit.snoops, .can_force = unit.snoops, .has_bit = f->pcie != 0};
+    (void)coherence_judge(&facts, &says);
+    log_line("pci %s: iommu %u, %s: %s", pci_name(f->bdf).text, unit.unit,
+             says.coherent ? "coherent" : "not coherent", says.why);
+}
+
+static void look_at_devices(const struct pci_table *table)
+{
+    for (const struct pci_function *f = table->f; f < table->f + table->count; f++) {
+        if (pci_is_display(f))
+            keep_display(f);
+        if (!pci_is_bridge(f))
+            log_device(f);
+    }
+}
+
 /* --- start ------------------------------------------------------------------------------------ */
 
 void iommu_host_start(struct host *of, const struct boot_info *info)
 {
     static struct iommu_machine machine;
-    const struct pci_table *table = pci_host_functions();
     host = of;
     boot_info = info;
     firmware = topology_firmware(of);
@@ -216,7 +244,6 @@ void iommu_host_start(struct host *of, const struct boot_info *info)
     start_gsis(of, info);
     traps_on_interrupt(VECTOR_FAULT, on_fault);
     ops = iommu_start(&machine, &ioapics);
-    for (unsigned i = 0; ops != NULL && i < table->count; i++)
-        if (pci_is_display(&table->f[i]))
-            keep_display(&table->f[i]);
+    if (ops != NULL)
+        look_at_devices(pci_host_functions());
 }

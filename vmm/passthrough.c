@@ -93,18 +93,25 @@ static int refuse(const struct passed *d, const char *why)
 }
 
 /* Whether none of its DMA misses the caches; and that the config agrees. */
-static int judge_coherence(const struct passed *d, bool snoops)
+static int judge_coherence(struct passed *d, bool forces)
 {
-    bool wants = d->config->dma == DMA_COHERENT;
-    if (wants && !snoops)
-        return refuse(d, "cannot be made to look into the caches, and dma=coherent is asked for; "
-                         "leave that out");
-    log_line("vm %s: device %s is %s: %s", d->vm->config->name, pci_name(d->real->bdf).text,
-             snoops ? "coherent" : "not coherent",
-             !snoops && d->config->dma == DMA_NON_COHERENT ? "as the config says"
-             : snoops                                      ? "its IOMMU forces snooping"
-                                                           : "its IOMMU cannot force snooping");
-    return 0;
+    struct iommu_facts unit;
+    const struct coherence_facts facts = {
+        .dma = d->config->dma,
+        .forces = forces,
+        .can_force = iommu_host()->facts(d->requester, &unit) && unit.snoops,
+        .has_bit = d->real->pcie != 0,
+    };
+    int error = coherence_judge(&facts, &d->coherence);
+    if (error != 0)
+        log_line("nosnoop.cfg:%u: vm %s: device %s cannot be made coherent: %s; leave dma=coherent "
+                 "out",
+                 d->config->line, d->vm->config->name, pci_name(d->real->bdf).text,
+                 d->coherence.why);
+    else
+        log_line("vm %s: device %s is %s: %s", d->vm->config->name, pci_name(d->real->bdf).text,
+                 d->coherence.coherent ? "coherent" : "not coherent", d->coherence.why);
+    return error;
 }
 
 /* Every BAR has a place of its own that is no memory, or the device is not given away. */
@@ -142,7 +149,7 @@ static struct passed *make_one(struct vm *vm, unsigned i, struct pci_function *r
     return d;
 }
 
-static void make_function(struct passed *d, bool coherent)
+static void make_function(struct passed *d)
 {
     const struct vpci_setup setup = {
         .real = d->real,
@@ -153,7 +160,7 @@ static void make_function(struct passed *d, bool coherent)
         .vectors = PASSED_MSI_VECTORS,
         .line = IRQ_PCI,
         .intx = d->intx.gsi != PASSED_NO_GSI,
-        .snoops = coherent,
+        .snoops = d->coherence.coherent,
         .resets = d->real->reset != PCI_RESET_NONE,
     };
     vpci_create(&d->function, &setup);
@@ -202,9 +209,11 @@ static int make_domain(struct vm *vm)
         error = map_memory(vm);
     if (error == 0)
         error = map_reserved(p);
-    p->coherent = error == 0 && p->domain.snoops;
-    for (unsigned i = 0; i < p->count && error == 0; i++)
-        error = judge_coherence(p->devices[i], p->coherent);
+    p->coherent = error == 0;
+    for (unsigned i = 0; i < p->count && error == 0; i++) {
+        error = judge_coherence(p->devices[i], p->domain.snoops);
+        p->coherent &= p->devices[i]->coherence.coherent;
+    }
     return error;
 }
 
@@ -224,14 +233,25 @@ static int make_devices(struct vm *vm, struct pci_function *const *real)
     return error;
 }
 
-static void fill_bus(struct vm *vm)
+static int make_function_of(struct passed *d)
+{
+    reset_real(d);
+    make_function(d);
+    if (d->coherence.by_bit && !vpci_holds_no_snoop(&d->function))
+        return refuse(d, "does not keep its Enable No Snoop at 0, and dma=coherent is asked for; "
+                         "leave that out");
+    passed_map_table(d);
+    return 0;
+}
+
+static int fill_bus(struct vm *vm)
 {
     struct vpci *functions[CONFIG_MAX_DEVICES];
     struct passthrough *p = vm->passthrough;
     for (unsigned i = 0; i < p->count; i++) {
-        reset_real(p->devices[i]);
-        make_function(p->devices[i], p->coherent);
-        passed_map_table(p->devices[i]);
+        int error = make_function_of(p->devices[i]);
+        if (error != 0)
+            return error;
         functions[i] = &p->devices[i]->function;
         iommu_host()->attach(p->requesters[i], &p->domain);
         p->devices[i]->reachable = true;
@@ -239,6 +259,7 @@ static void fill_bus(struct vm *vm)
     vpci_bus_fill(&vm->pci, functions, p->count);
     for (unsigned i = 0; i < p->count; i++)
         passed_make_intx(p->devices[i]);
+    return 0;
 }
 
 static bool is_translated(struct pci_bdf requester)
@@ -279,9 +300,7 @@ int passthrough_create(struct vm *vm, const struct config *config)
     error = make_devices(vm, real);
     if (error == 0)
         error = make_domain(vm);
-    if (error == 0)
-        fill_bus(vm);
-    return error;
+    return error != 0 ? error : fill_bus(vm);
 }
 
 /* --- reset and end ---------------------------------------------------------------------------- */

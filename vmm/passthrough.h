@@ -6,6 +6,7 @@
 #pragma once
 
 #include "drivers/iommu.h"
+#include "vmm/coherence.h"
 #include "vmm/irq.h"
 #include "vmm/typing.h"
 #include "vmm/vpci.h"
@@ -43,6 +44,7 @@ struct passed {
     struct pci_function *real;
     const struct config_device *config;
     struct pci_bdf requester;
+    struct coherence coherence;
     uint32_t saved_bar[PCI_BARS];
     volatile uint32_t *table; /* the real MSI-X table, as the host maps it, or NULL */
     struct vpci_range at[PCI_BARS];
@@ -65,7 +67,7 @@ struct passthrough {
     unsigned count;
     struct pci_bdf requesters[CONFIG_MAX_DEVICES];
     struct iommu_domain domain;
-    bool coherent;           /* no DMA of theirs misses the caches */
+    bool coherent;           /* no DMA of theirs misses the caches: each of them is */
     struct passed_list list; /* what views are to map of their registers */
     bool moved; /* what leads to their registers has changed, and is not yet so in the views */
 };

@@ -118,6 +118,9 @@ struct vpci {
  */
 void vpci_create(struct vpci *v, const struct vpci_setup *setup);
 
+/* With SNOOPS: whether the function's No-Snoop-Enable is there to be held, and reads as 0. */
+bool vpci_holds_no_snoop(const struct vpci *v);
+
 /*
  * The 4 bytes at REG of its configuration space, a multiple of 4 below PCI_CONFIG_END. A write
  * changes the bytes for which MASK has FFh; the others of it are 0.

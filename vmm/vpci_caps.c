@@ -197,6 +197,11 @@ void vpci_restore_caps(const struct vpci *v)
         vpci_set_real(v, v->pcie + PCIE_DEVICE_CONTROL, 2, v->device_control);
 }
 
+bool vpci_holds_no_snoop(const struct vpci *v)
+{
+    return v->pcie != 0 && (vpci_real(v, v->pcie + PCIE_DEVICE_CONTROL, 2) & PCIE_NO_SNOOP) == 0;
+}
+
 /* --- Advanced Features ------------------------------------------------------------------------ */
 
 static uint32_t read_af(const struct vpci *v, unsigned at, unsigned reg)

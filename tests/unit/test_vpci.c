@@ -443,6 +443,13 @@ static void test_snoops(void **state)
     write16(0x88, 0x8000); /* a reset brings the default back, for a moment */
     assert_int_equal(fake.resets, 1);
     assert_int_equal(fake_get(&fake, 0x88, 2), 0x2010);
+    assert_true(vpci_holds_no_snoop(&vpci));
+    fake_put(&fake, 0x88, 2, 0x2810); /* a function that does not let it be cleared */
+    assert_false(vpci_holds_no_snoop(&vpci));
+    setup = setup_of(find_record("edu"));
+    setup.snoops = true;
+    vpci_create(&vpci, &setup);
+    assert_false(vpci_holds_no_snoop(&vpci));
     setup = setup_of(find_record("nvme"));
     vpci_create(&vpci, &setup);
     assert_int_equal(fake_get(&fake, 0x88, 2), 0x2810);
