@@ -153,9 +153,10 @@ unit: $(UNIT)
 # --- what a user runs --------------------------------------------------------------------------
 .PHONY: run test test-long bench image lint fuzz soak memmap policies
 run: all
-	@tools/run --bed svm --door uefi $(BUILD)/guests/cpuid.elf && \
-		echo 'PASS: the guest cpuid ended with 0' || \
-		{ echo "FAIL: the guest cpuid: status $$?"; exit 1; }
+	@tools/run --bed svm --door uefi --device edu --iommu no-snoop --set control=yes \
+		$(BUILD)/guests/buffers.elf && \
+		echo 'PASS: DMA that does not snoop, through buffers of each type' || \
+		{ echo "FAIL: the guest buffers: status $$?"; exit 1; }
 
 test: all unit
 	@tools/test

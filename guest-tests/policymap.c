@@ -55,13 +55,6 @@ static void set_mtrrs(void)
     mtrrs_write(&m);
 }
 
-static const char *pat_name(unsigned type)
-{
-    static const char *const names[] = {[MT_UC] = "UC", [MT_WC] = "WC", [MT_WT] = "WT",
-                                        [MT_WP] = "WP", [MT_WB] = "WB", [MT_UC_MINUS] = "UC-"};
-    return names[type];
-}
-
 /* What bare metal's types follow from. */
 static void print_scenario(void)
 {
@@ -74,7 +67,7 @@ static void print_scenario(void)
     for (unsigned i = 0; i < FIXED; i++)
         print("# fixed %lx\n", m.fixed[i]);
     for (const struct place *p = places; p < places + ARRAY_SIZE(places); p++)
-        print("# place %lx %s\n", p->at, pat_name(p->pat));
+        print("# place %lx %s\n", p->at, encoded_name(p->pat));
 }
 
 /* --- policies --------------------------------------------------------------------------------- */

@@ -209,6 +209,9 @@ static int make_domain(struct vm *vm)
         error = map_memory(vm);
     if (error == 0)
         error = map_reserved(p);
+    if (error == 0)
+        log_line("vm %s: its devices reach its memory by %u table pages", vm->config->name,
+                 p->domain.pt.pages);
     p->coherent = error == 0;
     for (unsigned i = 0; i < p->count && error == 0; i++) {
         error = judge_coherence(p->devices[i], p->domain.snoops);

@@ -24,8 +24,20 @@ enum { LINE = 64, WORDS = PAGE_SIZE / 8 };
 
 extern uint64_t page_directories[4][512];
 
-const char *const dma_type_names[DMA_TYPES] = {"WB", "UC by PAT", "UC by MTRR", "WC by PAT"};
-static const uint8_t pat_of[DMA_TYPES] = {MT_WB, MT_UC, MT_WB, MT_WC};
+const struct dma_kind dma_kinds[DMA_ALL_TYPES] = {
+    [DMA_WB] = {"WB", MT_WB, MT_WB},
+    [DMA_UC_PAT] = {"UC by PAT", MT_WB, MT_UC},
+    [DMA_UC_MTRR] = {"UC by MTRR", MT_UC, MT_WB},
+    [DMA_WC_PAT] = {"WC by PAT", MT_WB, MT_WC},
+    [DMA_UC_MINUS_PAT] = {"UC- by PAT", MT_WB, MT_UC_MINUS},
+    [DMA_WC_MTRR] = {"WC by MTRR", MT_WC, MT_WB},
+    [DMA_WC_MTRR_UC_MINUS_PAT] = {"WC by MTRR, UC- by PAT", MT_WC, MT_UC_MINUS},
+    [DMA_WC_MTRR_UC_PAT] = {"WC by MTRR, UC by PAT", MT_WC, MT_UC},
+    [DMA_WC_MTRR_WC_PAT] = {"WC by both", MT_WC, MT_WC},
+    [DMA_UC_MTRR_UC_MINUS_PAT] = {"UC by MTRR, UC- by PAT", MT_UC, MT_UC_MINUS},
+    [DMA_UC_MTRR_UC_PAT] = {"UC by both", MT_UC, MT_UC},
+    [DMA_UC_MTRR_WC_PAT] = {"UC by MTRR, WC by PAT", MT_UC, MT_WC},
+};
 
 static uint8_t types[DMA_PAGES]; /* enum dma_type */
 static bool taken_pages[DMA_PAGES];
@@ -121,7 +133,8 @@ void dma_check_memory(void)
 
 static uint64_t entry_bits(enum dma_type type)
 {
-    uint64_t slot = type == DMA_UC_PAT ? PCD | PWT : type == DMA_WC_PAT ? PAT_4K : 0;
+    unsigned pat = dma_kinds[type].pat;
+    uint64_t slot = pat == MT_UC ? PCD | PWT : pat == MT_UC_MINUS ? PCD : pat == MT_WC ? PAT_4K : 0;
     return PAGE_P | PAGE_W | slot;
 }
 
@@ -140,14 +153,14 @@ void dma_sync(const volatile void *at, size_t size)
     mfence();
 }
 
-/* The free pair makes COUNT pages from PAGE UC, or nothing. */
-static void set_pair(unsigned page, unsigned count)
+/* The free pair gives COUNT pages from PAGE its type, or nothing. */
+static void set_pair(unsigned page, unsigned count, unsigned type)
 {
     struct mtrrs mtrrs;
     assert(free_pair >= 0 && is_aligned(page, count) && (count & (count - 1)) == 0);
     mtrrs_read(&mtrrs);
     uint64_t mask = count == 0 ? 0 : (address_mask() & ~(count * PAGE_SIZE - 1)) | MASK_V;
-    mtrrs.pair[2 * free_pair] = count == 0 ? 0 : (POOL + page * PAGE_SIZE) | MT_UC;
+    mtrrs.pair[2 * free_pair] = count == 0 ? 0 : (POOL + page * PAGE_SIZE) | type;
     mtrrs.pair[2 * free_pair + 1] = mask;
     mtrrs_update(&mtrrs);
 }
@@ -162,16 +175,21 @@ static void map(unsigned page, enum dma_type type)
     window_map(page, POOL + page * PAGE_SIZE, entry_bits(type));
 }
 
+static bool is_by_mtrr(unsigned type)
+{
+    return dma_kinds[type].mtrr != MT_WB;
+}
+
 void dma_retype(void *at, unsigned count, enum dma_type type)
 {
     unsigned first = (unsigned)((dma_address(at) - POOL) / PAGE_SIZE);
-    bool by_mtrr = types[first] == DMA_UC_MTRR;
+    bool by_mtrr = is_by_mtrr(types[first]);
     for (unsigned i = 0; i < count; i++)
         map(first + i, type);
-    if (type == DMA_UC_MTRR)
-        set_pair(first, count);
+    if (is_by_mtrr(type))
+        set_pair(first, count, dma_kinds[type].mtrr);
     else if (by_mtrr)
-        set_pair(0, 0);
+        set_pair(0, 0, MT_UC);
 }
 
 static void find_free_pair(void)
@@ -248,9 +266,9 @@ static void expect_type(unsigned page, const struct rules *rules, const struct m
     if (!expect(result == 0, "the oracle says %ld", result))
         return;
     uint64_t at = POOL + page * PAGE_SIZE;
-    unsigned want = memory_by(rules, mtrrs, false, at, pat_of[types[page]]).effective;
+    unsigned want = memory_by(rules, mtrrs, false, at, dma_kinds[types[page]].pat).effective;
     expect(a.gpa == at && a.effective == want, "%s: GPA %lx is %s, not %s",
-           dma_type_names[types[page]], a.gpa, type_name(a.effective), type_name(want));
+           dma_kinds[types[page]].name, a.gpa, type_name(a.effective), type_name(want));
 }
 
 void dma_end(void)
@@ -269,10 +287,10 @@ void dma_run(const char *name, const char *(*needs)(void), void (*run)(void))
 {
     for (unsigned type = 0; type < DMA_TYPES; type++) {
         char text[96];
-        format(text, sizeof(text), "%s, %s", name, dma_type_names[type]);
+        format(text, sizeof(text), "%s, %s", name, dma_kinds[type].name);
         ktap_start(text);
         const char *unmet = needs == NULL ? NULL : needs();
-        if (unmet == NULL && type == DMA_UC_MTRR && free_pair < 0)
+        if (unmet == NULL && is_by_mtrr(type) && free_pair < 0)
             unmet = "firmware uses all MTRRs";
         if (unmet != NULL) {
             skip(unmet);

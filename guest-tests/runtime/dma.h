@@ -17,9 +17,24 @@ enum dma_type {
     DMA_UC_PAT,
     DMA_UC_MTRR, /* as systems without a PAT do it */
     DMA_WC_PAT,
-    DMA_TYPES
+    DMA_TYPES, /* those that drivers are tested with */
+    DMA_UC_MINUS_PAT = DMA_TYPES,
+    DMA_WC_MTRR,
+    DMA_WC_MTRR_UC_MINUS_PAT,
+    DMA_WC_MTRR_UC_PAT,
+    DMA_WC_MTRR_WC_PAT,
+    DMA_UC_MTRR_UC_MINUS_PAT,
+    DMA_UC_MTRR_UC_PAT,
+    DMA_UC_MTRR_WC_PAT,
+    DMA_ALL_TYPES
 };
-extern const char *const dma_type_names[DMA_TYPES];
+
+/* By what memory has that type: as MTRRs and PATs encode it. */
+struct dma_kind {
+    const char *name;
+    uint8_t mtrr, pat;
+};
+extern const struct dma_kind dma_kinds[DMA_ALL_TYPES];
 
 enum { DMA_PAGES = 128 };
 
@@ -36,7 +51,7 @@ void *dma_take(unsigned count);
 /* The address by which a device knows what dma_take() gave. */
 uint64_t dma_address(const volatile void *at);
 
-/* Changes the type of COUNT pages: a power of two that AT is a multiple of, for DMA_UC_MTRR. */
+/* Changes the type of COUNT pages: a power of two that AT is a multiple of, if by an MTRR. */
 void dma_retype(void *at, unsigned count, enum dma_type type);
 
 /*

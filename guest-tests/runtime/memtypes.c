@@ -56,6 +56,13 @@ const char *type_name(unsigned effective)
     return names[effective < 7 ? effective : 7];
 }
 
+const char *encoded_name(unsigned type)
+{
+    static const char *const names[] = {[MT_UC] = "UC", [MT_WC] = "WC", [MT_WT] = "WT",
+                                        [MT_WP] = "WP", [MT_WB] = "WB", [MT_UC_MINUS] = "UC-"};
+    return names[type];
+}
+
 unsigned index_of(const uint8_t *types, unsigned count, unsigned type)
 {
     unsigned i = 0;

@@ -37,6 +37,9 @@ unsigned expected(unsigned mtrr, unsigned pat);
 /* The name of an effective type. */
 const char *type_name(unsigned effective);
 
+/* The name of a type as MTRRs and PATs encode it. */
+const char *encoded_name(unsigned type);
+
 /* MTRRs as a guest has written them. */
 struct mtrrs {
     uint64_t def_type, pair[2 * PAIRS], fixed[FIXED];

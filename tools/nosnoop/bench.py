@@ -30,6 +30,11 @@ UNTRACED_GOALS = {"out_unused_port": 0, "cpuid": 0, "hypercall_unknown": 0,
                   "mtrr_fixed_64k": 3, "mtrr_def_type": 3, "mtrr_e_clear_set": 2 * 6,
                   "wrmsr_pat": 3, "wrmsr_pat_new": 6, "cr0_cd_set_clear": 2 * 4}
 TRACE_BEDS = ("svm", "vmx")
+# Guests that repeat an operation of their device, and how often in each of two runs.
+DMA = {"edu": ("edu_dma", 5, 25), "nvme": ("nvme_read", 10, 110)}
+DMA_BED = "svm"  # where there is an IOMMU
+# Exits for each, whose end a message tells: the interrupt, and its EOI in an xAPIC.
+DMA_GOALS = {"interrupt": 1, "memory": 1, "other": 0}
 BY_POLICY = ("mtrr_", "cr0_cd_", "wbinvd ")  # begin the names of what depends on it
 
 # The largest values that are good enough, by bed and name.
@@ -73,6 +78,8 @@ GOALS = {
 for _bed in TRACE_BEDS:
     GOALS[_bed] |= {f"trace {when}": goal for when, goal in TRACE_GOALS.items()}
     GOALS[_bed] |= {f"untraced {name}": goal for name, goal in UNTRACED_GOALS.items()}
+GOALS[DMA_BED] |= {f"{name} {kind} exits": goal for name, *_ in DMA.values()
+                   for kind, goal in DMA_GOALS.items()}
 # KVM (Linux 6.1) and Xen 4.17 with their default mitigations in the same emulator.
 PEERS = {
     "cpuid 64": ("2678", "2474"),
@@ -133,17 +140,40 @@ def text_size(sections):
     return Measurement(TEXT, NO_BED, int(re.search(r"^\.text +(\d+) ", sections, re.M)[1]))
 
 
-def measure_guest(bed, *options, build=paths.BUILD, name="bench"):
-    """Runs the guest NAME on a bed, by the kernel in BUILD: its Measurements, or Refusal."""
+def run_guest(bed, *options, build=paths.BUILD, name="bench"):
+    """Runs the guest NAME on a bed, by the kernel in BUILD: what it printed and its log, or
+    Refusal."""
     guest = paths.built(f"guests/{name}.elf")
-    argv = [sys.executable, str(paths.ROOT / "tools/run"), "--bed", bed, "--icount", *options,
-            str(guest)]
+    argv = [sys.executable, str(paths.ROOT / "tools/run"), "--bed", bed, *options, str(guest)]
     done = subprocess.run(argv, cwd=paths.ROOT, env=dict(os.environ, BUILD=str(build)),
                           stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         raise Refusal(f"the guest {name} ended with status {done.returncode}:\n{done.stderr}")
     log = re.search(r"^log: (.*)$", done.stderr, re.M)[1]
-    return of_run(bed, done.stdout, (paths.ROOT / log).read_text())
+    return done.stdout, (paths.ROOT / log).read_text()
+
+
+def measure_guest(bed, *options, **run):
+    """The Measurements of a guest that is run, or Refusal."""
+    return of_run(bed, *run_guest(bed, "--icount", *options, **run))
+
+
+def exits_of(log):
+    """Exits by kind, of the one VM of a log."""
+    return {kind: int(count) for kind, count in re.findall(r": exits (\S+) (\d+)", log)}
+
+
+def measure_dma(device):
+    """Exits for each operation of a device by DMA in the steady state, or Refusal."""
+    name, few, many = DMA[device]
+    before, after = (exits_of(run_guest(DMA_BED, "--device", device, "--iommu", "no-snoop",
+                                        "--set", "control=yes", "--cmdline", f"n={times}",
+                                        name=device)[1])
+                     for times in (few, many))
+    more = {kind: count - before.get(kind, 0) for kind, count in after.items()}
+    more["other"] = sum(count for kind, count in more.items() if kind not in DMA_GOALS)
+    return [Measurement(f"{name} {kind} exits", DMA_BED, -(-more.get(kind, 0) // (many - few)))
+            for kind in DMA_GOALS]
 
 
 def value(name, found):
@@ -184,6 +214,7 @@ def measure():
                               capture_output=True, text=True, check=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = [measurement for of_bed in pool.map(measure_bed, BEDS) for measurement in of_bed]
+    found += [measurement for device in DMA for measurement in measure_dma(device)]
     found.append(text_size(sections.stdout))
     goals = {(bed, name) for bed, names in GOALS.items() for name in names}
     missing = goals - {(measurement.bed, measurement.name) for measurement in found}
