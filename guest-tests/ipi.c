@@ -5,7 +5,7 @@
  * row: ipi end=0
  * row: ipi.2 end=0 cpus=2 timeout=60 control-timeout=30
  * row: ipi.4 end=0 cpus=4 timeout=90 control-timeout=60
- * row: ipi.many end=0 cpus=4 cmdline="ipis=100000" timeout=120 control-timeout=90
+ * row: ipi.many end=0 long=yes cpus=4 cmdline="ipis=100000" timeout=120 control-timeout=90
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

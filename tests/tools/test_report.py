@@ -37,6 +37,15 @@ def test_row_with_everything():
     assert argv.count("--set") == 2 and argv[-1].endswith("guests/a.elf")
 
 
+@pytest.mark.parametrize("words, runs", [
+    ([], False), (["--long"], True), (["--filter", "a"], False), (["--filter", "a.b"], True),
+    (["--filter", "b", "--long"], True), (["--filter", "c", "--long"], False)])
+def test_what_takes_long_runs_if_that_is_said(words, runs):
+    row = rows.parse_row("a.b end=0 long=yes", "a")
+    assert suite.wanted(row, suite.parse(words)) == runs
+    assert suite.wanted(rows.parse_row("a.b end=0", "a"), suite.parse([]))
+
+
 def test_options_of_columns():
     assert Column("x", "vmx", "uefi").options() == ["--bed", "vmx", "--door", "uefi"]
     assert CONTROL.options() == ["--bed", "svm", "--control"]

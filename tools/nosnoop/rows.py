@@ -29,6 +29,7 @@ class Row:
     control_reason: str = ""
     control_timeout: float = 10
     plan: bool = True        # a run that ends with 0 must print a KTAP plan
+    long: bool = False       # takes too long to be run each time
 
 
 def yes_or_no(text):
@@ -45,6 +46,7 @@ KEYS = {
     "control": ("control", lambda text: None if text == "skip" else int(text)),
     "plan": ("plan", yes_or_no), "control-reason": ("control_reason", str),
     "control-timeout": ("control_timeout", float), "iommu": ("iommu", str),
+    "long": ("long", yes_or_no),
 }
 # Those that may stand more than once.
 LISTS = {"set": "sets", "device": "devices"}

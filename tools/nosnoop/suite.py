@@ -61,6 +61,12 @@ def parse(argv):
     return options
 
 
+def wanted(row, options):
+    """Whether a row is to be run: what takes long only if that is said, or the row's whole name."""
+    return options.filter in row.name and (options.long or not row.long
+                                           or options.filter == row.name)
+
+
 def start(pool, options):
     """Starts everything; returns functions that wait for rows, {name: {column: cell}}."""
     waiting = []
@@ -74,7 +80,7 @@ def start(pool, options):
                 submit(lambda program: {program.name: {HOST: host_tests.run_unit(program)}},
                        program)
     for row in rows.of_tree(paths.ROOT / "guest-tests"):
-        if options.filter in row.name:
+        if wanted(row, options):
             waiting.append(start_row(pool, row, options.columns))
     if options.host:
         for path in host_tests.pytest_files():
