@@ -176,19 +176,28 @@ static int map_memory(struct vm *vm)
     return error;
 }
 
-/* What firmware goes on to use by a device, which the config has allowed. */
-static int map_reserved(struct passthrough *p)
+/* Whether the VM's devices know memory of its own by these addresses. */
+static bool is_own(const struct vm *vm, struct range r)
 {
+    for (unsigned i = 0; i < vm->ram_count; i++)
+        if (r.start < vm->ram[i].end && vm->ram[i].start < r.end)
+            return true;
+    return false;
+}
+
+/* What firmware goes on to use by a device, which the config has allowed. */
+static int map_reserved(struct passthrough *p, const struct passed *d)
+{
+    struct iommu_facts facts;
     int error = 0;
-    for (unsigned i = 0; i < p->count && error == 0; i++) {
-        struct iommu_facts facts;
-        if (!iommu_host()->facts(p->requesters[i], &facts))
-            continue;
-        for (unsigned k = 0; k < facts.reserved_count && error == 0; k++) {
-            const struct range *r = &facts.reserved[k];
-            error = iommu_host()->map(&p->domain, r->start, hpa(r->start), r->end - r->start,
-                                      PT_R | PT_W);
-        }
+    if (!iommu_host()->facts(d->requester, &facts))
+        return 0;
+    for (unsigned i = 0; i < facts.reserved_count && error == 0; i++) {
+        struct range r = facts.reserved[i];
+        if (is_own(d->vm, r))
+            return refuse(d, "has reserved memory (RMRR) where the VM has its own; give the VM "
+                             "less, or leave the device out");
+        error = iommu_host()->map(&p->domain, r.start, hpa(r.start), r.end - r.start, PT_R | PT_W);
     }
     return error;
 }
@@ -207,8 +216,8 @@ static int make_domain(struct vm *vm)
         iommu_host()->create(&p->domain, p->requesters, p->count, vm_address_bits(vm), snoops);
     if (error == 0)
         error = map_memory(vm);
-    if (error == 0)
-        error = map_reserved(p);
+    for (unsigned i = 0; i < p->count && error == 0; i++)
+        error = map_reserved(p, p->devices[i]);
     if (error == 0)
         log_line("vm %s: its devices reach its memory by %u table pages", vm->config->name,
                  p->domain.pt.pages);

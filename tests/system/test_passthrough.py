@@ -89,6 +89,50 @@ def test_devices_of_two_vms(system, tmp_path):
     assert pieces(found[EDU][2]) == memory["a"] and pieces(found[EDU_2][2]) == memory["b"]
 
 
+# --- memory that firmware keeps for a device (RMRR) -----------------------------------------------
+
+LAST = 0x1FFFF000  # the last page of 512 MiB, which SeaBIOS keeps
+
+
+def with_rmrr(tmp_path, start, end):
+    """Arguments of a machine whose firmware keeps that memory for the edu (VT-d, "RMRR")."""
+    def structure(kind, body):
+        return struct.pack("<HH", kind, 4 + len(body)) + body
+
+    def scope(kind, place):
+        return struct.pack("<BBHBBH", kind, 8, 0, 0, 0, place)
+
+    (tmp_path / "dmar").write_bytes(struct.pack("<BB10x", 47, 1) + structure(
+        0, struct.pack("<BBHQ", 1, 0, 0, REGISTERS) + scope(3, 0x1F)) + structure(
+            1, struct.pack("<HHQQ", 0, 0, start, end - 1) + scope(1, 5)))
+    return ["-m", "512M", "-machine", "acpi=off",  # else QEMU's own table comes first
+            "-acpitable", f"sig=DMAR,rev=1,data={tmp_path}/dmar"]
+
+
+@pytest.mark.parametrize("words, start, end, why", [
+    ("edu", LAST, LAST + PAGE, "that the firmware may go on to use; write rmrr=map behind it"),
+    ("edu rmrr=map", 0xF0000, 0x100000, "where the VM has its own; give the VM less")])
+def test_such_a_device_is_refused(system, tmp_path, words, start, end, why):
+    outcome = system.svm("--device", words, system.guest("value"), "--",
+                         *with_rmrr(tmp_path, start, end))
+    assert outcome.status == 122
+    assert f"device {EDU} has reserved memory (RMRR) {why}" in outcome.log_text
+
+
+def test_such_memory_is_reached(system, tmp_path):
+    """By the address that the firmware knows it by, and it is the firmware's page itself."""
+    cmdline = f"dma=coherent faults=1 at={LAST} stays=yes"
+    with Machine(system, tmp_path, *CONTROL, "--device", "edu rmrr=map", "--cmdline", cmdline,
+                 system.guest("attack"), last="stays",
+                 emulator=with_rmrr(tmp_path, LAST, LAST + PAGE)) as machine:
+        found = walk_vtd(machine.page, root_of(machine))
+        log, page = machine.log.read_text(), machine.page(LAST)
+    (memory,) = memory_of(log).values()
+    assert pieces(found[EDU][2]) == [*memory, (LAST, LAST, PAGE)]
+    assert faults_of(log) == []
+    assert page[:4000] == bytes(5 + i * 11 + (i >> 8) & 0xFF for i in range(4000))
+
+
 # --- what they do to others -----------------------------------------------------------------------
 
 def faults_of(log):
