@@ -8,7 +8,8 @@
  * row: edu.port end=0 timeout=60 control-timeout=30 device=edu-port set=control=yes cmdline=dma=coherent
  * row: edu.bridge end=0 timeout=60 control-timeout=30 device=edu-bridge set=control=yes cmdline=dma=coherent
  *
- * With `n=N` on the command line it does no more than N DMAs.
+ * With `n=N` on the command line it does no more than N DMAs; with `trace=yes` no more than what
+ * tests/system/test_passthrough.py looks for in the trace.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
@@ -304,14 +305,36 @@ static const struct test_case cases[] = {
     {"no other memory has changed", needs_edu, dma_check_memory},
 };
 
+/* DMA through memory as it was typed before, what empties the caches, and DMA through UC memory. */
+static void traced(void)
+{
+    pci_command(edu, 0, COMMAND_MASTER);
+    int64_t on = hypercall_trace(TRACE_CALL_ON);
+    pci_command(edu, COMMAND_MASTER, 0);
+    dma_begin(DMA_WB);
+    there_and_back(dma_take(2), dma_take(2), 1);
+    wbinvd();
+    __asm__ volatile("invd" : : : "memory");
+    dma_end();
+    dma_begin(DMA_UC_MTRR);
+    there_and_back(dma_take(2), dma_take(2), 2);
+    dma_end();
+    int64_t off = hypercall_trace(TRACE_CALL_OFF), dump = hypercall_trace(TRACE_CALL_DUMP);
+    expect(on == 0 && off == 0 && dump == 0, "on %ld, off %ld, dump %ld", on, off, dump);
+}
+
+static const struct test_case under_trace[] = {
+    {"DMA under the trace", needs_edu, traced},
+};
+
 static const struct test_case repeated[] = {
     {"DMA again and again", needs_edu, again_and_again},
 };
 
-static noreturn void repeat(void)
+static noreturn void run(const struct test_case *table, unsigned count)
 {
-    ktap_begin(ARRAY_SIZE(repeated));
-    ktap_run(repeated, ARRAY_SIZE(repeated));
+    ktap_begin(count);
+    ktap_run(table, count);
     ktap_end();
 }
 
@@ -325,7 +348,9 @@ void test_main(void)
         pci_command(edu, COMMAND_MASTER, 0);
     dma_init();
     if (cmdline_number("n", UINT64_MAX) != UINT64_MAX)
-        repeat();
+        run(repeated, ARRAY_SIZE(repeated));
+    if (cmdline_has("trace", "yes"))
+        run(under_trace, ARRAY_SIZE(under_trace));
     ktap_begin(2 * DMA_TYPES + ARRAY_SIZE(cases));
     dma_run("DMA both ways", needs_edu, both_ways);
     dma_run("DMA whose ends are told by MSI and INTx", needs_edu, told);

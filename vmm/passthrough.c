@@ -15,6 +15,7 @@
 #include "vmm/passed.h"
 #include "vmm/pci_host.h"
 #include "vmm/platform.h"
+#include "vmm/trace.h"
 #include "vmm/vm.h"
 #include "vmm/watchdog.h"
 
@@ -70,7 +71,13 @@ static void reset_real(void *context)
 static bool master_bus(void *context, bool on)
 {
     const struct passed *d = context;
-    return on && d->reachable;
+    const struct pci_bdf id = d->requester;
+    bool masters = on && d->reachable;
+    trace(TRACE_MASTER, masters, 0,
+          (uint64_t)id.segment << 16 | (uint64_t)id.bus << 8 | (uint64_t)id.device << 3 |
+              id.function,
+          0);
+    return masters;
 }
 
 static const struct vpci_ops ops = {

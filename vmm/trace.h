@@ -15,7 +15,7 @@ struct host;
 struct vcpu;
 
 /* The number of the layout and of what kinds mean: it changes with either. */
-enum { TRACE_VERSION = 2 };
+enum { TRACE_VERSION = 3 };
 
 #define TRACE_MAGIC 0x4352544eu /* "NTRC" */
 
@@ -40,6 +40,8 @@ enum trace_kind {
                          of the tables, host-physical, 0 where they do not matter */
     TRACE_FLUSH,      /* of caches; what: 0: all by WBINVD, 1: lines; a, b: address and size of what
                          it is for, 0: everything */
+    TRACE_MASTER,     /* of a device that the VM has; what: 1: it may do DMA from here on; a: its
+                         requester ID and, above 16 bits, its segment */
     TRACE_KINDS,
 };
 

@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from machine import Machine
-from nosnoop import paths
+from nosnoop import paths, trace
+from observer import Gdb, kernel_places
 from test_vms import config, vm
 from walker import walk_vtd
 
@@ -216,6 +217,65 @@ def test_one_that_firmware_lets_master_the_bus(system, tmp_path):
             page = machine.page(0xB0000000 + (9 << 15))
             commands.append(struct.unpack_from("<H", page, 4)[0] >> 2 & 1)
     assert commands == [1, 0]
+
+
+# --- what is done with caches and types -----------------------------------------------------------
+
+def traced(system, iommu):
+    """The Records of a guest's DMA, from where its device could begin."""
+    cmdline = "trace=yes" + " dma=coherent" * (iommu == "snoop")
+    outcome = system.svm(*CONTROL, "--device", "edu", "--iommu", iommu, "--cmdline", cmdline,
+                         system.guest("edu"))
+    assert outcome.status == 0, outcome.guest
+    (found,), warnings = trace.read(outcome.log_text.encode())
+    assert not warnings
+    records = found.in_order()
+    assert records[0].number == 0, "the ring has lost the first"
+    (begin,) = (i for i, r in enumerate(records) if r.is_kind("master") and r.what)
+    assert records[begin].a == 5 << 3
+    return records[begin:]
+
+
+@pytest.mark.parametrize("iommu, exits", [
+    ("snoop", ["exit WBINVD"] * 4),  # two beside MTRRs; emulator: INVD exits as WBINVD does,
+    ("no-snoop", [])])               # and does not where that does not
+def test_who_empties_the_caches(system, iommu, exits):
+    """The CPU itself, where a device does not look into them; else it makes no difference."""
+    names = [record.name for record in traced(system, iommu)]
+    assert [name for name in names if name in ("exit WBINVD", "exit INVD")] == exits
+
+
+WBINVD, INVD = 1 << 9, 1 << 22  # APM, "VMCB Layout": of the intercepts at 10h and at 0Ch
+
+
+@pytest.mark.parametrize("iommu", ["snoop", "no-snoop"])
+def test_what_exits_by_the_vmcb(system, tmp_path, iommu):
+    with Machine(system, tmp_path, "--device", "edu", "--iommu", iommu, "--set", "serial=com1",
+                 "--cmdline", "by=exits", system.guest("idle")) as machine:
+        places, _ = kernel_places()
+        gdb = Gdb(machine)
+        vmrun = next(at for at, name in places.items() if name == "vmrun")
+        gdb.set(vmrun)
+        vmcb, rip = gdb.go()
+        first, second = struct.unpack("<2I", gdb.read(vmcb + 0xC, 8))
+        gdb.clear(vmrun)
+        gdb.close()
+    assert rip == vmrun and first & INVD and bool(second & WBINVD) == (iommu == "snoop")
+
+
+def test_types_change_when_the_guest_says_so(system):
+    """Not by DMA or what comes with it: by an MTRR's write, or when CR0.CD is 0 again after it."""
+    changes, written, last = 0, False, None
+    for record in traced(system, "no-snoop"):
+        if record.is_kind("exit"):
+            written = written and not (last and last.name == "exit CR")
+            last = record
+        elif record.is_kind("MTRR"):
+            written = written or record.what == 1
+        elif record.name in ("leaf", "split", "join"):
+            assert written and last.name in ("exit WRMSR", "exit CR"), record.details()
+            changes += 1
+    assert changes >= 2
 
 
 # --- what the log says ----------------------------------------------------------------------------

@@ -30,7 +30,7 @@ RECORDS = [
 ]
 
 
-def head(first=0, end=len(RECORDS), version=2, size=32, cpu=0, since=SINCE):
+def head(first=0, end=len(RECORDS), version=3, size=32, cpu=0, since=SINCE):
     """The line that says whose records follow."""
     return (f"[      4711 0] trace: CPU {cpu} vm my vm version {version} size {size} records "
             f"{first} to {end} since {since:#x} khz {KHZ}\n")
@@ -44,7 +44,7 @@ def lines(records, cpu=0, each=3):
                    for i in range(0, len(texts), each))
 
 
-def ring(records, written, count=8, version=2, size=32, offset=96):
+def ring(records, written, count=8, version=3, size=32, offset=96):
     """A ring's memory, in which RECORDS were the last of WRITTEN."""
     data = bytearray(offset + 32 * count)
     trace.RING.pack_into(data, 0, trace.MAGIC, version, size, count, offset, 3, KHZ, SINCE, written,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from nosnoop.status import Refusal
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"NTRC"
 RECORD = struct.Struct("<QHHIQQ")
 RING = struct.Struct("<4sHHIIIIQQ32s")  # what stands before the records
@@ -17,7 +17,7 @@ LINE = re.compile(r"\] trace (\d+)((?: [0-9a-f]{64})+)\s*$", re.A)
 BEGINS = re.compile(r"\] trace \d+ ", re.A)
 
 KINDS = ("none", "exit", "inject", "MTRR", "PAT", "CR0", "view", "leaf", "split", "join",
-         "invalidate", "flush")
+         "invalidate", "flush", "master")
 EXITS = ("none", "CPUID", "RDMSR", "WRMSR", "XSETBV", "HLT", "freeze", "INVD", "WBINVD",
          "hypercall", "undefined", "privileged", "triple fault", "INIT", "interrupt", "window",
          "I/O", "CR", "APIC", "memory", "exception", "failed", "unknown")
@@ -131,6 +131,8 @@ DESCRIPTIONS = {
     "join": leaf_details,
     "invalidate": lambda r: f"{name_of(SCOPES, r.what)}, operand {r.info}, root {r.a:#x}",
     "flush": flush_details,
+    "master": lambda r: (f"{r.a >> 8 & 0xFF:02x}:{r.a >> 3 & 0x1F:02x}.{r.a & 7} "
+                         f"{'may do DMA' if r.what else 'does none'}"),
 }
 
 
