@@ -530,6 +530,44 @@ static void function_resets(void)
     dma_end();
 }
 
+static uint32_t sum(const volatile uint8_t *at, unsigned size)
+{
+    uint32_t all = 0;
+    for (unsigned i = 0; i < size; i++)
+        all = all * 31 + at[i];
+    return all;
+}
+
+/* One upon the other, by a master of the bus in the midst of its work; then none comes any more. */
+static void reset_storms(void)
+{
+    enum { ROUNDS = 2, TIMES = 5, CONTROL = 8, INITIATE = 1 << 15, WAIT_MS = 50 };
+    dma_begin(DMA_WB);
+    uint8_t *one = dma_take(PAGES), *other = dma_take(PAGES), *late = dma_take(PAGES);
+    unsigned at = pci_capability(nvme, CAP_PCIE) + CONTROL;
+    const struct command command = {
+        .opcode = NVM_READ,
+        .nsid = 1,
+        .prp = {dma_address(late) + OFFSET, dma_address(late) + PAGE_SIZE},
+        .dword = {READ_AT, 0, COUNT - 1},
+    };
+    for (uint32_t i = 0; i < ROUNDS && enable() && create_queues(); i++) {
+        submit(&queues[1], &command);
+        submit(&queues[2], &command);
+        for (unsigned n = 0; n < TIMES; n++)
+            pci_put(nvme, at, 2, pci_get(nvme, at, 2) | INITIATE);
+        uint32_t before = sum(late, PAGES * PAGE_SIZE);
+        for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(WAIT_MS);)
+            cpu_relax();
+        expect(sum(late, PAGES * PAGE_SIZE) == before, "it has come");
+        forget();
+    }
+    if (enable() && create_queues())
+        there_and_back(&queues[1], one, other, 400);
+    reset();
+    dma_end();
+}
+
 static const struct test_case first[] = {
     {"the function is found", NULL, is_found},
     {"reset and identification", needs_nvme, identify},
@@ -540,6 +578,7 @@ static const struct test_case cases[] = {
     {"a list of pages", needs_disk, list},
     {"memory that is made WC between transfers", needs_disk, retyped},
     {"function-level resets", needs_disk, function_resets},
+    {"storms of function-level resets", needs_disk, reset_storms},
     {"no other memory has changed", needs_nvme, dma_check_memory},
 };
 
