@@ -7,6 +7,8 @@
  * row: edu.no-snoop end=0 timeout=60 device=edu iommu=no-snoop set=control=yes control=skip control-reason="as edu"
  * row: edu.port end=0 timeout=60 control-timeout=30 device=edu-port set=control=yes cmdline=dma=coherent
  * row: edu.bridge end=0 timeout=60 control-timeout=30 device=edu-bridge set=control=yes cmdline=dma=coherent
+ * row: edu.4 end=0 timeout=90 control-timeout=60 cpus=4 device=edu set=control=yes cmdline=dma=coherent
+ * row: edu.4-no-snoop end=0 timeout=90 cpus=4 device=edu iommu=no-snoop set=control=yes control=skip control-reason="as edu.4"
  *
  * With `n=N` on the command line it does no more than N DMAs; with `trace=yes` no more than what
  * tests/system/test_passthrough.py looks for in the trace.
@@ -19,6 +21,7 @@
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
 #include "guest-tests/runtime/policies.h"
+#include "guest-tests/runtime/smp.h"
 #include "guest-tests/runtime/taken.h"
 
 enum { VECTOR_INTX = 0x51, VECTOR_MSI = 0x52, EPERM = 1, EOPNOTSUPP = 95 };
@@ -147,6 +150,96 @@ static void msi(void)
         return;
     interrupts(VECTOR_MSI);
     pci_close_msi(edu);
+}
+
+/* --- several CPUs ----------------------------------------------------------------------------- */
+
+static void on(unsigned cpu, void (*work)(unsigned cpu))
+{
+    if (cpu == smp_index()) {
+        work(cpu);
+        return;
+    }
+    smp_begin(cpu, work);
+    smp_wait(cpu);
+}
+
+static void raise_by_msi(unsigned cpu)
+{
+    (void)cpu;
+    pci_open_msi(edu, VECTOR_MSI);
+    edu_put(EDU_RAISE, 0x100);
+    dma_wait(VECTOR_MSI, 1);
+    pci_close_msi(edu);
+}
+
+static void raise_by_intx(unsigned cpu)
+{
+    (void)cpu;
+    pci_open_intx(edu, VECTOR_INTX);
+    edu_put(EDU_RAISE, 0x200);
+    dma_wait(VECTOR_INTX, 1);
+    pci_close_intx(edu);
+}
+
+/* The one that opens an interrupt gets it, once, and no other does. */
+static void to_each(void)
+{
+    for (unsigned cpu = 0; cpu < smp_count(); cpu++) {
+        begin();
+        on(cpu, raise_by_msi);
+        on(cpu, raise_by_intx);
+        for (unsigned i = 0; i < smp_count(); i++)
+            expect(taken_of(i, VECTOR_MSI) == (i == cpu) && taken_of(i, VECTOR_INTX) == (i == cpu),
+                   "for CPU %u: %u by MSI, %u by INTx to CPU %u", cpu, taken_of(i, VECTOR_MSI),
+                   taken_of(i, VECTOR_INTX), i);
+    }
+}
+
+static const char *needs_others(void)
+{
+    if (needs_room() != NULL)
+        return needs_room();
+    if (smp_count() == 1)
+        return "there is one CPU";
+    return machine.nosnoop ? NULL : "emulator: while a BAR moves others read anything";
+}
+
+static volatile bool is_settled;
+static uint32_t there[SMP_MAX], odd[SMP_MAX];
+static bool last[SMP_MAX];
+
+/* What no device answers is all ones. */
+static void read_on(unsigned cpu)
+{
+    there[cpu] = odd[cpu] = 0;
+    do {
+        uint32_t id = edu_get(EDU_ID);
+        there[cpu] += (id & 0xffff) == 0x00ed;
+        odd[cpu] += (id & 0xffff) != 0x00ed && id != UINT32_MAX;
+        smp_relax();
+    } while (!is_settled);
+    last[cpu] = is_there();
+}
+
+static void moved_under_others(void)
+{
+    enum { TIMES = 20 };
+    is_settled = false;
+    for (unsigned cpu = 1; cpu < smp_count(); cpu++)
+        smp_begin(cpu, read_on);
+    for (unsigned i = 0; i < 2 * TIMES; i++) {
+        pci_command(edu, 0, COMMAND_MEMORY);
+        pci_move_bar(edu, 0, i % 2 == 0 ? 0xd0000000 : edu_bar.address);
+        pci_command(edu, COMMAND_MEMORY, 0);
+    }
+    is_settled = true;
+    for (unsigned cpu = 1; cpu < smp_count(); cpu++) {
+        smp_wait(cpu);
+        expect(odd[cpu] == 0, "CPU %u: %u times odd", cpu, odd[cpu]);
+        expect(last[cpu], "CPU %u: it is not there, but was %u times", cpu, there[cpu]);
+    }
+    registers_work();
 }
 
 /* --- DMA -------------------------------------------------------------------------------------- */
@@ -299,6 +392,8 @@ static const struct test_case cases[] = {
     {"factorials", needs_edu, factorials},
     {"interrupts by INTx", needs_edu, intx},
     {"interrupts by MSI", needs_edu, msi},
+    {"interrupts to each CPU", needs_edu, to_each},
+    {"a BAR that is moved while others read it", needs_others, moved_under_others},
     {"a buffer that is made WC between DMAs", needs_edu, retyped},
     {"no DMA without bus mastering", needs_edu, no_master},
     {"rules for a device that does not snoop", needs_no_snoop, rules_of_others},
@@ -344,6 +439,8 @@ void test_main(void)
     apic_enable();
     pci_init();
     edu_find();
+    if (smp_count() > 1)
+        smp_start();
     if (edu != PCI_NOT_THERE)
         pci_command(edu, COMMAND_MASTER, 0);
     dma_init();
