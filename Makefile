@@ -40,8 +40,8 @@ all: $(BUILD)/nosnoop.elf $(BUILD)/BOOTX64.EFI guests
 
 # Files that run at every exit are compiled for speed, those with most to gain for most of it, and
 # the rest for size. Nothing is padded to be aligned.
-HOT := mm/mtrr vmm/access vmm/cr vmm/decode vmm/devices vmm/i8259 vmm/interrupts vmm/io vmm/lapic \
-	vmm/pit vmm/run vmm/views vmx/run vmx/state
+HOT := mm/mtrr vmm/access vmm/cr vmm/decode vmm/devices vmm/i8259 vmm/interrupts vmm/io \
+	vmm/ioapic vmm/lapic vmm/pit vmm/run vmm/views vmx/run vmx/state
 UNPADDED := -falign-functions=1 -falign-loops=1 -falign-jumps=1 -falign-labels=1 \
 	-Wno-ignored-optimization-argument # clang: of the last two
 HOTTEST := vmm/advance vmm/walk vmm/cpuid vmm/msr svm/run svm/state

@@ -237,26 +237,23 @@ static RARE void follow_apic(struct vcpu *vcpu)
     vcpu->vm->ops->control(vcpu);
 }
 
-/* False: #GP. */
-static inline bool written(struct vcpu *vcpu, unsigned reg, enum lapic_effect effect,
+/* What a write that was not refused has come to. */
+static inline void written(struct vcpu *vcpu, unsigned reg, enum lapic_effect effect,
                            const struct ipi *ipi)
 {
-    if (effect == LAPIC_REFUSED)
-        return false;
     if (reg == LAPIC_TPR)
         push_tpr(vcpu);
     if (effect == LAPIC_DONE)
-        return true;
+        return;
     if (effect == LAPIC_SEND) {
         vcpu_send(vcpu, ipi);
-        return true;
+        return;
     }
     if (effect > LAPIC_SEND)
         devices_eoi(vcpu, ipi->vector);
     if (reg == LAPIC_SVR)
         follow_apic(vcpu);
     vcpu->changed |= STATE_EVENTS;
-    return true;
 }
 
 /* A read may have found that the timer has fired, or be an error. */
@@ -298,14 +295,35 @@ RARE bool apic_read_msr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t
     return legal;
 }
 
-bool apic_write_msr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t value)
+/* What I/O APICs send then has itself looked at. */
+static __attribute__((noinline)) bool write_eoi(struct vcpu *vcpu)
+{
+    unsigned ended = lapic_end(&vcpu->lapic);
+    if (ended != 0)
+        devices_eoi(vcpu, ended);
+    if (lapic_requests(&vcpu->lapic))
+        vcpu->changed |= STATE_EVENTS;
+    return true;
+}
+
+static __attribute__((noinline)) bool write_msr(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
     struct ipi ipi;
-    (void)rule;
     if (vcpu->delivers)
         pull_vectors(vcpu);
     enum lapic_effect effect = lapic_write_msr(&vcpu->lapic, msr, value, now_of(vcpu), &ipi);
-    return written(vcpu, msr - LAPIC_MSRS, effect, &ipi);
+    if (effect == LAPIC_REFUSED)
+        return false;
+    written(vcpu, msr - LAPIC_MSRS, effect, &ipi);
+    return true;
+}
+
+bool apic_write_msr(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr, uint64_t value)
+{
+    bool ends = msr == LAPIC_MSRS + LAPIC_EOI && value == 0;
+    (void)rule;
+    return ends && lapic_x2apic(&vcpu->lapic) && !vcpu->delivers ? write_eoi(vcpu)
+                                                                 : write_msr(vcpu, msr, value);
 }
 
 RARE void exit_apic(struct vcpu *vcpu, const struct vm_exit *exit)
@@ -317,12 +335,12 @@ RARE void exit_apic(struct vcpu *vcpu, const struct vm_exit *exit)
         return;
     }
     if (lapic_x2apic(&vcpu->lapic)) {
-        (void)apic_write_msr(vcpu, NULL, LAPIC_MSRS + reg, *lapic_reg(&vcpu->lapic, reg));
+        (void)write_msr(vcpu, LAPIC_MSRS + reg, *lapic_reg(&vcpu->lapic, reg));
         return;
     }
     pull_vectors(vcpu);
     enum lapic_effect effect = lapic_wrote(&vcpu->lapic, reg, now_of(vcpu), &ipi);
-    (void)written(vcpu, reg, effect, &ipi);
+    written(vcpu, reg, effect, &ipi);
 }
 
 RARE bool apic_read_deadline(struct vcpu *vcpu, const struct msr_rule *rule, uint32_t msr,
@@ -366,7 +384,7 @@ void vcpu_write_apic(struct vcpu *vcpu, unsigned offset, unsigned width, uint32_
     struct ipi ipi;
     enum lapic_effect effect =
         lapic_write_mmio(&vcpu->lapic, offset, width, value, now_of(vcpu), &ipi);
-    (void)written(vcpu, offset / LAPIC_STRIDE, effect, &ipi);
+    written(vcpu, offset / LAPIC_STRIDE, effect, &ipi);
 }
 
 /* --- delivery -------------------------------------------------------------------------------- */

@@ -213,15 +213,20 @@ static enum lapic_effect if_requested(const struct lapic *l)
     return lapic_requests(l) ? LAPIC_EVENTS : LAPIC_DONE;
 }
 
-static __attribute__((noinline)) enum lapic_effect end_of_interrupt(struct lapic *l,
-                                                                    struct ipi *ipi)
+unsigned lapic_end(struct lapic *l)
 {
     unsigned top = highest_served(l);
     if (top == 0)
-        return if_requested(l);
+        return 0;
     clear_bit(l, LAPIC_ISR, &l->isr_words, top);
-    ipi->vector = (uint8_t)top;
-    return l->levels && has_bit(l, LAPIC_TMR, top) ? LAPIC_ENDED : if_requested(l);
+    return l->levels && has_bit(l, LAPIC_TMR, top) ? top : 0;
+}
+
+static __attribute__((noinline)) enum lapic_effect end_of_interrupt(struct lapic *l,
+                                                                    struct ipi *ipi)
+{
+    ipi->vector = (uint8_t)lapic_end(l);
+    return ipi->vector != 0 ? LAPIC_ENDED : if_requested(l);
 }
 
 /* The first error since the last write of ESR raises the interrupt (SDM, "Error Handling"). */
@@ -262,7 +267,7 @@ void lapic_post(struct lapic *l, unsigned vector)
 /* --- IPIs ------------------------------------------------------------------------------------ */
 
 /* SDM, "Interrupt Command Register (ICR)", with its tables of valid combinations. */
-static RARE enum lapic_effect command(struct lapic *l, struct ipi *ipi)
+static RARE __attribute__((noinline)) enum lapic_effect command(struct lapic *l, struct ipi *ipi)
 {
     uint32_t low = *lapic_reg(l, LAPIC_ICR), high = *lapic_reg(l, LAPIC_ICR_HIGH);
     *ipi = (struct ipi){
@@ -296,7 +301,7 @@ static RARE enum lapic_effect command(struct lapic *l, struct ipi *ipi)
     return to_self && ipi->mode != IPI_FIXED ? LAPIC_DONE : LAPIC_SEND;
 }
 
-static RARE enum lapic_effect self_ipi(struct lapic *l, unsigned vector)
+static RARE __attribute__((noinline)) enum lapic_effect self_ipi(struct lapic *l, unsigned vector)
 {
     if (vector < LOWEST_VECTOR)
         note_error(l, LAPIC_SEND_ILLEGAL);
@@ -436,22 +441,26 @@ static uint32_t current_count(struct lapic *l, struct lapic_now now)
     return l->counting ? l->initial - (uint32_t)((now.host - l->start) >> tick_shift(l)) : 0;
 }
 
-static RARE void set_initial(struct lapic *l, uint32_t value, struct lapic_now now)
+static RARE __attribute__((noinline)) enum lapic_effect set_initial(struct lapic *l, uint32_t value,
+                                                                    struct lapic_now now)
 {
     if (timer_mode(l) == LAPIC_DEADLINE)
-        return;
+        return LAPIC_EVENTS;
     lapic_tick(l, now);
     l->initial = *lapic_reg(l, LAPIC_INITIAL) = value;
     l->start = now.host;
     l->counting = value != 0;
+    return LAPIC_EVENTS;
 }
 
 /* The count goes on from where it is, at the new rate. */
-static RARE void set_divide(struct lapic *l, uint32_t value, struct lapic_now now)
+static RARE __attribute__((noinline)) enum lapic_effect set_divide(struct lapic *l, uint32_t value,
+                                                                   struct lapic_now now)
 {
     uint64_t counted = l->initial - current_count(l, now);
     l->divide = *lapic_reg(l, LAPIC_DIVIDE) = value;
     l->start = now.host - (counted << tick_shift(l));
+    return LAPIC_EVENTS;
 }
 
 /*
@@ -500,7 +509,8 @@ static RARE uint64_t read_register(struct lapic *l, unsigned reg, struct lapic_n
     }
 }
 
-static RARE enum lapic_effect write_svr(struct lapic *l, uint32_t value, struct lapic_now now)
+static RARE __attribute__((noinline)) enum lapic_effect write_svr(struct lapic *l, uint32_t value,
+                                                                  struct lapic_now now)
 {
     lapic_tick(l, now);
     *lapic_reg(l, LAPIC_SVR) = value;
@@ -513,8 +523,9 @@ static RARE enum lapic_effect write_svr(struct lapic *l, uint32_t value, struct 
 
 /* While software-disabled an entry stays masked (SDM, "Local APIC State After It Has Been Software
  * Disabled"). */
-static RARE enum lapic_effect write_lvt(struct lapic *l, unsigned reg, uint32_t value,
-                                        struct lapic_now now)
+static RARE __attribute__((noinline)) enum lapic_effect write_lvt(struct lapic *l, unsigned reg,
+                                                                  uint32_t value,
+                                                                  struct lapic_now now)
 {
     lapic_tick(l, now);
     if ((*lapic_reg(l, LAPIC_SVR) & LAPIC_SVR_ENABLE) == 0)
@@ -526,6 +537,15 @@ static RARE enum lapic_effect write_lvt(struct lapic *l, unsigned reg, uint32_t 
     return LAPIC_EVENTS;
 }
 
+static RARE __attribute__((noinline)) enum lapic_effect publish_errors(struct lapic *l,
+                                                                       struct lapic_now now)
+{
+    lapic_tick(l, now);
+    *lapic_reg(l, LAPIC_ESR) = l->errors;
+    l->errors = 0;
+    return LAPIC_DONE;
+}
+
 static enum lapic_effect write_icr(struct lapic *l, uint64_t value, struct ipi *ipi)
 {
     *lapic_reg(l, LAPIC_ICR) = (uint32_t)value;
@@ -534,7 +554,7 @@ static enum lapic_effect write_icr(struct lapic *l, uint64_t value, struct ipi *
     return command(l, ipi);
 }
 
-/* VALUE has the bits that may be written. */
+/* VALUE has the bits that may be written. What is called is not inlined, so that nothing is saved. */
 static enum lapic_effect write_register(struct lapic *l, unsigned reg, uint64_t value,
                                         struct lapic_now now, struct ipi *ipi)
 {
@@ -550,10 +570,7 @@ static enum lapic_effect write_register(struct lapic *l, unsigned reg, uint64_t 
     case LAPIC_SVR:
         return write_svr(l, (uint32_t)value, now);
     case LAPIC_ESR:
-        lapic_tick(l, now);
-        *lapic_reg(l, LAPIC_ESR) = l->errors;
-        l->errors = 0;
-        return LAPIC_DONE;
+        return publish_errors(l, now);
     case LAPIC_ICR:
         return write_icr(l, value, ipi);
     case LAPIC_LVT_TIMER:
@@ -564,11 +581,9 @@ static enum lapic_effect write_register(struct lapic *l, unsigned reg, uint64_t 
     case LAPIC_LVT_ERROR:
         return write_lvt(l, reg, (uint32_t)value, now);
     case LAPIC_INITIAL:
-        set_initial(l, (uint32_t)value, now);
-        return LAPIC_EVENTS;
+        return set_initial(l, (uint32_t)value, now);
     case LAPIC_DIVIDE:
-        set_divide(l, (uint32_t)value, now);
-        return LAPIC_EVENTS;
+        return set_divide(l, (uint32_t)value, now);
     case LAPIC_SELF_IPI:
         return self_ipi(l, (unsigned)value);
     default: /* LDR, the high half of ICR */

@@ -220,6 +220,12 @@ unsigned lapic_highest(struct lapic *lapic);
 /* The CPU takes VECTOR, which lapic_pending() has named. */
 void lapic_take(struct lapic *lapic, unsigned vector);
 
+/*
+ * An EOI, which a write to its register also makes. Returns the vector if I/O APICs are to get it,
+ * else 0.
+ */
+unsigned lapic_end(struct lapic *lapic);
+
 /* Requests VECTOR of the APIC's CPU by an edge; one below 16 is an error. */
 void lapic_post(struct lapic *lapic, unsigned vector);
 
