@@ -47,6 +47,27 @@ static void set_line(struct devices *d, unsigned irq, bool high)
     ioapic_set_pin(&d->ioapic, irq == IRQ_PIT ? PIN_PIT : irq, high);
 }
 
+static void set_pci_pins(struct devices *d, uint32_t pins)
+{
+    for (uint32_t left = pins ^ d->pci_pins; left != 0; left &= left - 1) {
+        unsigned pin = (unsigned)__builtin_ctz(left);
+        ioapic_set_pin(&d->ioapic, pin, (pins >> pin & 1) == 0);
+    }
+    d->pci_pins = pins;
+    set_line(d, IRQ_PCI, pins != 0);
+    d->stirred = true;
+}
+
+/* Those of PINS that are asserted are no more, before anything of theirs is sent again. */
+static void end_pins(struct devices *d, uint32_t pins)
+{
+    pins &= d->pci_pins;
+    if (pins == 0)
+        return;
+    set_pci_pins(d, d->pci_pins & ~pins);
+    d->ended |= pins;
+}
+
 /* A PIT's line stays high: its next edge is made of it, however late that is seen. */
 static void serve_pit(struct devices *d)
 {
@@ -201,15 +222,21 @@ static __attribute__((noinline)) void end_stirred(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     struct devices *d = &vm->devices;
+    if (d->pci_pins != 0 && i8259_is_done(&d->pic, IRQ_PCI))
+        end_pins(d, UINT32_MAX);
     look_at_intr(vm);
     look_at_time(vm);
     bool sends = ioapic_ready(&d->ioapic) != 0, tell = d->tell, off = d->off;
+    uint32_t ended = d->ended;
     d->stirred = d->tell = d->off = false;
+    d->ended = 0;
     lock_release(&vm->lock);
     if (tell)
         vcpu_tell_first(vcpu);
     if (sends)
         send_messages(vcpu);
+    if (ended != 0)
+        passthrough_ended(vcpu, ended);
     if (off)
         soft_off(vm);
 }
@@ -230,7 +257,7 @@ static uint8_t in_pic(struct devices *d, unsigned reg)
     for (unsigned i = 0; i < DEVICES && (reg == I8259_MASTER || reg == I8259_SLAVE); i++)
         look_at(d, i);
     uint8_t value = i8259_read(&d->pic, reg);
-    d->stirred |= i8259_interrupts(&d->pic) != d->intr; /* a poll */
+    d->stirred |= i8259_interrupts(&d->pic) != d->intr || d->pci_pins != 0; /* a poll */
     return value;
 }
 
@@ -259,7 +286,8 @@ static void out_pic(struct devices *d, unsigned reg, uint8_t value)
 {
     if (i8259_write(&d->pic, reg, value))
         look_at_masks(d);
-    d->stirred |= i8259_interrupts(&d->pic) != d->intr;
+    if (i8259_interrupts(&d->pic) != d->intr || d->pci_pins != 0)
+        d->stirred = true;
 }
 
 static __attribute__((noinline)) bool in_com(struct devices *d, unsigned i, uint16_t port,
@@ -463,12 +491,8 @@ bool devices_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t valu
     if (width != 1)
         return out_wide(vcpu, port, width, value);
     struct devices *d = begin(vcpu);
-    bool serves = d->pci_pins != 0 && i8259_serves(&d->pic, IRQ_PCI);
     bool any = out_byte(d, port, (uint8_t)value);
-    uint32_t ended = serves && !i8259_serves(&d->pic, IRQ_PCI) ? d->pci_pins : 0;
     end(vcpu);
-    if (ended != 0)
-        passthrough_ended(vcpu, ended);
     return any;
 }
 
@@ -485,34 +509,36 @@ uint32_t devices_read_ioapic(struct vcpu *vcpu, unsigned offset, unsigned width)
 void devices_write_ioapic(struct vcpu *vcpu, unsigned offset, unsigned width, uint64_t value)
 {
     struct devices *d = begin(vcpu);
+    uint32_t before = d->ioapic.remote_irr;
     ioapic_write(&d->ioapic, offset, width, value);
+    end_pins(d, before & ~d->ioapic.remote_irr);
     look_at_masks(d);
     d->stirred = true;
     end(vcpu);
 }
 
-/* What is level-triggered may be asserted by the machine's own devices. */
-void devices_eoi(struct vcpu *vcpu, unsigned vector)
+/* An EOI that changes more than an entry, with the lock. */
+static __attribute__((noinline)) void end_levels(struct vcpu *vcpu, uint32_t pins)
 {
-    struct vm *vm = vcpu->vm;
-    lock_take(&vm->lock);
-    uint32_t ended = ioapic_eoi(&vm->devices.ioapic, vector) & vm->devices.pci_pins;
-    bool sends = ioapic_ready(&vm->devices.ioapic) != 0 && ended == 0;
-    lock_release(&vm->lock);
-    if (ended != 0)
-        passthrough_ended(vcpu, ended);
-    if (sends || ended != 0)
-        send_messages(vcpu);
+    end_pins(&vcpu->vm->devices, pins);
+    end_stirred(vcpu);
 }
 
-void devices_set_pci_pin(struct vcpu *vcpu, unsigned pin, bool asserted)
+void devices_eoi(struct vcpu *vcpu, unsigned vector)
+{
+    struct devices *d = &vcpu->vm->devices;
+    lock_take(&vcpu->vm->lock);
+    uint32_t ended = ioapic_eoi(&d->ioapic, vector);
+    if ((ended & d->pci_pins) != 0 || ioapic_ready(&d->ioapic) != 0)
+        end_levels(vcpu, ended);
+    else
+        lock_release(&vcpu->vm->lock);
+}
+
+void devices_assert_pci_pin(struct vcpu *vcpu, unsigned pin)
 {
     struct devices *d = begin(vcpu);
-    uint32_t bit = 1u << pin;
-    d->pci_pins = asserted ? d->pci_pins | bit : d->pci_pins & ~bit;
-    ioapic_set_pin(&d->ioapic, pin, !asserted);
-    set_line(d, IRQ_PCI, d->pci_pins != 0);
-    d->stirred = true;
+    set_pci_pins(d, d->pci_pins | 1u << pin);
     end(vcpu);
 }
 
@@ -559,7 +585,7 @@ static void reset_common(struct vm *vm)
     pmtimer_reset(&d->pm, PM_BITS, khz(), d->now);
     fwcfg_reset(&d->fwcfg, config->cpus, config->memory);
     d->lines = 0;
-    d->pci_pins = 0;
+    d->pci_pins = d->ended = 0;
     d->open = open_of(d);
     d->intr = d->tell = d->off = d->moved = d->stirred = false;
     for (unsigned i = 0; i < DEVICES; i++)

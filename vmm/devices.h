@@ -35,6 +35,7 @@ struct devices {
     bool moved;            /* one of DUE is another */
     bool tell;             /* vCPU 0 has to look */
     uint32_t pci_pins;     /* a bit a pin: it is asserted */
+    uint32_t ended;        /* a bit a pin: it was, and is to be asked for anew */
     bool off;              /* the guest asks for soft off */
 };
 
@@ -81,9 +82,10 @@ void devices_eoi(struct vcpu *vcpu, unsigned vector);
 
 /*
  * The I/O APIC's pin of a PCI interrupt, and with all of them an IRQ of the 8259s, is asserted from
- * now on, or no more.
+ * now on: until the guest has served it, by whatever it takes interrupts, which
+ * passthrough_ended() is told.
  */
-void devices_set_pci_pin(struct vcpu *vcpu, unsigned pin, bool asserted);
+void devices_assert_pci_pin(struct vcpu *vcpu, unsigned pin);
 
 /* The 8259s' vector, which the running vCPU takes. */
 uint8_t devices_acknowledge(struct vcpu *vcpu);

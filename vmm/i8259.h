@@ -49,10 +49,11 @@ static inline bool i8259_interrupts(const struct i8259 *pic)
     return pic->chip[0].out;
 }
 
-/* Whether IRQ is in service. */
-static inline bool i8259_serves(const struct i8259 *pic, unsigned irq)
+/* Whether IRQ has been acknowledged since it last rose, and has had its EOI. */
+static inline bool i8259_is_done(const struct i8259 *pic, unsigned irq)
 {
-    return (pic->chip[irq / 8].service >> irq % 8 & 1) != 0;
+    const struct i8259_chip *chip = &pic->chip[irq / 8];
+    return ((chip->edges | chip->service) >> irq % 8 & 1) == 0;
 }
 
 /* The CPU's acknowledge cycle: the vector; that of IR7 if the request is gone. */

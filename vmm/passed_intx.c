@@ -92,14 +92,12 @@ void passed_open_intx(struct passed *d, bool open)
 void passed_take_intx(struct vcpu *vcpu, struct passed *d)
 {
     if (__atomic_exchange_n(&d->intx.come, false, __ATOMIC_ACQUIRE) && d->intx.open)
-        devices_set_pci_pin(vcpu, d->intx.pin, true);
+        devices_assert_pci_pin(vcpu, d->intx.pin);
 }
 
 void passthrough_ended(struct vcpu *vcpu, uint32_t pins)
 {
     const struct passthrough *p = vcpu->vm->passthrough;
-    for (uint32_t left = pins; left != 0; left &= left - 1)
-        devices_set_pci_pin(vcpu, (unsigned)__builtin_ctz(left), false);
     for (unsigned i = 0; i < p->count; i++) {
         struct passed_intx *intx = &p->devices[i]->intx;
         if (intx->open && (pins >> intx->pin & 1) != 0)

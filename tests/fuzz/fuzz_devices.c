@@ -1,6 +1,6 @@
 /*
  * All devices of a VM at once, used by any guest at any time: by ports of any width, by the I/O
- * APIC's page, by EOIs and acknowledgements. After each operation lines, outputs and times are what
+ * APIC's page, by EOIs and acknowledgements, while the machine's devices interrupt. After each operation lines, outputs and times are what
  * plain computations say, vCPU 0 has been told what is news for it, and what was due is done.
  *
  * Input: two bytes of setup; operations of 8 bytes (what, where, value, time).
@@ -13,7 +13,7 @@
 enum { OPERATION = 8, MOST_TEXT = DEVICES_TEXT };
 
 /* What an operation is, by its low bits; the next two: of how many bytes. */
-enum { IN, OUT, READ, WRITE, EOI, ACKNOWLEDGE, OTHER, LATER, KINDS };
+enum { IN, OUT, READ, WRITE, EOI, ACKNOWLEDGE, OTHER, LATER_OR_PIN, KINDS };
 enum { TYPE, RESET, FLUSH, DESCRIBE };
 
 /* Where anything is; others by two bytes of the value. */
@@ -95,8 +95,18 @@ static void operate(struct vcpu *vcpu, const uint8_t *at)
         other(at);
         break;
     default:
+        if (at[1] >= 0x80)
+            devices_assert_pci_pin(vcpu, PIN_PCI + at[1] % PCI_PINS);
         break;
     }
+}
+
+/* One that is asserted is still to be taken, or served. */
+static void check_pci(void)
+{
+    const struct devices *d = &world.vm.devices;
+    require(d->pci_pins == 0 || !i8259_is_done(&d->pic, IRQ_PCI));
+    require((world.ended & d->pci_pins) == 0 && d->ended == 0);
 }
 
 /* A guest makes few messages at once: each pin one, and edges of those that it touches. */
@@ -105,10 +115,11 @@ static void step(const uint8_t *at)
     const struct mailbox *mail = &world.vcpu[0].mail;
     bool intr = mail->intr, is_reset = at[0] % KINDS == OTHER && at[1] % 4 == RESET;
     uint64_t due = mail->due;
-    world.messages = world.tells = 0;
+    world.messages = world.tells = world.ended = 0;
     world.now += (uint64_t)at[6] << (at[7] % 44);
     operate(&world.vcpu[at[0] >> 5 & 1], at);
     world_check();
+    check_pci();
     if (!is_reset && at[0] % KINDS != ACKNOWLEDGE)
         require(world.tells != 0 || ((intr || !mail->intr) && mail->due >= due));
     world_settle();

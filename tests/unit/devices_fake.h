@@ -27,7 +27,7 @@ static struct {
     struct vcpu vcpu[2];
     struct ipi message[WORLD_MESSAGES]; /* that have been sent since it was last cleared */
     unsigned messages, tells, drains;
-    uint32_t ended; /* pins that the machine's own devices asserted */
+    uint32_t ended; /* pins that the machine's own devices asserted, since it was last cleared */
     int exit_value; /* -1: none */
     /* The machine's UART: what is about to come in, with LSR's errors, and what was sent. */
     uint8_t in[WORLD_CHARS], errors[WORLD_CHARS];
@@ -90,6 +90,7 @@ void vcpu_tell_first(struct vcpu *vcpu)
 void passthrough_ended(struct vcpu *vcpu, uint32_t pins)
 {
     assert(!vcpu->vm->lock.held && pins != 0);
+    assert((pins & vcpu->vm->devices.pci_pins) == 0);
     world.ended |= pins;
 }
 
@@ -211,6 +212,7 @@ static inline void world_check_lines(void)
     assert((d->pic.chip[0].high >> 2 & 1) == d->pic.chip[1].out);
     assert((d->ioapic.high & 1) == d->pic.chip[0].out);
     assert((d->ioapic.high & IOAPIC_PULLED_UP) == (IOAPIC_PULLED_UP & ~d->pci_pins));
+    assert(world_line(IRQ_PCI) == (d->pci_pins != 0));
 }
 
 /* What copies of the devices would say at the time of the last look. */

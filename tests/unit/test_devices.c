@@ -170,24 +170,94 @@ static void level_by_ioapic(void **state)
     assert_int_equal(world.messages, 2);
 }
 
-/* Pins of the machine's devices: one is told when the guest has served them, and of no others. */
+/* Clears what has been told so far, and returns it: pins whose devices may interrupt again. */
+static uint32_t ended(void)
+{
+    uint32_t pins = world.ended;
+    world.ended = 0;
+    return pins;
+}
+
+/* A pin of the machine's device, low-active as a level, has just been sent to vector 61h. */
+static void send_pin(unsigned pin)
+{
+    set_entry(pin, 0xa061);
+    assert_int_equal(ended(), 0);
+    world.messages = 0;
+    devices_assert_pci_pin(BOOT, pin);
+    world_check();
+    assert_int_equal(world.messages, 1);
+    assert_true(world.message[0].level && world.message[0].vector == 0x61);
+}
+
+/* What ends it at the I/O APIC: one is told of that pin, it is sent no more, but can come again. */
+static void expect_end_of(unsigned pin)
+{
+    world_check();
+    assert_int_equal(ended(), 1u << pin);
+    assert_int_equal(world.messages, 1);
+    devices_eoi(BOOT, 0x61);
+    assert_int_equal(ended(), 0);
+    assert_int_equal(world.messages, 1);
+    send_pin(pin);
+    devices_eoi(BOOT, 0x61);
+    assert_int_equal(ended(), 1u << pin);
+}
+
+static void pci_pin_by_eoi(void **state)
+{
+    (void)state;
+    send_pin(17);
+    devices_eoi(BOOT, 0x62);
+    assert_int_equal(ended(), 0);
+    devices_eoi(BOOT, 0x61);
+    expect_end_of(17);
+}
+
+/* By the EOI register, of this vector alone. */
+static void pci_pin_by_directed_eoi(void **state)
+{
+    (void)state;
+    send_pin(18);
+    devices_write_ioapic(BOOT, 0x40, 4, 0x62);
+    assert_int_equal(ended(), 0);
+    devices_write_ioapic(BOOT, 0x40, 4, 0x61);
+    expect_end_of(18);
+}
+
+/* By hand: masked, an edge and back. */
+static void pci_pin_by_trigger(void **state)
+{
+    (void)state;
+    send_pin(19);
+    set_entry(19, 0x1a061);
+    assert_int_equal(ended(), 0);
+    set_entry(19, 0x12061);
+    set_entry(19, 0x1a061);
+    set_entry(19, 0xa061);
+    expect_end_of(19);
+}
+
+/* Pins end one by one; one that is not the machine's ends unheard. */
 static void pci_pins(void **state)
 {
     (void)state;
-    set_entry(17, 0xa061);
-    world.messages = 0;
-    devices_set_pci_pin(BOOT, 17, true);
-    assert_int_equal(world.messages, 1);
-    assert_true(world.message[0].level && world.message[0].vector == 0x61);
-    devices_eoi(BOOT, 0x62);
-    assert_int_equal(world.ended, 0);
+    set_entry(4, 0x8051);
+    out(0x3fc, 8);
+    out(0x3f9, 2); /* COM1's transmitter is empty */
+    send_pin(17);
+    set_entry(20, 0xa071);
+    devices_assert_pci_pin(BOOT, 20);
+    devices_eoi(BOOT, 0x51);
+    assert_int_equal(ended(), 0);
+    devices_eoi(BOOT, 0x71);
+    world_check();
+    assert_int_equal(ended(), 1u << 20);
+    assert_true(world_line(IRQ_PCI));
     devices_eoi(BOOT, 0x61);
-    assert_int_equal(world.ended, 1u << 17);
-    devices_set_pci_pin(BOOT, 17, false);
-    world.ended = 0, world.messages = 0;
-    devices_eoi(BOOT, 0x61);
-    assert_int_equal(world.ended, 0);
-    assert_int_equal(world.messages, 0);
+    world_check();
+    assert_int_equal(ended(), 1u << 17);
+    assert_false(world_line(IRQ_PCI));
 }
 
 /* The same by the 8259s' IRQ 11, a level: at the EOI. */
@@ -196,15 +266,45 @@ static void pci_pins_by_pic(void **state)
     (void)state;
     open_pic(0xf7fb);
     out(0x4d1, 8);
-    devices_set_pci_pin(BOOT, 20, true);
+    devices_assert_pci_pin(BOOT, 20);
     assert_true(BOOT->mail.intr);
+    out(0xa1, 0xff); /* masked and back, that is no end */
+    out(0xa1, 0xf7);
     assert_int_equal(devices_acknowledge(BOOT), 0x2b);
-    assert_int_equal(world.ended, 0);
+    devices_assert_pci_pin(BOOT, 21);
+    assert_int_equal(ended(), 0);
     out(0xa0, 0x20);
-    assert_int_equal(world.ended, 1u << 20);
-    devices_set_pci_pin(BOOT, 20, false);
+    assert_int_equal(ended(), 3u << 20);
     out(0x20, 0x20);
     assert_false(BOOT->mail.intr);
+}
+
+/* As an edge; and as one of which there is no EOI, at the time that it is taken, or polled. */
+static void pci_pins_by_other_ways(void **state)
+{
+    (void)state;
+    open_pic(0xf7fb);
+    devices_assert_pci_pin(BOOT, 20);
+    assert_int_equal(devices_acknowledge(BOOT), 0x2b);
+    out(0xa0, 0x63);
+    assert_int_equal(ended(), 1u << 20);
+    out(0x20, 0x20);
+    out(0xa0, 0x11);
+    out(0xa1, 0x28);
+    out(0xa1, 2);
+    out(0xa1, 3); /* automatic EOIs */
+    out(0xa1, 0xf7);
+    devices_assert_pci_pin(BOOT, 20);
+    assert_int_equal(devices_acknowledge(BOOT), 0x2b);
+    assert_int_equal(ended(), 1u << 20);
+    devices_assert_pci_pin(BOOT, 20);
+    assert_int_equal(ended(), 0);
+    out(0xa0, 0x0c);
+    assert_int_equal(in(0xa0, 1), 0x83);
+    assert_int_equal(ended(), 1u << 20);
+    devices_assert_pci_pin(BOOT, 20);
+    out(0xa0, 0x11); /* all is forgotten: it comes again */
+    assert_int_equal(ended(), 1u << 20);
 }
 
 /* The RTC's update, once masked, once not; register C ends it. */
@@ -330,10 +430,23 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup(name, create)
     const struct CMUnitTest tests[] = {
-        CASE(ports_by_width),    CASE(whole_accesses), CASE(pit_by_pic), CASE(pit_by_ioapic),
-        CASE(level_by_ioapic),   CASE(power),          CASE(com1),       CASE(other_ports),
-        CASE(rtc_behind_a_mask), CASE(unknown_rate),   CASE(resets),     CASE(pci_pins),
+        CASE(ports_by_width),
+        CASE(whole_accesses),
+        CASE(pit_by_pic),
+        CASE(pit_by_ioapic),
+        CASE(level_by_ioapic),
+        CASE(power),
+        CASE(com1),
+        CASE(other_ports),
+        CASE(rtc_behind_a_mask),
+        CASE(unknown_rate),
+        CASE(resets),
+        CASE(pci_pin_by_eoi),
+        CASE(pci_pin_by_directed_eoi),
+        CASE(pci_pin_by_trigger),
+        CASE(pci_pins),
         CASE(pci_pins_by_pic),
+        CASE(pci_pins_by_other_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
