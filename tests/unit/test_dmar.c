@@ -7,6 +7,7 @@
 
 #include "drivers/dmar.h"
 #include "lib/errno.h"
+#include "tests/unit/dmar_records.h"
 
 enum { TABLE = 0x7000, SIZE = 8192 };
 
@@ -14,6 +15,7 @@ static uint8_t bytes[SIZE];
 static unsigned used;
 static struct memmap map;
 static struct dmar dmar;
+static bool recorded; /* the machine is one of those in dmar_records.h */
 
 /* --- the machine: 00:02.0 is a bridge to 01, 01:00.0 one to 02 and 03; devices below ---------- */
 
@@ -27,8 +29,20 @@ static bool read_bytes(const struct firmware *firmware, uint64_t at, void *to, s
     return true;
 }
 
+/* Every function is there; on buses above 0 those of devices 0 to 3 are ports to the next bus. */
+static uint32_t config_recorded(struct pci_bdf bdf, unsigned reg)
+{
+    bool port = bdf.bus != 0 && bdf.device < 4;
+    uint32_t next = bdf.bus + 1u;
+    return reg == 0x0c   ? (uint32_t)port << 16
+           : reg == 0x18 ? next << 16 | next << 8 | bdf.bus
+                         : 0x12348086;
+}
+
 static uint32_t config(struct pci_bdf bdf, unsigned reg)
 {
+    if (recorded)
+        return config_recorded(bdf, reg);
     static const struct {
         uint16_t segment;
         uint8_t bus, device, function;
@@ -248,6 +262,133 @@ static void test_paths(void **state)
     assert_int_equal(unit_of(behind), 0);
     assert_int_equal(unit_of((struct pci_bdf){1, 0, 2, 0}), 1);
     assert_int_equal(unit_of(vga), 99);
+}
+
+/* --- recorded ones ---------------------------------------------------------------------------- */
+
+struct record {
+    const char *hex, *log;
+    uint8_t bits, units, scopes, ats, reserved_count;
+    struct range reserved[2];
+    struct {
+        struct pci_bdf bdf;
+        uint8_t unit;
+    } of[4];
+    uint64_t base[4]; /* of units, in order */
+};
+
+static const struct record records[] = {
+    {.hex = DMAR_SURFACE, /* two timers and UARTs by name */
+     .log = "dmar: the RMRR 0x3e2e0000-0x3e2fffff is not all in memory that the firmware keeps for "
+            "itself; left out, update the firmware\n",
+     .bits = 39,
+     .units = 2,
+     .scopes = 8,
+     .reserved_count = 1,
+     .reserved = {{0x8d000000, 0x8f800000}},
+     .of = {{{0, 0, 2, 0}, 0}, {{0, 0, 0x14, 0}, 1}, {{0, 1, 0, 0}, 1}, {{0, 0, 0x15, 1}, 1}},
+     .base = {0xfed90000, 0xfed91000}},
+    {.hex = DMAR_SURFACE_2020,
+     .log = "",
+     .bits = 39,
+     .units = 3,
+     .scopes = 5,
+     .reserved_count = 1,
+     .reserved = {{0x91000000, 0x95400000}},
+     .of = {{{0, 0, 2, 0}, 0}, {{0, 0, 5, 0}, 1}, {{0, 0, 0x14, 0}, 2}, {{0, 1, 0, 0}, 2}},
+     .base = {0xfed90000, 0xfed92000, 0xfed91000}},
+    {.hex = DMAR_SERVER, /* none is for all the rest, and its RHSAs are of units that it has not */
+     .log = "",
+     .bits = 46,
+     .units = 3,
+     .scopes = 22,
+     .ats = 2,
+     .reserved_count = 1,
+     .reserved = {{0x75460000, 0x75471000}},
+     .of = {{{0, 0x80, 4, 7}, 0}, {{0, 0x86, 0, 0}, 1}, {{0, 0xaf, 0, 0}, 2}, {{0, 0, 20, 0}, 99}},
+     .base = {0xd37fc000, 0xe0ffc000, 0xee7fc000}},
+    {.hex = DMAR_SNB,
+     .log = "",
+     .bits = 36,
+     .units = 2,
+     .scopes = 13,
+     .reserved_count = 2,
+     .reserved = {{0xcadcd000, 0xcade4000}, {0xcb800000, 0xcfa00000}},
+     .of = {{{0, 0, 2, 0}, 0}, {{0, 0, 0x1d, 0}, 1}, {{0, 1, 0, 0}, 1}, {{0, 0xf0, 0x1f, 0}, 1}},
+     .base = {0xfed90000, 0xfed91000}},
+    {.hex = DMAR_IMAC_PRO,
+     .log = "",
+     .bits = 46,
+     .units = 4,
+     .scopes = 15,
+     .ats = 1,
+     .reserved_count = 1,
+     .reserved = {{0x4fee1000, 0x4fee4000}},
+     .of = {{{0, 4, 0, 0}, 0}, {{0, 6, 0, 0}, 1}, {{0, 0xf1, 0, 0}, 2}, {{0, 0, 0x14, 0}, 3}},
+     .base = {0x8fffc000, 0xdfffc000, 0xfbffc000, 0x7fffc000}},
+};
+
+/* What firmware keeps, with memory up to the first of it. */
+static void map_of(const struct record *r)
+{
+    map = (struct memmap){.count = 1 + r->reserved_count};
+    map.r[0] = (struct mem_range){.start = 0, .end = r->reserved[0].start, .kind = MEM_RAM};
+    for (unsigned i = 0; i < r->reserved_count; i++)
+        map.r[1 + i] = (struct mem_range){
+            .start = r->reserved[i].start, .end = r->reserved[i].end, .kind = MEM_FIRMWARE};
+}
+
+static void expect_record(const struct record *r)
+{
+    unhex(r->hex);
+    map_of(r);
+    assert_int_equal(parse(), 0);
+    assert_string_equal(host_log, r->log);
+    assert_int_equal(dmar.address_bits, r->bits);
+    assert_true(dmar.remaps);
+    assert_int_equal(dmar.unit_count, r->units);
+    for (unsigned i = 0; i < r->units; i++)
+        assert_int_equal(dmar.units[i].base, r->base[i]);
+    for (unsigned i = 0; i < ARRAY_SIZE(r->of); i++)
+        assert_int_equal(unit_of(r->of[i].bdf), r->of[i].unit);
+    assert_int_equal(dmar.scope_count, r->scopes);
+    assert_int_equal(dmar.ats_count, r->ats);
+    assert_int_equal(dmar.reserved_count, r->reserved_count);
+    for (unsigned i = 0; i < r->reserved_count; i++) {
+        assert_int_equal(dmar.reserved[i].range.start, r->reserved[i].start);
+        assert_int_equal(dmar.reserved[i].range.end, r->reserved[i].end);
+    }
+}
+
+static void test_recorded(void **state)
+{
+    (void)state;
+    recorded = true;
+    for (unsigned i = 0; i < ARRAY_SIZE(records); i++)
+        expect_record(&records[i]);
+    recorded = false;
+}
+
+/* Whatever byte is another, or where it ends: as many units as before at most, and no harm. */
+static void test_recorded_and_damaged(void **state)
+{
+    (void)state;
+    recorded = true;
+    for (unsigned i = 0; i < ARRAY_SIZE(records); i++)
+        for (unsigned at = 36; at < strlen(records[i].hex) / 2; at++) {
+            map_of(&records[i]);
+            for (unsigned bit = 0; bit < 8; bit++) {
+                unhex(records[i].hex);
+                bytes[at] ^= (uint8_t)(1u << bit);
+                (void)parse();
+                assert_true(dmar.unit_count <= DMAR_MAX_UNITS);
+            }
+            unhex(records[i].hex);
+            used = at;
+            (void)parse();
+            assert_true(dmar.unit_count <= records[i].units);
+        }
+    recorded = false;
 }
 
 /* --- odd ones --------------------------------------------------------------------------------- */
@@ -474,6 +615,8 @@ int main(void)
         cmocka_unit_test(test_laptop),
         cmocka_unit_test(test_flags),
         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_recorded),
+        cmocka_unit_test(test_recorded_and_damaged),
         cmocka_unit_test(test_too_short),
         cmocka_unit_test(test_structures_without_length),
         cmocka_unit_test(test_structures_that_end_outside),
