@@ -14,8 +14,8 @@
 enum { ENTRIES = 64, FIRST = 0x40, END = 0x100 };
 enum { SETUP_ALLOWS = 1, SETUP_INTX = 2, SETUP_SNOOPS = 4, SETUP_RESETS = 8, SETUP_WILD = 16 };
 
-static struct fake fake;
-static struct vpci vpci;
+static struct fake fake, twin_fake; /* functions 0 and 1 of a device, at first alike */
+static struct vpci vpci, twin;
 static struct vpci_bus bus;
 
 struct input {
@@ -135,6 +135,21 @@ static void set_bars(uint8_t kinds)
         fake.real.bar[i] = kind[kinds >> i & 3];
 }
 
+static void create_one(struct vpci *v, struct fake *f, uint8_t setup, unsigned vectors)
+{
+    vpci_create(v, &(struct vpci_setup){
+                       .real = &f->real,
+                       .ops = &fake_ops,
+                       .context = f,
+                       .entries = f->entries,
+                       .entry_count = ENTRIES,
+                       .vectors = vectors,
+                       .intx = (setup & SETUP_INTX) != 0,
+                       .snoops = (setup & SETUP_SNOOPS) != 0,
+                       .resets = (setup & SETUP_RESETS) != 0,
+                   });
+}
+
 static void create(struct input *in)
 {
     uint8_t setup = take(in), list[48];
@@ -150,21 +165,15 @@ static void create(struct input *in)
     unsigned vectors = (1u << (setup >> 5)) / 2 % 64;
     unsigned count = expect_list(list, vectors);
     memcpy(fake.at_reset, fake.config, sizeof(fake.config));
-    vpci_create(&vpci, &(struct vpci_setup){
-                           .real = &fake.real,
-                           .ops = &fake_ops,
-                           .context = &fake,
-                           .entries = fake.entries,
-                           .entry_count = ENTRIES,
-                           .vectors = vectors,
-                           .intx = (setup & SETUP_INTX) != 0,
-                           .snoops = (setup & SETUP_SNOOPS) != 0,
-                           .resets = (setup & SETUP_RESETS) != 0,
-                       });
+    twin_fake = fake;
+    twin_fake.real.bdf.function = 1;
+    create_one(&vpci, &fake, setup, vectors);
+    create_one(&twin, &twin_fake, setup, vectors);
     check_list(list, count);
-    struct vpci *all[] = {&vpci};
+    struct vpci *all[] = {&vpci, &twin};
     bus = (struct vpci_bus){0};
-    vpci_bus_fill(&bus, all, 1);
+    vpci_bus_fill(&bus, all, 2);
+    require(twin.at == vpci.at + 1 && (vpci_read(&vpci, 0x0c) >> 23 & 1) == 1);
 }
 
 static void use_table(uint8_t what, uint8_t where, uint32_t value)
@@ -185,11 +194,25 @@ static void use_ports(uint8_t what, uint8_t where, uint32_t value)
     (void)vpci_bus_in(&bus, port, width, &seen);
 }
 
+/* The first function, mostly; the other one; the host bridge; what is not there. */
+static unsigned place(uint8_t what)
+{
+    const unsigned places[] = {vpci.at, twin.at, 0, twin.at + 1u};
+    return places[what >> 4 & 3];
+}
+
+static void describe(void)
+{
+    char text[512];
+    size_t used = vpci_bus_describe(&bus, text, sizeof(text));
+    require(used < sizeof(text) && strlen(text) == used);
+}
+
 /* A device that is wild changes anything of its own at any time. */
 static void operate(struct input *in, bool wild)
 {
     uint8_t what = take(in), where = take(in);
-    uint32_t value = take32(in), at = (uint32_t)vpci.at << 12 | where;
+    uint32_t value = take32(in), at = (uint32_t)place(what) << 12 | where;
     switch (what & 3) {
     case 0:
         vpci_bus_write(&bus, at, 1u << (what >> 2 & 3), value | (uint64_t)value << 32);
@@ -220,6 +243,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         operate(&in, wild);
         if (!wild)
             fake_check(&vpci, &fake);
+        fake_check(&twin, &twin_fake);
     }
+    describe();
     return 0;
 }
