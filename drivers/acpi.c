@@ -219,6 +219,7 @@ static bool take_override(struct gsi_table *table, const struct madt_entry *entr
     if (entry->length < 10 || entry->override.bus != 0 || entry->override.irq >= GSI_ISA_LINES)
         return false;
     table->isa[entry->override.irq] = entry->override.gsi;
+    table->isa_flags[entry->override.irq] = entry->override.flags;
     return true;
 }
 
@@ -236,6 +237,17 @@ void acpi_gsis(const struct firmware *firmware, const struct acpi_table *madt,
                                                     : true;
         table->senseless += !sense;
     }
+}
+
+/* --- the FADT --------------------------------------------------------------------------------- */
+
+uint16_t acpi_sci(const struct firmware *firmware, const struct acpi_table *fadt)
+{
+    enum { SCI_INT = 46 };
+    uint16_t irq = UINT16_MAX;
+    if (fadt->length >= SCI_INT + sizeof(irq))
+        firmware->read(firmware, fadt->at + SCI_INT, &irq, sizeof(irq));
+    return irq;
 }
 
 /* --- the MCFG --------------------------------------------------------------------------------- */

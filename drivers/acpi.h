@@ -29,6 +29,9 @@ bool acpi_find(const struct firmware *firmware, uint64_t rsdp, const char *signa
 void acpi_cpus(const struct firmware *firmware, const struct acpi_table *madt,
                struct firmware_cpus *cpus);
 
+/* The IRQ of ACPI's own interrupt (ACPI, "Fixed ACPI Description Table (FADT)", SCI_INT). */
+uint16_t acpi_sci(const struct firmware *firmware, const struct acpi_table *fadt);
+
 /*
  * Fills ECAMS from the MCFG (PCI Firmware Specification, "MCFG Table Description"), rising by
  * segment and bus. Entries that end beyond TOP, are not at a multiple of 1 MiB, lie over memory of

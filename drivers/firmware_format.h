@@ -57,3 +57,55 @@ struct mp_header {
     uint8_t extended_checksum, reserved;
 };
 static_assert(sizeof(struct mp_header) == 44, "MP Configuration Table Header");
+
+/* The types of its entries, which follow each other without a gap. */
+enum {
+    MP_ENTRY_CPU,
+    MP_ENTRY_BUS,
+    MP_ENTRY_IOAPIC,
+    MP_ENTRY_INTERRUPT,
+    MP_ENTRY_LOCAL_INTERRUPT,
+};
+
+/* "Processor Entries". */
+struct mp_cpu {
+    uint8_t type, apic_id, apic_version, flags;
+    uint32_t signature, features, reserved[2];
+};
+static_assert(sizeof(struct mp_cpu) == 20, "Processor Entries");
+enum { MP_CPU_ENABLED = 1 << 0, MP_CPU_BOOT = 1 << 1 };
+
+/* "Bus Entries". */
+struct mp_bus {
+    uint8_t type, id;
+    char name[6]; /* filled up with spaces */
+};
+static_assert(sizeof(struct mp_bus) == 8, "Bus Entries");
+
+/* "I/O APIC Entries". */
+struct mp_ioapic {
+    uint8_t type, id, version, flags;
+    uint32_t address;
+};
+static_assert(sizeof(struct mp_ioapic) == 8, "I/O APIC Entries");
+enum { MP_IOAPIC_ENABLED = 1 };
+
+/* "I/O Interrupt Assignment Entries", "Local Interrupt Assignment Entries". */
+struct mp_interrupt {
+    uint8_t type, interrupt;
+    uint16_t flags;
+    uint8_t bus, irq, apic, pin;
+};
+static_assert(sizeof(struct mp_interrupt) == 8, "I/O Interrupt Assignment Entries");
+enum { MP_INT = 0, MP_NMI = 1, MP_EXTINT = 3, MP_ALL_APICS = 0xff };
+
+/* Polarity and trigger mode there, and in ACPI's "MPS INTI Flags". */
+enum {
+    INTI_AS_BUS = 0,
+    INTI_HIGH = 1,
+    INTI_POLARITY = 3,
+    INTI_LOW = 3,
+    INTI_EDGE = 1 << 2,
+    INTI_LEVEL = 3 << 2,
+    INTI_TRIGGER = 3 << 2,
+};

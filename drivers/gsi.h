@@ -19,8 +19,9 @@ struct gsi_chip {
 struct gsi_table {
     struct gsi_chip chip[GSI_MAX_CHIPS];
     unsigned count;
-    uint32_t isa[GSI_ISA_LINES]; /* the GSI of each IRQ of the ISA bus */
-    unsigned senseless;          /* entries left out: too short, too many, at no address */
+    uint32_t isa[GSI_ISA_LINES];       /* the GSI of each IRQ of the ISA bus */
+    uint16_t isa_flags[GSI_ISA_LINES]; /* INTI_*; 0: as the bus has it */
+    unsigned senseless;                /* entries left out: too short, too many, at no address */
 };
 
 /*

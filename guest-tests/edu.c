@@ -5,6 +5,7 @@
  * row: edu end=0 timeout=60 control-timeout=30 device=edu set=control=yes cmdline=dma=coherent
  * row: edu.non-coherent end=0 timeout=60 device="edu dma=non-coherent" set=control=yes control=skip control-reason="as edu"
  * row: edu.no-snoop end=0 timeout=60 device=edu iommu=no-snoop set=control=yes control=skip control-reason="as edu"
+ * row: edu.gsi end=0 timeout=60 device="edu intx=21" set=control=yes cmdline=dma=coherent control=skip control-reason="as edu"
  * row: edu.port end=0 timeout=60 control-timeout=30 device=edu-port set=control=yes cmdline=dma=coherent
  * row: edu.bridge end=0 timeout=60 control-timeout=30 device=edu-bridge set=control=yes cmdline=dma=coherent
  * row: edu.4 end=0 timeout=90 control-timeout=60 cpus=4 device=edu set=control=yes cmdline=dma=coherent

@@ -24,6 +24,7 @@ enum { MOST_DISPLAYS = 4 };
 static struct host *host;
 static const struct iommu_ops *ops;
 static struct iommu_ioapics ioapics;
+static struct gsi_table gsis;
 static struct host_firmware firmware;
 static const struct boot_info *boot_info;
 
@@ -176,15 +177,27 @@ static void on_fault(uint8_t vector)
     look_at_faults(false);
 }
 
+/* --- lines ------------------------------------------------------------------------------------ */
+
 /* The machine's lines: all of them masked. */
 static void start_gsis(struct host *of, const struct boot_info *info)
 {
     struct acpi_table madt;
-    static struct gsi_table table;
     if (!topology_find(&firmware, info, "APIC", &madt))
         return;
-    acpi_gsis(&firmware.firmware, &madt, &table);
-    (void)gsi_init(of, &table);
+    acpi_gsis(&firmware.firmware, &madt, &gsis);
+    (void)gsi_init(of, &gsis);
+}
+
+struct intx_sources iommu_host_intx(void)
+{
+    struct acpi_table fadt;
+    bool found = find("FACP", &fadt);
+    return (struct intx_sources){
+        .gsis = &gsis,
+        .mp_table = boot_info->door == DOOR_UEFI ? NULL : &firmware.firmware,
+        .sci = found ? acpi_sci(&firmware.firmware, &fadt) : INTX_NO_IRQ,
+    };
 }
 
 /* --- the table of devices --------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "drivers/iommu.h"
+#include "vmm/intx_route.h"
 
 struct boot_info;
 struct host;
@@ -18,6 +19,9 @@ const struct iommu_ops *iommu_host(void);
 
 /* The I/O APICs whose interrupts they remap. */
 const struct iommu_ioapics *iommu_host_ioapics(void);
+
+/* What says where INTx of the machine's functions come in. */
+struct intx_sources iommu_host_intx(void);
 
 /* To be called once a second by the first CPU: faults that were too many to be reported at once,
  * and those that came while others were. */

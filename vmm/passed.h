@@ -13,9 +13,16 @@ void passed_place_at_rest(struct vm *vm);
 /* Maps the real MSI-X table for the host, if the guest has one. */
 void passed_map_table(struct passed *d);
 
-/* vmm/passed_intx.c: the device's line, if there is one that can be used; then its entry. */
-void passed_find_intx(struct passed *d);
-int passed_make_intx(struct passed *d);
+/* vmm/passthrough.c: logs that the config must not ask for D so, and why; returns -EINVAL. */
+int passed_refuse(const struct passed *d, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
+ * vmm/passed_intx.c: the device's line, if there is one that can be used, and its entry; returns 0,
+ * or -EINVAL, logged: the config asks for what is not there. Then its pin on the guest's bus.
+ */
+int passed_find_intx(struct passed *d);
+void passed_make_intx(struct passed *d);
 void passed_open_intx(struct passed *d, bool open);
 void passed_take_intx(struct vcpu *vcpu, struct passed *d);
 

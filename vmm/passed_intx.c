@@ -14,7 +14,7 @@
 #include "vmm/smp.h"
 #include "vmm/vm.h"
 
-enum { ISA_LINES = 16, NO_LINE = 0 };
+enum { PINS = 4 };
 
 static void has_come(struct irq *irq)
 {
@@ -22,18 +22,6 @@ static void has_come(struct irq *irq)
     gsi_mask(intx->gsi);
     __atomic_store_n(&intx->come, true, __ATOMIC_RELEASE);
     vcpu_device_has_sent(intx->device->vm);
-}
-
-/* As the config says, else as the firmware routes it for 8259s, whose lines are GSIs. */
-void passed_find_intx(struct passed *d)
-{
-    unsigned pin = pci_read8(d->real->bdf, PCI_INTERRUPT_PIN);
-    unsigned line = pci_read8(d->real->bdf, PCI_INTERRUPT_LINE);
-    uint32_t gsi = d->config->intx != CONFIG_NOT_GIVEN ? d->config->intx : line;
-    bool usable = pin >= 1 && pin <= 4 && gsi_exists(gsi) &&
-                  (d->config->intx != CONFIG_NOT_GIVEN || (line != NO_LINE && line < ISA_LINES));
-    d->intx = (struct passed_intx){
-        .irq = {has_come}, .device = d, .index = -1, .gsi = usable ? gsi : PASSED_NO_GSI};
 }
 
 static bool find_chip(uint32_t gsi, struct pci_bdf *requester)
@@ -47,32 +35,67 @@ static bool find_chip(uint32_t gsi, struct pci_bdf *requester)
     return false;
 }
 
-/* Leads its line to the VM's first CPU. */
-int passed_make_intx(struct passed *d)
+/* NULL: it is found, and there is an entry for it; else why not. */
+static const char *find_line(struct passed *d, unsigned pin, struct intx_line *line)
 {
     struct passed_intx *intx = &d->intx;
-    if (intx->gsi == PASSED_NO_GSI)
-        return 0;
-    intx->pin =
-        (uint8_t)platform_pci_pin(d->function.at / 8, pci_read8(d->real->bdf, PCI_INTERRUPT_PIN));
-    if (!find_chip(intx->gsi, &intx->chip))
-        return -ENODEV;
+    struct intx_sources from = iommu_host_intx();
+    bool given = d->config->intx != CONFIG_NOT_GIVEN;
+    if (given)
+        *line = intx_given(&from, d->config->intx);
+    else if (!intx_find(&from, d->real, pin, pci_read8(d->real->bdf, PCI_INTERRUPT_LINE), line))
+        return "neither the MP table nor Interrupt Line says where it comes in";
+    if (!gsi_exists(line->gsi))
+        return given ? "there is no such line" : "no I/O APIC has the line that it is said to have";
+    if (!find_chip(line->gsi, &intx->chip))
+        return "no IOMMU remaps the lines of its I/O APIC";
     intx->index = (int16_t)iommu_host()->claim(intx->chip, 1);
-    return intx->index < 0 ? intx->index : 0;
+    return intx->index < 0 ? "no entry is left for it" : NULL;
 }
 
+int passed_find_intx(struct passed *d)
+{
+    struct intx_line line = {.gsi = PASSED_NO_GSI};
+    unsigned pin = pci_read8(d->real->bdf, PCI_INTERRUPT_PIN);
+    bool given = d->config->intx != CONFIG_NOT_GIVEN, has = pin - 1 < PINS;
+    const char *why = has ? find_line(d, pin, &line) : given ? "it has no INTx" : NULL;
+    d->intx = (struct passed_intx){.irq = {has_come},
+                                   .device = d,
+                                   .chip = d->intx.chip,
+                                   .index = d->intx.index,
+                                   .gsi = has && why == NULL ? line.gsi : PASSED_NO_GSI,
+                                   .high_active = line.high_active,
+                                   .missing = has && why != NULL};
+    if (why == NULL && has)
+        log_line("vm %s: device %s: INTx is GSI %u, active %s, by %s", d->vm->config->name,
+                 pci_name(d->real->bdf).text, line.gsi, line.high_active ? "high" : "low", line.by);
+    else if (why != NULL && !given)
+        log_line("vm %s: device %s: no INTx: %s; write intx=GSI behind it if it is known",
+                 d->vm->config->name, pci_name(d->real->bdf).text, why);
+    return why != NULL && given ? passed_refuse(d, "cannot have that intx=: %s; leave it out", why)
+                                : 0;
+}
+
+void passed_make_intx(struct passed *d)
+{
+    if (d->intx.gsi != PASSED_NO_GSI)
+        d->intx.pin = (uint8_t)platform_pci_pin(d->function.at / 8,
+                                                pci_read8(d->real->bdf, PCI_INTERRUPT_PIN));
+}
+
+/* Leads its line to the VM's first CPU. */
 static bool lead(struct passed_intx *intx)
 {
     uint32_t cpu = intx->device->vm->vcpus[0]->cpu_index;
     struct iommu_message says;
     int vector = intx->vector != 0 ? intx->vector : irq_take(cpu, &intx->irq);
-    if (vector < 0 || intx->index < 0)
+    if (vector < 0)
         return false;
     intx->vector = (uint8_t)vector;
     const struct iommu_interrupt to = {
         .apic_id = smp_apic_id(cpu), .vector = intx->vector, .level = true};
     iommu_host()->interrupt(intx->chip, (unsigned)intx->index, &to, &says);
-    gsi_route(intx->gsi, says.rte | GSI_LEVEL | GSI_LOW_ACTIVE);
+    gsi_route(intx->gsi, says.rte | GSI_LEVEL | (intx->high_active ? 0 : GSI_LOW_ACTIVE));
     return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include "lib/assert.h"
 #include "lib/errno.h"
+#include "lib/format.h"
 #include "lib/string.h"
 #include "lib/x86.h"
 #include "drivers/serial.h"
@@ -92,8 +93,13 @@ static const struct vpci_ops ops = {
 
 /* --- making ----------------------------------------------------------------------------------- */
 
-static int refuse(const struct passed *d, const char *why)
+int passed_refuse(const struct passed *d, const char *fmt, ...)
 {
+    char why[160];
+    va_list args;
+    va_start(args, fmt);
+    format_v(why, sizeof(why), fmt, args);
+    va_end(args);
     log_line("nosnoop.cfg:%u: vm %s: device %s %s", d->config->line, d->vm->config->name,
              pci_name(d->real->bdf).text, why);
     return -EINVAL;
@@ -111,14 +117,11 @@ static int judge_coherence(struct passed *d, bool forces)
     };
     int error = coherence_judge(&facts, &d->coherence);
     if (error != 0)
-        log_line("nosnoop.cfg:%u: vm %s: device %s cannot be made coherent: %s; leave dma=coherent "
-                 "out",
-                 d->config->line, d->vm->config->name, pci_name(d->real->bdf).text,
-                 d->coherence.why);
-    else
-        log_line("vm %s: device %s is %s: %s", d->vm->config->name, pci_name(d->real->bdf).text,
-                 d->coherence.coherent ? "coherent" : "not coherent", d->coherence.why);
-    return error;
+        return passed_refuse(d, "cannot be made coherent: %s; leave dma=coherent out",
+                             d->coherence.why);
+    log_line("vm %s: device %s is %s: %s", d->vm->config->name, pci_name(d->real->bdf).text,
+             d->coherence.coherent ? "coherent" : "not coherent", d->coherence.why);
+    return 0;
 }
 
 /* Every BAR has a place of its own that is no memory, or the device is not given away. */
@@ -130,12 +133,13 @@ static int check_places(const struct passed *d)
         if (bar->kind != PCI_BAR_MEMORY)
             continue;
         if (bar->address == 0 || bar->address % bar->size != 0)
-            return refuse(d, "has a BAR that the firmware has not placed; change the firmware's "
-                             "set-up");
+            return passed_refuse(
+                d, "has a BAR that the firmware has not placed; change the firmware's "
+                   "set-up");
         uint64_t next;
         unsigned kind = memmap_kind_at(map, bar->address, &next);
         if (kind == MEM_RAM || kind == MEM_FILE || kind == MEM_ACPI || kind == MEM_FIRMWARE)
-            return refuse(d, "has a BAR over memory; change the firmware's set-up");
+            return passed_refuse(d, "has a BAR over memory; change the firmware's set-up");
     }
     return 0;
 }
@@ -151,7 +155,6 @@ static struct passed *make_one(struct vm *vm, unsigned i, struct pci_function *r
     *d = (struct passed){.vm = vm, .real = real, .config = &vm->config->devices[i]};
     d->requester = pci_requester(real);
     passed_make_irqs(d);
-    passed_find_intx(d);
     real->owner = vm;
     return d;
 }
@@ -202,8 +205,9 @@ static int map_reserved(struct passthrough *p, const struct passed *d)
     for (unsigned i = 0; i < facts.reserved_count && error == 0; i++) {
         struct range r = facts.reserved[i];
         if (is_own(d->vm, r))
-            return refuse(d, "has reserved memory (RMRR) where the VM has its own; give the VM "
-                             "less, or leave the device out");
+            return passed_refuse(d,
+                                 "has reserved memory (RMRR) where the VM has its own; give the VM "
+                                 "less, or leave the device out");
         error = iommu_host()->map(&p->domain, r.start, hpa(r.start), r.end - r.start, PT_R | PT_W);
     }
     return error;
@@ -248,6 +252,8 @@ static int make_devices(struct vm *vm, struct pci_function *const *real)
         p->count++;
         save_bars(p->devices[i]);
         error = check_places(p->devices[i]);
+        if (error == 0)
+            error = passed_find_intx(p->devices[i]);
     }
     return error;
 }
@@ -257,8 +263,12 @@ static int make_function_of(struct passed *d)
     reset_real(d);
     make_function(d);
     if (d->coherence.by_bit && !vpci_holds_no_snoop(&d->function))
-        return refuse(d, "does not keep its Enable No Snoop at 0, and dma=coherent is asked for; "
-                         "leave that out");
+        return passed_refuse(
+            d, "does not keep its Enable No Snoop at 0, and dma=coherent is asked for; "
+               "leave that out");
+    if (d->intx.missing && !vpci_has_messages(&d->function))
+        return passed_refuse(d, "has no INTx and no other interrupt, as the line above says; write "
+                                "intx=GSI behind it");
     passed_map_table(d);
     return 0;
 }

@@ -31,7 +31,9 @@ struct passed_irq {
 struct passed_intx {
     struct irq irq;
     struct passed *device;
-    uint32_t gsi;
+    uint32_t gsi; /* or PASSED_NO_GSI */
+    bool high_active;
+    bool missing;        /* it has an Interrupt Pin, but no line that can be used */
     struct pci_bdf chip; /* as the source of its messages */
     int16_t index;       /* the IOMMU's entry */
     uint8_t vector, pin; /* of the host; of the guest's I/O APIC, 0: it has none */

@@ -189,9 +189,6 @@ enum {
 };
 enum { CPU_ENABLED = 1, LINT1 = 1, LAST_LOCAL_APIC = 254 };
 
-/* "MPS INTI Flags". */
-enum { AS_BUS = 0, HIGH_ACTIVE_LEVEL = 1 | 3 << 2 };
-
 /* "Processor Local APIC Structure". */
 struct local_apic {
     uint8_t type, length, uid, id;
@@ -255,12 +252,12 @@ static void add_cpu(struct space *space, unsigned id)
 static const struct acpi_header *add_madt(struct space *space, const struct platform *platform)
 {
     static const struct override overrides[] = {
-        {MADT_OVERRIDE, sizeof(overrides[0]), 0, IRQ_PIT, PIN_PIT, AS_BUS},
-        {MADT_OVERRIDE, sizeof(overrides[0]), 0, IRQ_SCI, IRQ_SCI, HIGH_ACTIVE_LEVEL},
+        {MADT_OVERRIDE, sizeof(overrides[0]), 0, IRQ_PIT, PIN_PIT, INTI_AS_BUS},
+        {MADT_OVERRIDE, sizeof(overrides[0]), 0, IRQ_SCI, IRQ_SCI, INTI_HIGH | INTI_LEVEL},
     };
-    static const struct nmi nmi = {MADT_NMI, sizeof(nmi), 0xff, AS_BUS, LINT1};
+    static const struct nmi nmi = {MADT_NMI, sizeof(nmi), 0xff, INTI_AS_BUS, LINT1};
     static const struct x2apic_nmi x2apic_nmi = {
-        MADT_X2APIC_NMI, sizeof(x2apic_nmi), AS_BUS, UINT32_MAX, LINT1, {0}};
+        MADT_X2APIC_NMI, sizeof(x2apic_nmi), INTI_AS_BUS, UINT32_MAX, LINT1, {0}};
     struct ioapic_entry ioapic = {MADT_IOAPIC, sizeof(ioapic), (uint8_t)platform->ioapic_id,
                                   0,           IOAPIC_ADDRESS, 0};
     struct madt *madt = space_take(space, sizeof(*madt), 4);

@@ -118,6 +118,9 @@ struct vpci {
  */
 void vpci_create(struct vpci *v, const struct vpci_setup *setup);
 
+/* Whether the guest can have it interrupt by messages: MSI or MSI-X. */
+bool vpci_has_messages(const struct vpci *v);
+
 /* With SNOOPS: whether the function's No-Snoop-Enable is there to be held, and reads as 0. */
 bool vpci_holds_no_snoop(const struct vpci *v);
 

@@ -88,6 +88,11 @@ static bool is_shown(const struct vpci *v, unsigned id)
     return false;
 }
 
+bool vpci_has_messages(const struct vpci *v)
+{
+    return is_shown(v, CAP_MSI) || is_shown(v, CAP_MSIX);
+}
+
 /* Dwords from AT on, SIZE bytes at most, to the next capability or the end. */
 static unsigned room(uint64_t heads, unsigned at, unsigned size)
 {

@@ -461,6 +461,25 @@ static void test_snoops(void **state)
     assert_int_equal(fake_get(&fake, 0x88, 2), 0x2010);
 }
 
+static bool has_messages(const char *name, unsigned vectors, unsigned entries)
+{
+    struct vpci_setup setup = setup_of(find_record(name));
+    setup.vectors = vectors;
+    setup.entry_count = entries;
+    vpci_create(&vpci, &setup);
+    return vpci_has_messages(&vpci);
+}
+
+/* MSI and MSI-X are hidden where the owner has no room for them. */
+static void test_has_messages(void **state)
+{
+    (void)state;
+    assert_true(has_messages("edu", 1, 0));
+    assert_false(has_messages("edu", 0, 128));
+    assert_true(has_messages("nvme", 0, 65));
+    assert_false(has_messages("nvme", 0, 64)); /* of 65 */
+}
+
 /* In D3hot nothing leads to it, and it has no bus and no interrupt; back in D0 it has. */
 static void test_power(void **state)
 {
@@ -704,14 +723,14 @@ static void test_lists(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_registers), cmocka_unit_test(test_sizing),
-        cmocka_unit_test(test_ports),     cmocka_unit_test(test_bus_master),
-        cmocka_unit_test(test_kept),      cmocka_unit_test(test_snoops),
-        cmocka_unit_test(test_power),     cmocka_unit_test(test_no_reset),
-        cmocka_unit_test(test_no_intx),   cmocka_unit_test(test_msi),
-        cmocka_unit_test(test_msix),      cmocka_unit_test(test_no_room),
-        cmocka_unit_test(test_both),      cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_registers),    cmocka_unit_test(test_sizing),
+        cmocka_unit_test(test_ports),        cmocka_unit_test(test_bus_master),
+        cmocka_unit_test(test_kept),         cmocka_unit_test(test_snoops),
+        cmocka_unit_test(test_has_messages), cmocka_unit_test(test_power),
+        cmocka_unit_test(test_no_reset),     cmocka_unit_test(test_no_intx),
+        cmocka_unit_test(test_msi),          cmocka_unit_test(test_msix),
+        cmocka_unit_test(test_no_room),      cmocka_unit_test(test_both),
+        cmocka_unit_test(test_lists),        cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
