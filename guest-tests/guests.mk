@@ -11,8 +11,10 @@ GUEST_RUNTIME := $(patsubst %.c,$(GUEST_OBJ)/%.o,$(wildcard guest-tests/runtime/
 GUEST_LINK    := guest-tests/runtime/linker.ld
 OBJCOPY       ?= objcopy
 
+STRANGERS     := $(BUILD)/guests/tick32.elf $(BUILD)/guests/tick64.elf
+
 .PHONY: guests
-guests: $(GUEST_ELVES)
+guests: $(GUEST_ELVES) $(STRANGERS)
 
 $(GUEST_OBJ)/%.o: %.c Makefile guest-tests/guests.mk
 	@mkdir -p $(@D)
@@ -33,6 +35,17 @@ $(BUILD)/guests/%.elf64: $(GUEST_OBJ)/guest-tests/%.o $(GUEST_RUNTIME) $(GUEST_L
 	@mkdir -p $(@D)
 	$(CC) -nostdlib -static -Wl,-T,$(GUEST_LINK),-z,noexecstack,-z,max-page-size=4096 \
 		-Wl,--build-id=none -o $@ $(filter %.o,$^)
+
+# A kernel of its own, in two forms: nothing is shared with the guests above.
+STRANGER_C := $(wildcard guest-tests/stranger/*.c)
+STRANGER_H := $(wildcard guest-tests/stranger/*.h)
+$(STRANGERS): $(BUILD)/guests/tick%.elf: $(STRANGER_C) $(STRANGER_H) guest-tests/stranger/boot%.S \
+		guest-tests/stranger/link.ld guest-tests/guests.mk
+	@mkdir -p $(@D)
+	$(CC) -m$* -std=gnu11 -O2 -Wall -Wextra $(LINT) -ffreestanding -fno-pic -nostdlib -static \
+		-fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone \
+		-mgeneral-regs-only -Wl,-T,guest-tests/stranger/link.ld,--build-id=none,-z,noexecstack \
+		-Wl,-z,max-page-size=4096,--no-warn-rwx-segments -o $@ $(STRANGER_C) guest-tests/stranger/boot$*.S
 
 # QEMU's -kernel takes only ELF32 where the multiboot header has no address fields.
 $(BUILD)/guests/%.elf: $(BUILD)/guests/%.elf64

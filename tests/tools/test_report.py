@@ -86,7 +86,9 @@ def test_rows_of_a_tree(tmp_path):
     (tmp_path / "a.c").write_text("/*\n * A.\n *\n * row: a end=0\n * row: a.x end=1\n */\n"
                                   "/* row: a.no end=2 */\n")
     (tmp_path / "b.c").write_text("/* nothing */\n")
-    assert [row.name for row in rows.of_tree(tmp_path)] == ["a", "a.x"]
+    (tmp_path / "c.rows").write_text("/*\n * row: c end=3\n */\n")
+    (tmp_path / "d.h").write_text("/* row: d end=3 */\n")
+    assert [row.name for row in rows.of_tree(tmp_path)] == ["a", "a.x", "c"]
     (tmp_path / "a.c").write_text("/*\n * row: a end=0\n * row: a end=1\n */\n")
     with pytest.raises(Refusal, match="same name"):
         rows.of_tree(tmp_path)

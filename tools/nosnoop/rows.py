@@ -1,4 +1,4 @@
-"""Reads the test rows in the leading comments of the guests' sources."""
+"""Reads the test rows in the leading comments of the guests' sources, or NAME.rows."""
 # SPDX-License-Identifier: BSD-2-Clause
 import re
 import shlex
@@ -103,7 +103,8 @@ def of_file(path):
 
 def of_tree(directory):
     """All rows of a directory's guests, and Refusal where a name stands twice."""
-    rows = [row for path in sorted(Path(directory).glob("*.c")) for row in of_file(path)]
+    rows = [row for path in sorted(Path(directory).glob("*")) if path.suffix in (".c", ".rows")
+            for row in of_file(path)]
     names = [row.name for row in rows]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
