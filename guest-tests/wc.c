@@ -213,12 +213,63 @@ static const char *needs_nosnoop_and_bar(void)
     return needs_nosnoop() != NULL ? needs_nosnoop() : needs_bar();
 }
 
+/* --- registers of less than a page ------------------------------------------------------------ */
+
+static struct pci_bar small;
+
+static void find_small(void)
+{
+    bdf_t bdf = find_function();
+    for (unsigned i = 0; i < BARS && bdf != PCI_NOT_THERE && small.size == 0; i++) {
+        struct pci_bar found = pci_bar(bdf, i);
+        if (!found.io && found.size != 0 && found.size < PAGE_SIZE)
+            small = found;
+    }
+}
+
+static const char *needs_small(void)
+{
+    if (small.size == 0)
+        return "no BAR is smaller than a page";
+    return needs_nosnoop();
+}
+
+static const char *needs_to_know_size(void)
+{
+    return small.size == 0 ? "no BAR is smaller than a page" : NULL;
+}
+
+/* ivshmem's first register holds what is written (docs/specs/ivshmem-spec.txt: Interrupt Mask). */
+static void small_registers(void)
+{
+    volatile uint32_t *registers = pci_map(&small);
+    for (uint32_t value = 1; value != 0; value <<= 3) {
+        registers[0] = value;
+        expect(registers[0] == value, "%x: %x", value, registers[0]);
+    }
+    registers[0] = 0;
+}
+
+/* What is behind them may be another's: an access that ends there is none at all. */
+static void over_the_end(void)
+{
+    volatile uint8_t *end = (volatile uint8_t *)pci_map(&small) + small.size;
+    uint64_t low = *(volatile uint64_t *)(uintptr_t)(end - 4);
+    expect(low == UINT64_MAX, "8 bytes of which 4 are there: %lx", low);
+    expect(*(volatile uint32_t *)(uintptr_t)(end - 4) != UINT32_MAX, "the last 4 are not there");
+    expect(*(volatile uint16_t *)(uintptr_t)(end - 1) == UINT16_MAX, "2 bytes of which 1 is there");
+    *(volatile uint64_t *)(uintptr_t)(end - 4) = 0;
+    expect(*end == UINT8_MAX, "something is behind: %x", *end);
+}
+
 static const struct test_case cases[] = {
     {"the function is found", NULL, is_found},
     {"as firmware has its MTRRs", needs_bar, as_firmware_has_it},
     {"UC by MTRR", needs_bar, uc_by_mtrr},
     {"WC by MTRR", needs_bar, wc_by_mtrr},
     {"WB, WT and WP by MTRR: never cached", needs_nosnoop_and_bar, cacheable_by_mtrr},
+    {"registers of less than a page", needs_to_know_size, small_registers},
+    {"an access over their end", needs_small, over_the_end},
 };
 
 void test_main(void)
@@ -226,6 +277,7 @@ void test_main(void)
     wrmsr(MSR_PAT, PAT_WITH_WC);
     pci_init();
     find();
+    find_small();
     mtrrs_read(&firmware);
     if (bar.size != 0)
         look_for_data();

@@ -90,15 +90,32 @@ static bool take_vector(struct passed_irq *irq, const struct vcpu *to)
     return true;
 }
 
+/* Entries are never given back: where none is left there will be none. */
+static bool claim_entry(struct passed_irq *irq)
+{
+    struct passed *d = irq->device;
+    if (irq->index < 0 && !d->no_entry)
+        irq->index = (int16_t)iommu_host()->claim(d->requester, 1);
+    d->no_entry |= irq->index < 0;
+    return irq->index >= 0;
+}
+
+/* A guest can ask for this again and again: the log has it once. */
+static void tell_of_none(struct passed_irq *irq)
+{
+    struct passed *d = irq->device;
+    if (!d->told_of_none)
+        log_line("vm %s: device %s: no vector is left for its entry %u", d->vm->config->name,
+                 pci_name(d->real->bdf).text, (unsigned)(irq - d->irq));
+    d->told_of_none = true;
+}
+
 /* What the real function is to write for the entry; false: no vector or entry is left. */
 static bool lead(struct passed_irq *irq, struct iommu_message *says)
 {
     struct passed *d = irq->device;
-    if (irq->index < 0)
-        irq->index = (int16_t)iommu_host()->claim(d->requester, 1);
-    if (irq->index < 0 || !take_vector(irq, target_of(d->vm, &irq->message))) {
-        log_line("vm %s: device %s: no vector is left for its entry %u", d->vm->config->name,
-                 pci_name(d->real->bdf).text, (unsigned)(irq - d->irq));
+    if (!claim_entry(irq) || !take_vector(irq, target_of(d->vm, &irq->message))) {
+        tell_of_none(irq);
         return false;
     }
     const struct iommu_interrupt to = {.apic_id = smp_apic_id(irq->cpu), .vector = irq->vector};

@@ -187,12 +187,22 @@ static bool write_table(struct vcpu *vcpu, struct passed *d, unsigned bar, uint6
     return done;
 }
 
+/* False: there is none, or the access leaves it: behind it may be another device's. */
+static bool find_register(const struct vm *vm, gpa_t gpa, unsigned width, struct passed **d,
+                          unsigned *bar, uint64_t *offset)
+{
+    *d = find(vm, gpa.v, PCI_BAR_MEMORY, bar);
+    *offset = *d == NULL ? 0 : gpa.v - (*d)->at[*bar].start;
+    return *d != NULL && *offset + width <= (*d)->at[*bar].size;
+}
+
 uint64_t passthrough_read(struct vcpu *vcpu, gpa_t gpa, unsigned width)
 {
     unsigned bar;
-    const struct passed *d = find(vcpu->vm, gpa.v, PCI_BAR_MEMORY, &bar);
-    uint64_t value = UINT64_MAX, offset = d == NULL ? 0 : gpa.v - d->at[bar].start;
-    if (d == NULL || read_table(vcpu, d, bar, offset, width, &value))
+    struct passed *d;
+    uint64_t value = UINT64_MAX, offset;
+    if (!find_register(vcpu->vm, gpa, width, &d, &bar, &offset) ||
+        read_table(vcpu, d, bar, offset, width, &value))
         return value;
     hpa_t at = hpa(d->real->bar[bar].address + offset);
     value = read_register(window_open(vcpu->cpu, WINDOW_DATA, at, MT_UC), width);
@@ -203,9 +213,10 @@ uint64_t passthrough_read(struct vcpu *vcpu, gpa_t gpa, unsigned width)
 void passthrough_write(struct vcpu *vcpu, gpa_t gpa, unsigned width, uint64_t value)
 {
     unsigned bar;
-    struct passed *d = find(vcpu->vm, gpa.v, PCI_BAR_MEMORY, &bar);
-    uint64_t offset = d == NULL ? 0 : gpa.v - d->at[bar].start;
-    if (d == NULL || write_table(vcpu, d, bar, offset, width, value))
+    struct passed *d;
+    uint64_t offset;
+    if (!find_register(vcpu->vm, gpa, width, &d, &bar, &offset) ||
+        write_table(vcpu, d, bar, offset, width, value))
         return;
     hpa_t at = hpa(d->real->bar[bar].address + offset);
     write_register(window_open(vcpu->cpu, WINDOW_DATA, at, MT_UC), width, value);

@@ -51,6 +51,8 @@ struct passed {
     volatile uint32_t *table; /* the real MSI-X table, as the host maps it, or NULL */
     struct vpci_range at[PCI_BARS];
     bool reachable; /* its requester is attached: bus mastering may be on */
+    bool no_entry;  /* the IOMMU has none left */
+    bool told_of_none;
     uint64_t pending[PASSED_MAX_ENTRIES / 64]; /* a bit an entry: it has come */
     struct passed_irq irq[PASSED_MAX_ENTRIES];
     struct passed_intx intx;
