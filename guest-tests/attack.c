@@ -6,6 +6,7 @@
  *
  * row: attack end=0 timeout=60 control-timeout=30 device=edu set=control=yes cmdline=dma=coherent
  * row: attack.no-snoop end=0 timeout=60 device=edu iommu=no-snoop set=control=yes control=skip control-reason="as attack"
+ * row: attack.two end=0 timeout=60 device=edu device=edu-2 set=control=yes cmdline="dma=coherent at=83886080" control=skip control-reason="as attack"
  * row: attack.dies end=0 timeout=60 memory=36M device=edu-port set=control=yes set=on_reset=restart cmdline="dma=coherent dies=10" control=skip control-reason="the machine ends there"
  *
  * With `dies=N` on the command line it ends N times with DMA on the way. With `faults=N` it does no
@@ -223,6 +224,62 @@ static void bars_over_everything(void)
     dma_check_memory();
 }
 
+/* --- another device's BAR --------------------------------------------------------------------- */
+
+static bdf_t second = PCI_NOT_THERE;
+static struct pci_bar second_bar;
+
+/* A second edu, on the first bus, too. */
+static void find_second(void)
+{
+    for (bdf_t bdf = 0; bdf < 0x100 && edu != PCI_NOT_THERE; bdf = (bdf_t)(bdf + 8))
+        if (bdf != edu && pci_get(bdf, PCI_VENDOR, 2) == EDU_VENDOR &&
+            pci_get(bdf, PCI_DEVICE, 2) == EDU_DEVICE)
+            second = bdf;
+    if (second == PCI_NOT_THERE)
+        return;
+    second_bar = pci_bar(second, 0);
+    pci_command(second, COMMAND_MEMORY | COMMAND_MASTER, 0);
+}
+
+static const char *needs_second(void)
+{
+    if (needs_edu() != NULL || needs_nosnoop() != NULL)
+        return needs_edu() != NULL ? needs_edu() : needs_nosnoop();
+    return second != PCI_NOT_THERE ? NULL : "there is one edu";
+}
+
+static void put_live(const struct pci_bar *bar, uint32_t value)
+{
+    edu_map(bar);
+    edu_put(EDU_LIVE, value);
+}
+
+static void expect_live(const struct pci_bar *bar, const char *whose, uint32_t value)
+{
+    edu_map(bar);
+    expect(edu_get(EDU_LIVE) == ~value, "%s: %x, not %x", whose, edu_get(EDU_LIVE), ~value);
+}
+
+/* At one place one answers; each is as it was when they are apart again, and does its own DMA. */
+static void bar_over_another(void)
+{
+    dma_begin(DMA_WB);
+    put_live(&edu_bar, 1);
+    put_live(&second_bar, 2);
+    move_to((uint32_t)second_bar.address);
+    edu_map(&second_bar);
+    uint32_t there = edu_get(EDU_LIVE);
+    expect(there == ~1u || there == ~2u, "at one place: %x", there);
+    move_to((uint32_t)edu_bar.address);
+    expect_live(&edu_bar, "the first", 1);
+    expect_live(&second_bar, "the second", 2);
+    expect_works();
+    edu_map(&edu_bar);
+    expect_works();
+    dma_end();
+}
+
 /* --- the guest's end -------------------------------------------------------------------------- */
 
 /* Where nothing is loaded, and dma_init() fills nothing. */
@@ -293,6 +350,7 @@ static const struct test_case cases[] = {
     {"messages in compatibility format", needs_edu, compatibility_format},
     {"messages in remappable format", needs_vm_and_edu, remappable_format},
     {"a BAR over everything", needs_vm_and_edu, bars_over_everything},
+    {"a BAR over another's", needs_second, bar_over_another},
     {"no other memory has changed", needs_edu, dma_check_memory},
 };
 
@@ -332,6 +390,7 @@ void test_main(void)
         run(restarted, ARRAY_SIZE(restarted));
     if (edu != PCI_NOT_THERE)
         pci_command(edu, COMMAND_MASTER, 0);
+    find_second();
     if (cmdline_number("faults", 0) != 0)
         run(counted, ARRAY_SIZE(counted));
     run(cases, ARRAY_SIZE(cases));

@@ -92,6 +92,7 @@ def test_devices_of_two_vms(system, tmp_path):
 
 # --- memory that firmware keeps for a device (RMRR) -----------------------------------------------
 
+WRITTEN = bytes(5 + i * 11 + (i >> 8) & 0xFF for i in range(4000))  # by the guest's device
 LAST = 0x1FFFF000  # the last page of 512 MiB, which SeaBIOS keeps
 
 
@@ -131,7 +132,7 @@ def test_such_memory_is_reached(system, tmp_path):
     (memory,) = memory_of(log).values()
     assert pieces(found[EDU][2]) == [*memory, (LAST, LAST, PAGE)]
     assert faults_of(log) == []
-    assert page[:4000] == bytes(5 + i * 11 + (i >> 8) & 0xFF for i in range(4000))
+    assert page[:4000] == WRITTEN
 
 
 # --- what they do to others -----------------------------------------------------------------------
@@ -166,6 +167,34 @@ def test_the_image_is_as_it_was(system, tmp_path):
     assert not [line for line in machine.said if line.startswith("not ok")]
     assert {how for _, bdf, how, at in faults if (bdf, at) == (EDU, int(image, 16))} == {
         "read", "write"}
+
+
+def test_tables_are_as_they_were(system, tmp_path):
+    """DMA to where the IOMMU's root table is comes to what the guest has by that address."""
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+    with Machine(system, tmp_path / "before", *CONTROL, "--device", "edu", "--cmdline",
+                 "dma=coherent", system.guest("spin")) as machine:
+        root, page = root_of(machine), machine.page(root_of(machine))
+    cmdline = f"dma=coherent faults=1 at={root} stays=yes"
+    with Machine(system, tmp_path / "after", *CONTROL, "--device", "edu", "--cmdline", cmdline,
+                 system.guest("attack"), last="stays") as machine:
+        (((_, hpa, size),),) = memory_of(machine.log.read_text()).values()
+        assert root_of(machine) == root < size
+        assert faults_of(machine.log.read_text()) == []
+        assert machine.page(hpa + root)[:4000] == WRITTEN
+        assert machine.page(root) == page
+        found = walk_vtd(machine.page, root)
+    assert pieces(found[EDU][2]) == [(0, hpa, size)]
+
+
+def test_registers_of_another_device(system):
+    """They lie where they lie, but no device reaches them."""
+    outcome = system.svm("--device", "edu", "--device", "edu-2", "--cmdline", "value=0",
+                         system.guest("value"))
+    (bar,) = re.findall(rf"pci {EDU_2}: .* bar0 mem 0x(\w+)", outcome.log_text)
+    faults, _, _ = run_faults(system, f"faults=1 at={int(bar, 16)}", "--device", "edu-2")
+    assert [fault[1:] for fault in faults] == [(EDU, "write", int(bar, 16))]
 
 
 def layout(system, tmp_path, second):
