@@ -10,6 +10,7 @@
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
+#include "guest-tests/runtime/disk.h"
 #include "guest-tests/runtime/dma.h"
 #include "guest-tests/runtime/isa.h"
 #include "guest-tests/runtime/ktap.h"
@@ -50,8 +51,8 @@ struct region {
 static_assert(sizeof(struct region) == 8, "Physical Region Descriptor");
 enum { LAST_REGION = 1 << 15 };
 
-enum { SECTOR = 512, VECTOR_IDE = 0x51, LONG_MS = 2000 };
-enum { COUNT = 12, BYTES = COUNT * SECTOR, READ_AT = 9, WRITE_AT = 1000 };
+enum { VECTOR_IDE = 0x51, LONG_MS = 2000 };
+enum { COUNT = 12, BYTES = COUNT * DISK_BLOCK, READ_AT = 9, WRITE_AT = 1000 };
 
 static bdf_t ide;
 static struct pci_bar bar;
@@ -92,13 +93,13 @@ static void command(unsigned number, uint32_t lba, unsigned count)
 }
 
 /* A sector that the drive gives, by its data port. */
-static bool data_in(unsigned number, uint8_t sector[SECTOR])
+static bool data_in(unsigned number, uint8_t sector[DISK_BLOCK])
 {
     command(number, 0, 1);
     if (in8(ATA_COMMAND) == 0 || !wait_drive(ATA_BUSY, 0) ||
         (in8(ATA_COMMAND) & (ATA_DRQ | ATA_ERROR)) != ATA_DRQ)
         return false;
-    for (unsigned i = 0; i < SECTOR; i += 2) {
+    for (unsigned i = 0; i < DISK_BLOCK; i += 2) {
         uint16_t word = in16(ATA_DATA);
         memcpy(sector + i, &word, sizeof(word));
     }
@@ -107,10 +108,8 @@ static bool data_in(unsigned number, uint8_t sector[SECTOR])
 
 static bool is_test_disk(void)
 {
-    static const char mark[] = "nosnoop test disk";
-    uint8_t sector[SECTOR];
-    return data_in(IDENTIFY, sector) && data_in(READ_SECTORS, sector) &&
-           memcmp(sector, mark, sizeof(mark) - 1) == 0;
+    uint8_t sector[DISK_BLOCK];
+    return data_in(IDENTIFY, sector) && data_in(READ_SECTORS, sector) && disk_is_marked(sector);
 }
 
 static void find(void)
@@ -183,48 +182,6 @@ static void transfer(const volatile struct region *table, uint32_t lba, bool to_
     expect(count == 1, "%u interrupts", count);
 }
 
-/* --- data ------------------------------------------------------------------------------------- */
-
-/* The word at a byte of the disk, as it is made. */
-static uint32_t disk_word(uint32_t byte)
-{
-    return byte / 4 * 0x9e3779b1u;
-}
-
-/* What is to be written there. */
-static uint32_t new_word(uint32_t byte, uint32_t seed)
-{
-    return disk_word(byte) ^ 0x55aa00ff ^ seed;
-}
-
-enum { PAGES = 2, OFFSET = 2 * SECTOR };
-static_assert(OFFSET + BYTES <= PAGES * PAGE_SIZE, "it fits");
-
-static void fill(volatile uint8_t *buffer, uint32_t seed)
-{
-    volatile uint32_t *words = (volatile uint32_t *)(uintptr_t)(buffer + OFFSET);
-    for (uint32_t i = 0; i < BYTES; i += 4)
-        words[i / 4] = new_word(WRITE_AT * SECTOR + i, seed);
-    dma_sync(buffer, PAGES * PAGE_SIZE);
-}
-
-/* The sectors from LBA on are in the buffer: as they were made, or as fill() has them. */
-static void expect_sectors(const volatile uint8_t *buffer, uint32_t lba, const uint32_t *seed)
-{
-    unsigned wrong = 0;
-    const volatile uint32_t *words = (const volatile uint32_t *)(uintptr_t)(buffer + OFFSET);
-    dma_sync(buffer, PAGES * PAGE_SIZE);
-    for (uint32_t i = 0; i < BYTES; i += 4) {
-        uint32_t byte = lba * SECTOR + i,
-                 want = seed != NULL ? new_word(byte, *seed) : disk_word(byte);
-        wrong += words[i / 4] != want;
-    }
-    expect(wrong == 0, "sector %u: %u words are wrong", lba, wrong);
-    expect(dma_is_pattern(buffer, OFFSET), "bytes before it have changed");
-    expect(dma_is_pattern(buffer + OFFSET + BYTES, PAGES * PAGE_SIZE - OFFSET - BYTES),
-           "bytes behind it have changed");
-}
-
 /* --- cases ------------------------------------------------------------------------------------ */
 
 static void is_found(void)
@@ -248,24 +205,25 @@ static void registers_work(void)
 static void there_and_back(volatile struct region *table, volatile uint8_t *one,
                            volatile uint8_t *other, uint32_t seed)
 {
-    fill(one, seed);
-    describe(table, one + OFFSET);
+    disk_fill(one, WRITE_AT, COUNT, seed);
+    describe(table, one + DISK_OFFSET);
     transfer(table, WRITE_AT, false);
-    expect_sectors(one, WRITE_AT, &seed);
-    dma_sync(other, PAGES * PAGE_SIZE);
-    describe(table, other + OFFSET);
+    disk_expect(one, WRITE_AT, COUNT, &seed);
+    dma_sync(other, DISK_PAGES * PAGE_SIZE);
+    describe(table, other + DISK_OFFSET);
     transfer(table, WRITE_AT, true);
-    expect_sectors(other, WRITE_AT, &seed);
+    disk_expect(other, WRITE_AT, COUNT, &seed);
 }
 
 static void sectors(void)
 {
     static uint32_t seed;
     volatile struct region *table = dma_take(1);
-    volatile uint8_t *read = dma_take(PAGES), *one = dma_take(PAGES), *other = dma_take(PAGES);
-    describe(table, read + OFFSET);
+    volatile uint8_t *read = dma_take(DISK_PAGES), *one = dma_take(DISK_PAGES),
+                     *other = dma_take(DISK_PAGES);
+    describe(table, read + DISK_OFFSET);
     transfer(table, READ_AT, true);
-    expect_sectors(read, READ_AT, NULL);
+    disk_expect(read, READ_AT, COUNT, NULL);
     there_and_back(table, one, other, ++seed);
 }
 
@@ -273,10 +231,10 @@ static void retyped(void)
 {
     dma_begin(DMA_WB);
     struct region *table = dma_take(1);
-    uint8_t *one = dma_take(PAGES), *other = dma_take(PAGES);
+    uint8_t *one = dma_take(DISK_PAGES), *other = dma_take(DISK_PAGES);
     there_and_back(table, one, other, 100);
     dma_retype(table, 1, DMA_WC_PAT);
-    dma_retype(one, PAGES, DMA_WC_PAT);
+    dma_retype(one, DISK_PAGES, DMA_WC_PAT);
     there_and_back(table, one, other, 101);
     there_and_back(table, other, one, 102);
     dma_end();

@@ -14,6 +14,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
 #include "guest-tests/runtime/console.h"
+#include "guest-tests/runtime/disk.h"
 #include "guest-tests/runtime/dma.h"
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
@@ -59,7 +60,7 @@ struct completion {
 static_assert(sizeof(struct completion) == 16, "Completion Queue Entry");
 
 enum { ADMIN, IO_QUEUES = 3, QUEUES, ENTRIES = 4, VECTOR_QUEUE = 0x51, VECTOR_INTX = 0x60 };
-enum { BLOCK = 512, LONG_MS = 3000, MQES_MASK = 0xffff };
+enum { LONG_MS = 3000, MQES_MASK = 0xffff };
 enum told { POLLED, BY_MSIX, BY_INTX };
 
 struct queue {
@@ -274,18 +275,7 @@ static bool blocks(struct queue *queue, unsigned opcode, uint64_t lba, unsigned 
     return execute(queue, &command, NULL);
 }
 
-static uint32_t disk_word(uint64_t byte)
-{
-    return (uint32_t)(byte / 4) * 0x9e3779b1u;
-}
-
-static uint32_t new_word(uint64_t byte, uint32_t seed)
-{
-    return disk_word(byte) ^ 0x55aa00ff ^ seed;
-}
-
-enum { OFFSET = 0x400, COUNT = 13, BYTES = COUNT * BLOCK, PAGES = 2, READ_AT = 9, WRITE_AT = 1000 };
-static_assert(OFFSET + BYTES > PAGE_SIZE && OFFSET + BYTES < PAGES * PAGE_SIZE, "two pages");
+enum { OFFSET = DISK_OFFSET, PAGES = DISK_PAGES, COUNT = 13, READ_AT = 9, WRITE_AT = 1000 };
 
 static bool move(struct queue *queue, unsigned opcode, uint64_t lba, const volatile uint8_t *buffer)
 {
@@ -294,38 +284,15 @@ static bool move(struct queue *queue, unsigned opcode, uint64_t lba, const volat
     return blocks(queue, opcode, lba, COUNT, prp);
 }
 
-static void fill(volatile uint8_t *buffer, uint64_t lba, uint32_t seed)
-{
-    volatile uint32_t *words = (volatile uint32_t *)(uintptr_t)(buffer + OFFSET);
-    for (uint32_t i = 0; i < BYTES; i += 4)
-        words[i / 4] = new_word(lba * BLOCK + i, seed);
-}
-
-/* Blocks as they were made (SEED NULL), or as fill() has them; nothing around has changed. */
-static void expect_blocks(const volatile uint8_t *buffer, uint64_t lba, const uint32_t *seed)
-{
-    unsigned wrong = 0;
-    const volatile uint32_t *words = (const volatile uint32_t *)(uintptr_t)(buffer + OFFSET);
-    dma_sync(buffer, PAGES * PAGE_SIZE);
-    for (uint32_t i = 0; i < BYTES; i += 4) {
-        uint64_t byte = lba * BLOCK + i;
-        wrong += words[i / 4] != (seed != NULL ? new_word(byte, *seed) : disk_word(byte));
-    }
-    expect(wrong == 0, "block %lu: %u words are wrong", lba, wrong);
-    expect(dma_is_pattern(buffer, OFFSET), "bytes before it have changed");
-    expect(dma_is_pattern(buffer + OFFSET + BYTES, PAGES * PAGE_SIZE - OFFSET - BYTES),
-           "bytes behind it have changed");
-}
-
 static void there_and_back(struct queue *queue, volatile uint8_t *one, volatile uint8_t *other,
                            uint32_t seed)
 {
     uint64_t lba = WRITE_AT + 100 * queue->id;
-    fill(one, lba, seed);
+    disk_fill(one, lba, COUNT, seed);
     move(queue, NVM_WRITE, lba, one);
     move(queue, NVM_READ, lba, other);
-    expect_blocks(one, lba, &seed);
-    expect_blocks(other, lba, &seed);
+    disk_expect(one, lba, COUNT, &seed);
+    disk_expect(other, lba, COUNT, &seed);
 }
 
 /* --- cases ------------------------------------------------------------------------------------ */
@@ -372,7 +339,7 @@ static void identify(void)
         print("# %u blocks\n", data[0]);
         if (create_queues() && blocks(&queues[1], NVM_READ, 0, 1, prp)) {
             dma_sync(disk, PAGE_SIZE);
-            has_test_disk = strncmp(disk, "nosnoop test disk\n", 18) == 0;
+            has_test_disk = disk_is_marked(disk);
             expect(has_test_disk, "another disk");
         }
     }
@@ -388,7 +355,7 @@ static void use(enum told told)
     open_interrupts(told);
     if (enable() && create_queues()) {
         if (move(&queues[1], NVM_READ, READ_AT, read))
-            expect_blocks(read, READ_AT, NULL);
+            disk_expect(read, READ_AT, COUNT, NULL);
         for (unsigned id = 1; id < QUEUES; id++)
             for (unsigned i = 0; i < ENTRIES; i++) {
                 volatile uint8_t *one = dma_take(PAGES), *other = dma_take(PAGES);
@@ -446,7 +413,7 @@ static void in_flight(void)
         expect(status == 0, "queue %u: status %x", id, (unsigned)status);
     }
     for (unsigned n = 0; n < (QUEUES - 1) * (ENTRIES - 1) && ready; n++)
-        expect_blocks(buffers[1 + n % (QUEUES - 1)][n / (QUEUES - 1)], READ_AT + 20 * n, NULL);
+        disk_expect(buffers[1 + n % (QUEUES - 1)][n / (QUEUES - 1)], READ_AT + 20 * n, COUNT, NULL);
     reset();
     dma_end();
 }
@@ -454,7 +421,7 @@ static void in_flight(void)
 /* "PRP Entry and List": more than two pages are told by a list, here in no order. */
 static void list(void)
 {
-    enum { LIST_PAGES = 4, LIST_BLOCKS = LIST_PAGES * PAGE_SIZE / BLOCK };
+    enum { LIST_PAGES = 4, LIST_BLOCKS = LIST_PAGES * PAGE_SIZE / DISK_BLOCK };
     const volatile uint32_t *pages[LIST_PAGES];
     unsigned wrong = 0;
     dma_begin(DMA_UC_PAT);
@@ -466,9 +433,9 @@ static void list(void)
     const uint64_t prp[] = {dma_address(pages[0]), dma_address(entries)};
     dma_sync(entries, PAGE_SIZE);
     if (enable() && create_queues() && blocks(&queues[1], NVM_READ, READ_AT, LIST_BLOCKS, prp))
-        for (unsigned i = 0; i < LIST_BLOCKS * BLOCK / 4; i++) {
+        for (unsigned i = 0; i < LIST_BLOCKS * DISK_BLOCK / 4; i++) {
             uint32_t word = pages[i / (PAGE_SIZE / 4)][i % (PAGE_SIZE / 4)];
-            wrong += word != disk_word(READ_AT * BLOCK + 4 * i);
+            wrong += word != disk_word(READ_AT * DISK_BLOCK + 4 * i);
         }
     expect(wrong == 0, "%u words are wrong", wrong);
     reset();

@@ -57,6 +57,10 @@ DEVICES = {
     "nvme-2": {QEMU: Device("00:09.0", (
         "-drive", "if=none,id=nvme2,format=raw,file={disk}",
         "-device", "nvme,serial=nosnoop-2,drive=nvme2,addr=09.0"))},
+    "ahci": {QEMU: Device("00:05.0", (
+        "-drive", "if=none,id=sata0,format=raw,file={disk}",
+        "-device", "ich9-ahci,id=ahci0,addr=05.0", "-device", "ide-hd,drive=sata0,bus=ahci0.0"),
+                          words=NO_RESET)},
     "bochs-display": {QEMU: Device("00:05.0", ("-device", "bochs-display,addr=05.0"),
                                    words=NO_RESET),
                       BOCHS: Device("00:02.0", (
