@@ -59,12 +59,19 @@ hpa_t host_address(const struct host *host, const void *pointer)
     return frames_hpa(&host->frames, pointer);
 }
 
+int host_find(const struct host *host, uint64_t size, uint64_t align, uint64_t *at)
+{
+    if (memmap_find(&host->map, size, align, host->image.v, 4 * GIB, at) == 0)
+        return 0;
+    return memmap_find(&host->map, size, align, MIB, 4 * GIB, at);
+}
+
 /* The pool is one 2 MiB page: the boot tables show it where the host's own will. */
 static int take_pool(struct host *host)
 {
     uint64_t at;
     static_assert(POOL_SIZE == 2 * MIB, "one boot-time directory entry maps the pool");
-    if (memmap_find(&host->map, POOL_SIZE, POOL_SIZE, MIB, 4 * GIB, &at) != 0) {
+    if (host_find(host, POOL_SIZE, POOL_SIZE, &at) != 0) {
         log_line("too little memory: no free 2 MiB below 4 GiB for the hypervisor; "
                  "give the machine more RAM");
         return -ENOMEM;
@@ -98,7 +105,7 @@ static int map_image(struct host *host)
 static int make_boot_area(struct host *host)
 {
     uint64_t at;
-    if (memmap_find(&host->map, AREA_SIZE, PAGE_SIZE, MIB, 4 * GIB, &at) != 0) {
+    if (host_find(host, AREA_SIZE, PAGE_SIZE, &at) != 0) {
         log_line("too little memory: no free %lu KiB below 4 GiB for a CPU; give the machine more "
                  "RAM",
                  AREA_SIZE / KIB);

@@ -31,6 +31,13 @@ struct host {
 int host_init(struct host *host, const struct boot_info *info, hpa_t image);
 
 /*
+ * SIZE bytes of RAM for the hypervisor at a multiple of ALIGN, below 4 GiB: as close behind the
+ * image as there are, or else anywhere from 1 MiB up, as guests' kernels want low addresses. Sizes
+ * and result as memmap_find().
+ */
+int host_find(const struct host *host, uint64_t size, uint64_t align, uint64_t *at);
+
+/*
  * Leaves the boot tables for the host's own, and continues in NEXT as the first CPU, on its guarded
  * stack.
  */

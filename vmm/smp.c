@@ -187,7 +187,7 @@ static void list_cpus(const struct firmware_cpus *found, uint32_t limit)
 static int make_areas(struct host *host)
 {
     uint64_t at, count = smp_slot_count - 1;
-    if (memmap_find(&host->map, count * AREA_SIZE, PAGE_SIZE, MIB, 4 * GIB, &at) != 0 ||
+    if (host_find(host, count * AREA_SIZE, PAGE_SIZE, &at) != 0 ||
         memmap_set(&host->map, at, at + count * AREA_SIZE, MEM_HYPERVISOR) != 0) {
         log_line("cpus: no free %lu KiB below 4 GiB for them: going on with one; give the machine "
                  "more RAM",
