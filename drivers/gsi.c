@@ -6,6 +6,7 @@
 #include "lib/errno.h"
 #include "lib/lock.h"
 #include "lib/log.h"
+#include "lib/string.h"
 #include "vmm/host.h"
 
 /* 82093AA data sheet, "Memory Mapped Registers for Accessing IOAPIC Registers". */
@@ -20,6 +21,7 @@ struct chip {
 
 static struct chip chips[GSI_MAX_CHIPS];
 static unsigned chip_count;
+static uint32_t isa[GSI_ISA_LINES];
 static struct lock lock; /* one access takes two */
 
 /* With the lock, or before any other CPU. */
@@ -73,6 +75,7 @@ int gsi_init(struct host *host, const struct gsi_table *table)
 {
     int error = 0;
     assert(chip_count == 0);
+    memcpy(isa, table->isa, sizeof(isa));
     for (unsigned i = 0; i < table->count && error == 0; i++)
         error = add_chip(host, &table->chip[i]);
     return error;
@@ -81,6 +84,12 @@ int gsi_init(struct host *host, const struct gsi_table *table)
 bool gsi_exists(uint32_t gsi)
 {
     return find_chip(gsi) != NULL;
+}
+
+uint32_t gsi_of_isa(unsigned irq)
+{
+    assert(irq < GSI_ISA_LINES);
+    return isa[irq];
 }
 
 uint8_t gsi_chip_id(uint32_t gsi)

@@ -42,6 +42,9 @@ int gsi_init(struct host *host, const struct gsi_table *table);
 /* Whether there is such a line. */
 bool gsi_exists(uint32_t gsi);
 
+/* The line of an IRQ of the ISA bus; there may be none such. */
+uint32_t gsi_of_isa(unsigned irq);
+
 /* The APIC ID of the chip of GSI, which exists: the source of its messages. */
 uint8_t gsi_chip_id(uint32_t gsi);
 

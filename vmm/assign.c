@@ -108,8 +108,7 @@ static int check_reset(const struct candidate *c)
 
 static int check_dma(const struct candidate *c)
 {
-    bool identity = c->config->host.iommu == IOMMU_UNSAFE_IDENTITY;
-    if (!identity && !c->facts->translated(pci_requester(c->f)))
+    if (!c->facts->reaches(pci_requester(c->f)))
         return refuse(c, "has no IOMMU in use; turn it on in the firmware's set-up, or write "
                          "iommu = unsafe-identity in [host] if that is meant");
     if (c->facts->has_reserved_memory(c->f->bdf) && !c->wanted->map_rmrr)

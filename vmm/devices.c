@@ -542,6 +542,15 @@ void devices_assert_pci_pin(struct vcpu *vcpu, unsigned pin)
     end(vcpu);
 }
 
+void devices_set_irq(struct vcpu *vcpu, unsigned irq, bool rises)
+{
+    struct devices *d = begin(vcpu);
+    set_line(d, irq, false);
+    if (rises)
+        set_line(d, irq, true);
+    end(vcpu);
+}
+
 /* INTR falls, and rises where more is requested. */
 uint8_t devices_acknowledge(struct vcpu *vcpu)
 {
@@ -575,6 +584,12 @@ static uint32_t khz(void)
     return rate != 0 ? rate : SOME_KHZ;
 }
 
+static uint64_t bytes_above_4g(const struct vm *vm)
+{
+    const struct range *last = &vm->ram[vm->ram_count - 1];
+    return last->start == GUEST_HOLE_END ? last->end - last->start : 0;
+}
+
 static void reset_common(struct vm *vm)
 {
     struct devices *d = &vm->devices;
@@ -583,7 +598,7 @@ static void reset_common(struct vm *vm)
     ioapic_reset(&d->ioapic, platform_ioapic_id(config->cpus));
     pit_reset(&d->pit, khz(), d->now);
     pmtimer_reset(&d->pm, PM_BITS, khz(), d->now);
-    fwcfg_reset(&d->fwcfg, config->cpus, config->memory);
+    fwcfg_reset(&d->fwcfg, config->cpus, vm->ram[0].end + bytes_above_4g(vm));
     d->lines = 0;
     d->pci_pins = d->ended = 0;
     d->open = open_of(d);
@@ -604,7 +619,6 @@ static enum config_port serial_of(const struct vm_config *config)
 void devices_create(struct vm *vm)
 {
     struct devices *d = &vm->devices;
-    uint64_t low = vm->ram[0].end;
     d->now = rdtsc();
     com_init(&d->com[0], COM1, khz(), serial_of(vm->config), vm->config->name);
     com_init_alone(&d->com[1], COM2, khz());
@@ -612,8 +626,8 @@ void devices_create(struct vm *vm)
                &(struct rtc_setup){
                    .khz = khz(),
                    .unix_time = cmos_unix_time(),
-                   .below_4g = low,
-                   .above_4g = vm->config->memory - low,
+                   .below_4g = vm->ram[0].end,
+                   .above_4g = bytes_above_4g(vm),
                    .cpus = vm->config->cpus,
                },
                d->now);

@@ -87,6 +87,12 @@ void devices_eoi(struct vcpu *vcpu, unsigned vector);
  */
 void devices_assert_pci_pin(struct vcpu *vcpu, unsigned pin);
 
+/*
+ * The line of IRQ, of a device that the machine has, rises from now on, once more if it was high
+ * already; or it is low.
+ */
+void devices_set_irq(struct vcpu *vcpu, unsigned irq, bool rises);
+
 /* The 8259s' vector, which the running vCPU takes. */
 uint8_t devices_acknowledge(struct vcpu *vcpu);
 

@@ -18,13 +18,24 @@ int passed_refuse(const struct passed *d, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
 /*
- * vmm/passed_intx.c: the device's line, if there is one that can be used, and its entry; returns 0,
- * or -EINVAL, logged: the config asks for what is not there. Then its pin on the guest's bus.
+ * vmm/passed_intx.c: the device's lines, if there are any that can be used, and their entries;
+ * returns 0, or -EINVAL, logged: the config asks for what is not there. Then its pin on the guest's
+ * bus.
  */
-int passed_find_intx(struct passed *d);
+int passed_find_lines(struct passed *d);
 void passed_make_intx(struct passed *d);
 void passed_open_intx(struct passed *d, bool open);
-void passed_take_intx(struct vcpu *vcpu, struct passed *d);
+void passed_open_channels(struct passed *d, bool open);
+void passed_take_lines(struct vcpu *vcpu, struct passed *d);
+
+/*
+ * vmm/passed_ide.c: channels in compatibility mode. The IRQ of one, or -1: it has none, or a BAR
+ * and INTx as other functions do. Whether WIDTH bytes at PORT are a register of one that the guest
+ * has turned on; and what an access to it makes of its line.
+ */
+int passed_channel_irq(const struct passed *d, unsigned channel);
+bool passed_is_ide(const struct vm *vm, uint16_t port, unsigned width);
+void passed_touch_ide(struct vcpu *vcpu, uint16_t port);
 
 /* vmm/passed_irq.c: how it interrupts, and where an entry leads. */
 void passed_make_irqs(struct passed *d);

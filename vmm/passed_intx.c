@@ -1,6 +1,7 @@
 /*
- * INTx of devices that guests have. Its line is masked when it comes, and stays so until the guest
- * has served it: the device may be silent by then, or it comes again.
+ * Lines of devices that guests have. That of an INTx is masked when it comes, and stays so until
+ * the guest has served it: the device may be silent by then, or it comes again. One of the ISA bus
+ * has come when it rises.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "drivers/gsi.h"
@@ -18,10 +19,12 @@ enum { PINS = 4 };
 
 static void has_come(struct irq *irq)
 {
-    struct passed_intx *intx = (struct passed_intx *)(void *)irq;
-    gsi_mask(intx->gsi);
-    __atomic_store_n(&intx->come, true, __ATOMIC_RELEASE);
-    vcpu_device_has_sent(intx->device->vm);
+    struct passed_line *line = (struct passed_line *)(void *)irq;
+    static_assert(offsetof(struct passed_line, irq) == 0, "the rest is found by it");
+    if (!line->isa)
+        gsi_mask(line->gsi);
+    __atomic_store_n(&line->come, true, __ATOMIC_RELEASE);
+    vcpu_device_has_sent(line->device->vm);
 }
 
 static bool find_chip(uint32_t gsi, struct pci_bdf *requester)
@@ -38,7 +41,7 @@ static bool find_chip(uint32_t gsi, struct pci_bdf *requester)
 /* NULL: it is found, and there is an entry for it; else why not. */
 static const char *find_line(struct passed *d, unsigned pin, struct intx_line *line)
 {
-    struct passed_intx *intx = &d->intx;
+    struct passed_line *intx = &d->intx;
     struct intx_sources from = iommu_host_intx();
     bool given = d->config->intx != CONFIG_NOT_GIVEN;
     if (given)
@@ -53,13 +56,22 @@ static const char *find_line(struct passed *d, unsigned pin, struct intx_line *l
     return intx->index < 0 ? "no entry is left for it" : NULL;
 }
 
-int passed_find_intx(struct passed *d)
+/* A controller of which all channels have ISA lines has no INTx, whatever Interrupt Pin says. */
+static bool has_intx(const struct passed *d, unsigned pin)
+{
+    bool all = true;
+    for (unsigned i = 0; i < PASSED_CHANNELS; i++)
+        all = all && passed_channel_irq(d, i) >= 0;
+    return pin - 1 < PINS && !all;
+}
+
+static int find_intx(struct passed *d)
 {
     struct intx_line line = {.gsi = PASSED_NO_GSI};
     unsigned pin = pci_read8(d->real->bdf, PCI_INTERRUPT_PIN);
-    bool given = d->config->intx != CONFIG_NOT_GIVEN, has = pin - 1 < PINS;
+    bool given = d->config->intx != CONFIG_NOT_GIVEN, has = has_intx(d, pin);
     const char *why = has ? find_line(d, pin, &line) : given ? "it has no INTx" : NULL;
-    d->intx = (struct passed_intx){.irq = {has_come},
+    d->intx = (struct passed_line){.irq = {has_come},
                                    .device = d,
                                    .chip = d->intx.chip,
                                    .index = d->intx.index,
@@ -76,6 +88,31 @@ int passed_find_intx(struct passed *d)
                                 : 0;
 }
 
+/* Lines of the ISA bus rise when a device asks. */
+static void find_channel(struct passed *d, struct passed_line *line, int irq)
+{
+    *line = (struct passed_line){
+        .irq = {has_come}, .device = d, .gsi = PASSED_NO_GSI, .isa = true, .high_active = true};
+    if (irq < 0)
+        return;
+    uint32_t gsi = gsi_of_isa((unsigned)irq);
+    line->pin = (uint8_t)irq;
+    if (gsi_exists(gsi) && find_chip(gsi, &line->chip)) {
+        line->index = (int16_t)iommu_host()->claim(line->chip, 1);
+        line->gsi = line->index >= 0 ? gsi : PASSED_NO_GSI;
+    }
+    if (line->gsi == PASSED_NO_GSI)
+        log_line("vm %s: device %s: no IRQ %d: no I/O APIC has it", d->vm->config->name,
+                 pci_name(d->real->bdf).text, irq);
+}
+
+int passed_find_lines(struct passed *d)
+{
+    for (unsigned i = 0; i < PASSED_CHANNELS; i++)
+        find_channel(d, &d->channel[i], passed_channel_irq(d, i));
+    return find_intx(d);
+}
+
 void passed_make_intx(struct passed *d)
 {
     if (d->intx.gsi != PASSED_NO_GSI)
@@ -83,46 +120,65 @@ void passed_make_intx(struct passed *d)
                                                 pci_read8(d->real->bdf, PCI_INTERRUPT_PIN));
 }
 
-/* Leads its line to the VM's first CPU. */
-static bool lead(struct passed_intx *intx)
+/* Leads it to the VM's first CPU. */
+static bool lead(struct passed_line *line)
 {
-    uint32_t cpu = intx->device->vm->vcpus[0]->cpu_index;
+    uint32_t cpu = line->device->vm->vcpus[0]->cpu_index;
     struct iommu_message says;
-    int vector = intx->vector != 0 ? intx->vector : irq_take(cpu, &intx->irq);
+    int vector = line->vector != 0 ? line->vector : irq_take(cpu, &line->irq);
     if (vector < 0)
         return false;
-    intx->vector = (uint8_t)vector;
+    line->vector = (uint8_t)vector;
     const struct iommu_interrupt to = {
-        .apic_id = smp_apic_id(cpu), .vector = intx->vector, .level = true};
-    iommu_host()->interrupt(intx->chip, (unsigned)intx->index, &to, &says);
-    gsi_route(intx->gsi, says.rte | GSI_LEVEL | (intx->high_active ? 0 : GSI_LOW_ACTIVE));
+        .apic_id = smp_apic_id(cpu), .vector = line->vector, .level = !line->isa};
+    iommu_host()->interrupt(line->chip, (unsigned)line->index, &to, &says);
+    gsi_route(line->gsi,
+              says.rte | (line->isa ? 0 : GSI_LEVEL) | (line->high_active ? 0 : GSI_LOW_ACTIVE));
     return true;
+}
+
+static void open_line(struct passed_line *line, bool open)
+{
+    if (line->gsi == PASSED_NO_GSI || line->open == open || line->device->vm->vcpu_count == 0)
+        return;
+    if (!open)
+        gsi_mask(line->gsi);
+    else if (!lead(line))
+        return;
+    line->open = open;
+    __atomic_store_n(&line->come, false, __ATOMIC_RELAXED);
 }
 
 void passed_open_intx(struct passed *d, bool open)
 {
-    struct passed_intx *intx = &d->intx;
-    if (intx->gsi == PASSED_NO_GSI || intx->open == open || d->vm->vcpu_count == 0)
-        return;
-    if (!open)
-        gsi_mask(intx->gsi);
-    else if (!lead(intx))
-        return;
-    intx->open = open;
-    __atomic_store_n(&intx->come, false, __ATOMIC_RELAXED);
+    open_line(&d->intx, open);
 }
 
-void passed_take_intx(struct vcpu *vcpu, struct passed *d)
+void passed_open_channels(struct passed *d, bool open)
 {
-    if (__atomic_exchange_n(&d->intx.come, false, __ATOMIC_ACQUIRE) && d->intx.open)
+    for (unsigned i = 0; i < PASSED_CHANNELS; i++)
+        open_line(&d->channel[i], open);
+}
+
+static bool take(struct passed_line *line)
+{
+    return __atomic_exchange_n(&line->come, false, __ATOMIC_ACQUIRE) && line->open;
+}
+
+void passed_take_lines(struct vcpu *vcpu, struct passed *d)
+{
+    if (take(&d->intx))
         devices_assert_pci_pin(vcpu, d->intx.pin);
+    for (unsigned i = 0; i < PASSED_CHANNELS; i++)
+        if (take(&d->channel[i]))
+            devices_set_irq(vcpu, d->channel[i].pin, true);
 }
 
 void passthrough_ended(struct vcpu *vcpu, uint32_t pins)
 {
     const struct passthrough *p = vcpu->vm->passthrough;
     for (unsigned i = 0; i < p->count; i++) {
-        struct passed_intx *intx = &p->devices[i]->intx;
+        const struct passed_line *intx = &p->devices[i]->intx;
         if (intx->open && (pins >> intx->pin & 1) != 0)
             gsi_unmask(intx->gsi);
     }

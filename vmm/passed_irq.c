@@ -57,7 +57,7 @@ void passthrough_take(struct vcpu *vcpu)
     const struct passthrough *p = vcpu->vm->passthrough;
     for (unsigned i = 0; i < p->count; i++) {
         struct passed *d = p->devices[i];
-        passed_take_intx(vcpu, d);
+        passed_take_lines(vcpu, d);
         for (unsigned word = 0; word < ARRAY_SIZE(d->pending); word++) {
             uint64_t bits = __atomic_exchange_n(&d->pending[word], 0, __ATOMIC_ACQUIRE);
             for (; bits != 0; bits &= bits - 1)
@@ -190,6 +190,7 @@ void passed_forget_irqs(struct passed *d)
         if (d->irq[i].index >= 0)
             iommu_host()->interrupt(d->requester, (unsigned)d->irq[i].index, NULL, NULL);
     passed_open_intx(d, false);
+    passed_open_channels(d, false);
     for (unsigned i = 0; i < ARRAY_SIZE(d->pending); i++)
         __atomic_store_n(&d->pending[i], 0, __ATOMIC_RELAXED);
 }

@@ -225,12 +225,16 @@ void passthrough_write(struct vcpu *vcpu, gpa_t gpa, unsigned width, uint64_t va
 
 /* --- ports ------------------------------------------------------------------------------------ */
 
-/* The machine's port behind a guest's; an access that leaves the BAR is none. */
+/* The machine's port behind a guest's, which an IDE channel's are; an access that leaves the BAR is
+ * none. */
 static bool real_port(const struct vm *vm, uint16_t port, unsigned width, uint16_t *real)
 {
     unsigned bar;
     const struct passed *d = find(vm, port, PCI_BAR_IO, &bar);
-    if (d == NULL || port - d->at[bar].start + width > d->at[bar].size)
+    *real = port;
+    if (d == NULL)
+        return passed_is_ide(vm, port, width);
+    if (port - d->at[bar].start + width > d->at[bar].size)
         return false;
     *real = (uint16_t)(d->real->bar[bar].address + (port - d->at[bar].start));
     return true;
@@ -243,7 +247,9 @@ uint32_t passthrough_in(struct vcpu *vcpu, uint16_t port, unsigned width)
         vcpu->port_reads++;
         return UINT32_MAX;
     }
-    return width == 1 ? in8(real) : width == 2 ? in16(real) : in32(real);
+    uint32_t value = width == 1 ? in8(real) : width == 2 ? in16(real) : in32(real);
+    passed_touch_ide(vcpu, port);
+    return value;
 }
 
 void passthrough_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
@@ -257,4 +263,5 @@ void passthrough_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t 
         out16(real, (uint16_t)value);
     else
         out32(real, value);
+    passed_touch_ide(vcpu, port);
 }

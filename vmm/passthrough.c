@@ -16,6 +16,7 @@
 #include "vmm/passed.h"
 #include "vmm/pci_host.h"
 #include "vmm/platform.h"
+#include "vmm/smp.h"
 #include "vmm/trace.h"
 #include "vmm/vm.h"
 #include "vmm/watchdog.h"
@@ -132,6 +133,10 @@ static int check_places(const struct passed *d)
         const struct pci_bar *bar = &d->real->bar[i];
         if (bar->kind != PCI_BAR_MEMORY)
             continue;
+        if (bar->size == 0)
+            return passed_refuse(
+                d, "goes on decoding when it is told not to, so that its BARs cannot be "
+                   "sized; leave it out");
         if (bar->address == 0 || bar->address % bar->size != 0)
             return passed_refuse(
                 d, "has a BAR that the firmware has not placed; change the firmware's "
@@ -253,7 +258,7 @@ static int make_devices(struct vm *vm, struct pci_function *const *real)
         save_bars(p->devices[i]);
         error = check_places(p->devices[i]);
         if (error == 0)
-            error = passed_find_intx(p->devices[i]);
+            error = passed_find_lines(p->devices[i]);
     }
     return error;
 }
@@ -291,7 +296,7 @@ static int fill_bus(struct vm *vm)
     return 0;
 }
 
-static bool is_translated(struct pci_bdf requester)
+static bool reaches(struct pci_bdf requester)
 {
     struct iommu_facts facts;
     return iommu_host() != NULL && iommu_host()->facts(requester, &facts);
@@ -315,7 +320,7 @@ int passthrough_create(struct vm *vm, const struct config *config)
     const struct assign_facts facts = {
         .log_port = log_port(),
         .framebuffer = vm->boot->framebuffer.format != 0 ? vm->boot->framebuffer.hpa : 0,
-        .translated = is_translated,
+        .reaches = reaches,
         .has_reserved_memory = has_reserved_memory,
     };
     if (vm->config->device_count == 0)
@@ -332,6 +337,21 @@ int passthrough_create(struct vm *vm, const struct config *config)
     return error != 0 ? error : fill_bus(vm);
 }
 
+/* SDM, "Message Address Register Format": without remapping an APIC ID has 8 bits there. */
+int passthrough_prepare_cpu(const struct vm *vm)
+{
+    const struct passthrough *p = vm->passthrough;
+    uint32_t id = smp_apic_id(this_cpu()->index);
+    for (unsigned i = 0; p != NULL && i < p->count && id > UINT8_MAX; i++) {
+        struct iommu_facts facts;
+        if (!iommu_host()->facts(p->requesters[i], &facts) || !facts.x2apic)
+            return passed_refuse(p->devices[i],
+                                 "cannot interrupt CPUs with APIC IDs above 255; pin the "
+                                 "VM to others");
+    }
+    return p != NULL ? irq_prepare(vm->host) : 0;
+}
+
 /* --- reset and end ---------------------------------------------------------------------------- */
 
 void passthrough_reset(struct vm *vm)
@@ -341,6 +361,8 @@ void passthrough_reset(struct vm *vm)
     for (unsigned i = 0; i < vm->passthrough->count; i++)
         passed_forget_irqs(vm->passthrough->devices[i]);
     vpci_bus_reset(&vm->pci);
+    for (unsigned i = 0; i < vm->passthrough->count; i++)
+        passed_open_channels(vm->passthrough->devices[i], true);
     passed_place_at_rest(vm);
 }
 

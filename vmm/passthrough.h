@@ -27,18 +27,21 @@ struct passed_irq {
     uint8_t vector, cpu;         /* of the host; 0: none yet */
 };
 
-/* A device's INTx: a line of the machine's I/O APICs, and what it leads to. */
-struct passed_intx {
+/* A device's line of the machine's I/O APICs, and what it leads to. */
+struct passed_line {
     struct irq irq;
     struct passed *device;
     uint32_t gsi; /* or PASSED_NO_GSI */
+    bool isa;     /* rises for each interrupt; else it is an INTx, active as long as it asks */
     bool high_active;
     bool missing;        /* it has an Interrupt Pin, but no line that can be used */
     struct pci_bdf chip; /* as the source of its messages */
     int16_t index;       /* the IOMMU's entry */
-    uint8_t vector, pin; /* of the host; of the guest's I/O APIC, 0: it has none */
+    uint8_t vector, pin; /* of the host; of the guest's I/O APIC, 0: none; of ISA its IRQ */
     bool open, come;
 };
+
+enum { PASSED_CHANNELS = 2 }; /* of an IDE controller */
 
 /* A device that a VM has. */
 struct passed {
@@ -55,7 +58,7 @@ struct passed {
     bool told_of_none;
     uint64_t pending[PASSED_MAX_ENTRIES / 64]; /* a bit an entry: it has come */
     struct passed_irq irq[PASSED_MAX_ENTRIES];
-    struct passed_intx intx;
+    struct passed_line intx, channel[PASSED_CHANNELS];
     struct vpci_entry entries[PASSED_MAX_ENTRIES];
     struct vpci function;
 };
@@ -81,6 +84,12 @@ struct passthrough {
  * all that is wrong is refused with line, reason and cure. Returns 0 or a negative errno, logged.
  */
 int passthrough_create(struct vm *vm, const struct config *config);
+
+/*
+ * The running CPU is to run a vCPU of VM's: its devices can interrupt it from now on. Returns 0, or
+ * a negative errno, logged: -EINVAL where a message of theirs cannot name it.
+ */
+int passthrough_prepare_cpu(const struct vm *vm);
 
 /* Whether DMA of a device of VM's may miss the caches. */
 bool passthrough_is_noncoherent(const struct vm *vm);

@@ -148,11 +148,12 @@ static inline void world_create(uint32_t khz, enum config_port serial, unsigned 
     world.exit_value = -1;
     world.log_port = COM2;
     world.config.cpus = cpus;
-    world.config.memory = 5ull << 30;
     world.config.serial = serial;
     memcpy(world.config.name, "vm", sizeof("vm"));
     world.vm.config = &world.config;
     world.vm.ram[0] = (struct range){0, 3ull << 30};
+    world.vm.ram[1] = (struct range){4ull << 30, 6ull << 30};
+    world.vm.ram_count = 2;
     for (unsigned i = 0; i < ARRAY_SIZE(world.vcpu); i++) {
         world.vcpu[i].vm = &world.vm;
         world.vcpu[i].index = i;

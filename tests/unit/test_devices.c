@@ -307,6 +307,42 @@ static void pci_pins_by_other_ways(void **state)
     assert_int_equal(ended(), 1u << 20);
 }
 
+/* A line of the machine's: each rise is an edge, also of one that has stayed high. */
+static void machine_lines(void **state)
+{
+    (void)state;
+    set_entry(14, 0x51);
+    world.messages = 0;
+    devices_set_irq(BOOT, 14, true);
+    assert_int_equal(world.messages, 1);
+    assert_true(!world.message[0].level && world.message[0].vector == 0x51);
+    devices_set_irq(BOOT, 14, true);
+    assert_int_equal(world.messages, 2);
+    devices_set_irq(BOOT, 14, false);
+    devices_set_irq(BOOT, 14, false);
+    assert_int_equal(world.messages, 2);
+    devices_set_irq(BOOT, 14, true);
+    assert_int_equal(world.messages, 3);
+}
+
+/* By the 8259s a request that is taken back before the CPU takes it is none. */
+static void machine_lines_by_pic(void **state)
+{
+    (void)state;
+    open_pic(0xbffb);
+    devices_set_irq(BOOT, 14, true);
+    assert_true(BOOT->mail.intr);
+    assert_int_equal(devices_acknowledge(BOOT), 0x2e);
+    assert_false(BOOT->mail.intr);
+    out(0xa0, 0x20);
+    out(0x20, 0x20);
+    assert_false(BOOT->mail.intr); /* it is high, but has risen once */
+    devices_set_irq(BOOT, 14, true);
+    assert_true(BOOT->mail.intr);
+    devices_set_irq(BOOT, 14, false);
+    assert_false(BOOT->mail.intr);
+}
+
 /* The RTC's update, once masked, once not; register C ends it. */
 static void rtc_behind_a_mask(void **state)
 {
@@ -447,6 +483,8 @@ int main(void)
         CASE(pci_pins),
         CASE(pci_pins_by_pic),
         CASE(pci_pins_by_other_ways),
+        CASE(machine_lines),
+        CASE(machine_lines_by_pic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
