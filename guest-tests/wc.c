@@ -26,7 +26,7 @@ enum { SLOT_UC = 3, SLOTS = 5 };
 
 static const struct {
     uint16_t vendor, device;
-} known[] = {{0x1234, 0x1111}, {0x1af4, 0x1110}};
+} known[] = {{0x1234, 0x1111}, {0x1af4, 0x1110}, {0x1013, 0x00b8}};
 
 static struct pci_bar bar;
 static bool keeps_data;

@@ -55,18 +55,19 @@ static void give_back(struct extents *pool, uint64_t start, uint64_t end)
     pool->taken--;
 }
 
-int extents_init(struct extents *pool, const struct memmap *map)
+int extents_init(struct extents *pool, const struct memmap *map, uint64_t from)
 {
     pool->count = 0;
     pool->taken = 0;
     for (unsigned i = 0; i < map->count; i++) {
-        struct range r = {max_u64(map->r[i].start, MIB), map->r[i].end};
+        struct range r = {max_u64(map->r[i].start, from), map->r[i].end};
         if (map->r[i].kind == MEM_RAM && r.start < r.end)
             splice(pool, pool->count, pool->count, &r, 1);
     }
     if (pool->count > 0)
         return 0;
-    log_line("guest memory: no free RAM above 1 MiB; give the machine more RAM");
+    log_line("guest memory: no free RAM from 0x%llx up; give the machine more RAM",
+             (unsigned long long)from);
     return -ENOMEM;
 }
 
@@ -196,6 +197,24 @@ int extents_alloc(struct extents *pool, struct range gpas, struct extent *out, u
              (unsigned long long)(size / KIB), (unsigned long long)(extents_bytes(pool) / KIB),
              pool->count, max);
     return -ENOMEM;
+}
+
+uint64_t extents_alloc_same(struct extents *pool, struct range gpas, uint64_t bytes,
+                            struct extent *out, unsigned max, unsigned *count)
+{
+    uint64_t left = bytes, at = gpas.start;
+    struct range free;
+    assert(is_aligned(gpas.start | gpas.end | bytes, PAGE_SIZE));
+    for (*count = 0; *count < max && left > 0 && pool->taken < EXTENTS_MAX_TAKEN; ++*count) {
+        if (!extents_next(pool, at, &free) || free.start >= gpas.end)
+            break;
+        uint64_t size = min_u64(left, min_u64(free.end, gpas.end) - free.start);
+        out[*count] = (struct extent){gpa(free.start), hpa(free.start), size};
+        at = free.start + size;
+        left -= size;
+        take(pool, free.start, at);
+    }
+    return bytes - left;
 }
 
 void extents_free(struct extents *pool, const struct extent *extents, unsigned count)

@@ -24,8 +24,9 @@ struct extents {
     unsigned taken; /* extents given out */
 };
 
-/* Takes over all RAM of MAP from 1 MiB up. Returns 0, or -ENOMEM where there is none, logged. */
-int extents_init(struct extents *pool, const struct memmap *map);
+/* Takes over all RAM of MAP from FROM up, a multiple of 4096. Returns 0, or -ENOMEM where there is
+ * none, logged. */
+int extents_init(struct extents *pool, const struct memmap *map, uint64_t from);
 
 /*
  * Backs the guest-physical range (multiples of 4096, not empty) with OUT[0..COUNT), rising in GPA.
@@ -37,7 +38,15 @@ int extents_init(struct extents *pool, const struct memmap *map);
 int extents_alloc(struct extents *pool, struct range gpas, struct extent *out, unsigned max,
                   unsigned *count);
 
-/* Gives back COUNT extents as extents_alloc() gave them. */
+/*
+ * Takes what is free of the guest-physical range (multiples of 4096) at the same host-physical
+ * addresses, lowest first: at most BYTES, in OUT[0..COUNT), rising. Returns how many bytes they
+ * have: fewer than BYTES where no more is free, or not in MAX pieces.
+ */
+uint64_t extents_alloc_same(struct extents *pool, struct range gpas, uint64_t bytes,
+                            struct extent *out, unsigned max, unsigned *count);
+
+/* Gives back COUNT extents as extents_alloc() or extents_alloc_same() gave them. */
 void extents_free(struct extents *pool, const struct extent *extents, unsigned count);
 
 /* The first free range, or part of one, from ADDRESS up; false: there is none. */

@@ -879,6 +879,13 @@ static void check_with_host(struct parser *p, const struct vm_config *vm)
                 vm->name);
     if (vm->device_count > 0 && host->iommu == IOMMU_OFF)
         problem(p, vm->line, "vm %s has a device, and iommu is off; write iommu = on", vm->name);
+    for (const struct vm_config *other = p->config->vms; other < vm; other++)
+        if (config_at_own_addresses(p->config, other) && vm->device_count > 0)
+            problem(
+                p, vm->line,
+                "vm %s has a device, as has vm %s: with iommu = unsafe-identity only one VM can "
+                "be where devices find it; give it all, or write iommu = on",
+                vm->name, other->name);
 }
 
 static void check_all(struct parser *p)

@@ -118,6 +118,13 @@ struct config {
     uint32_t vm_count;
 };
 
+/* Whether the VM's memory is to lie at the machine's own addresses: nothing translates its
+ * devices'. */
+static inline bool config_at_own_addresses(const struct config *config, const struct vm_config *vm)
+{
+    return config->host.iommu == IOMMU_UNSAFE_IDENTITY && vm->device_count > 0;
+}
+
 static_assert(sizeof(struct config) <= 64 * 1024, "it is a static object of kernel and loader");
 
 /*

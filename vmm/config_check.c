@@ -19,9 +19,8 @@ struct limit {
 
 /* clang-format off */
 static const struct limit host_limits[] = {
-    {HOST(cpus),   MAX_CPUS,     "more than 64 CPUs",       "write cpus = all"},
-    {HOST(iommu),  IOMMU_OFF,    "iommu = unsafe-identity", "write iommu = on or off"},
-    {HOST(on_end), ON_END_RESET, "on_end = poweroff",       "write on_end = halt or reset"},
+    {HOST(cpus),   MAX_CPUS,     "more than 64 CPUs", "write cpus = all"},
+    {HOST(on_end), ON_END_RESET, "on_end = poweroff", "write on_end = halt or reset"},
 };
 
 /* clang-format on */

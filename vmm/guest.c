@@ -71,8 +71,8 @@ static int load_modules_and_info(struct vm *vm, const struct boot_info *info,
     const struct vm_config *config = vm->config;
     const struct boot_file *files[CONFIG_MAX_MODULES];
     struct image_module modules[CONFIG_MAX_MODULES];
-    struct image_boot boot = {vm->ram, vm->ram_count,        config->cmdline,
-                              modules, config->module_count, {0}};
+    struct image_boot boot = {
+        vm->ram, vm->ram_count, config->cmdline, modules, config->module_count, {0}, vm->low_end};
     size_t used;
     for (unsigned i = 0; i < config->module_count; i++) {
         const struct config_module *m = &config->modules[i];

@@ -317,22 +317,19 @@ int image_plan(const struct image_file *file, const struct range *ram, unsigned 
 
 /* --- the information -------------------------------------------------------------------------- */
 
-/* What the guest-physical map (docs/memory-map.md) has for no RAM, or does not call so. */
-static const struct range reserved[] = {{0x9fc00, 0x100000}, {0xc0000000, 0x100000000}};
-
 /* The end of what 32-bit fields can name: the last page is left out, so that an end fits too. */
 #define TOP_32 0xfffff000ull
 
-enum { MAX_ENTRIES = IMAGE_MAX_RAM + 2 * ARRAY_SIZE(reserved), HAS_CMDLINE = 1 << 2 };
+/* What the guest-physical map (docs/memory-map.md) has for no RAM, or does not call so. */
+enum { RESERVED = 2, HAS_CMDLINE = 1 << 2 };
 
-struct entry {
-    struct range range;
-    uint32_t type; /* enum mb1_type */
-};
+/* Each range of RAM, each gap, and what is reserved, which can cut one of these in two. */
+enum { MAX_ENTRIES = 2 * IMAGE_MAX_RAM - 1 + 2 * RESERVED };
 
 /* The memory map, rising. */
 struct map {
-    struct entry entries[MAX_ENTRIES];
+    struct range r[MAX_ENTRIES];
+    uint8_t type[MAX_ENTRIES]; /* enum mb1_type */
     unsigned count;
 };
 
@@ -340,27 +337,40 @@ static void add_entry(struct map *map, uint64_t start, uint64_t end, enum mb1_ty
 {
     unsigned i = map->count++;
     assert(map->count <= MAX_ENTRIES);
-    for (; i > 0 && map->entries[i - 1].range.start > start; i--)
-        map->entries[i] = map->entries[i - 1];
-    map->entries[i] = (struct entry){{start, end}, (uint32_t)type};
+    for (; i > 0 && map->r[i - 1].start > start; i--) {
+        map->r[i] = map->r[i - 1];
+        map->type[i] = map->type[i - 1];
+    }
+    map->r[i] = (struct range){start, end};
+    map->type[i] = (uint8_t)type;
 }
 
+static void add_without(struct map *map, const struct range reserved[RESERVED], uint64_t at,
+                        uint64_t end, enum mb1_type type)
+{
+    for (unsigned k = 0; k < RESERVED; k++) {
+        if (reserved[k].end <= at || reserved[k].start >= end)
+            continue;
+        if (reserved[k].start > at)
+            add_entry(map, at, reserved[k].start, type);
+        at = reserved[k].end;
+    }
+    if (at < end)
+        add_entry(map, at, end, type);
+}
+
+/* A gap between ranges of RAM is no place for devices. */
 static void build_map(const struct image_boot *boot, struct map *map)
 {
+    const struct range reserved[RESERVED] = {{boot->low_end, MIB}, {0xc0000000, 0x100000000}};
+    const struct range *ram = boot->ram;
     map->count = 0;
     for (unsigned i = 0; i < boot->ram_count; i++) {
-        uint64_t at = boot->ram[i].start, end = boot->ram[i].end;
-        for (unsigned k = 0; k < ARRAY_SIZE(reserved); k++) {
-            if (reserved[k].end <= at || reserved[k].start >= end)
-                continue;
-            if (reserved[k].start > at)
-                add_entry(map, at, reserved[k].start, MB1_RAM);
-            at = reserved[k].end;
-        }
-        if (at < end)
-            add_entry(map, at, end, MB1_RAM);
+        add_without(map, reserved, ram[i].start, ram[i].end, MB1_RAM);
+        if (i > 0)
+            add_without(map, reserved, ram[i - 1].end, ram[i].start, MB1_RESERVED);
     }
-    for (unsigned k = 0; k < ARRAY_SIZE(reserved); k++)
+    for (unsigned k = 0; k < RESERVED; k++)
         add_entry(map, reserved[k].start, reserved[k].end, MB1_RESERVED);
 }
 
@@ -368,9 +378,9 @@ static void build_map(const struct image_boot *boot, struct map *map)
 static uint32_t kib_from(const struct map *map, uint64_t start)
 {
     for (unsigned i = 0; i < map->count; i++) {
-        const struct entry *e = &map->entries[i];
-        if (e->type == MB1_RAM && e->range.start <= start && start < e->range.end)
-            return (uint32_t)((e->range.end - start) / KIB);
+        const struct range *r = &map->r[i];
+        if (map->type[i] == MB1_RAM && r->start <= start && start < r->end)
+            return (uint32_t)((r->end - start) / KIB);
     }
     return 0;
 }
@@ -401,10 +411,10 @@ static bool find_room(const struct search *search, unsigned n, uint64_t from, ui
                       gpa_t *out)
 {
     for (unsigned i = 0; i < search->map.count; i++) {
-        const struct entry *e = &search->map.entries[i];
-        uint64_t end = min_u64(e->range.end, TOP_32);
-        uint64_t at = align_up(max_u64(from, e->range.start), PAGE_SIZE);
-        while (e->type == MB1_RAM && at <= end && size <= end - at) {
+        const struct range *r = &search->map.r[i];
+        uint64_t end = min_u64(r->end, TOP_32);
+        uint64_t at = align_up(max_u64(from, r->start), PAGE_SIZE);
+        while (search->map.type[i] == MB1_RAM && at <= end && size <= end - at) {
             uint64_t next = end_of_obstacle(search->plan, search->boot, n, at, at + size);
             if (next == 0) {
                 *out = gpa(at);
@@ -452,15 +462,15 @@ static void append_modules(struct builder *b, const struct image_boot *boot, uin
 static void append_map(struct builder *b, const struct map *map)
 {
     for (unsigned i = 0; i < map->count; i++) {
-        const struct entry *e = &map->entries[i];
-        uint64_t length = e->range.end - e->range.start;
+        const struct range *r = &map->r[i];
+        uint64_t length = r->end - r->start;
         struct mb1_mmap entry = {
             .size = sizeof(entry) - sizeof(entry.size),
-            .base_low = (uint32_t)e->range.start,
-            .base_high = (uint32_t)(e->range.start >> 32),
+            .base_low = (uint32_t)r->start,
+            .base_high = (uint32_t)(r->start >> 32),
             .length_low = (uint32_t)length,
             .length_high = (uint32_t)(length >> 32),
-            .type = e->type,
+            .type = map->type[i],
         };
         append(b, &entry, sizeof(entry));
     }
@@ -483,8 +493,9 @@ static size_t information_size(const struct image_boot *boot, const struct map *
            strlen(boot->cmdline) + 1 + sizeof(loader_name);
 }
 
-static void build_information(const struct image_boot *boot, const struct map *map,
-                              struct builder *b)
+/* Out of line, as the map takes much of its caller's stack. */
+static __attribute__((noinline)) void build_information(const struct image_boot *boot,
+                                                        const struct map *map, struct builder *b)
 {
     struct mb1_info info = {
         .flags =
@@ -525,6 +536,7 @@ int image_boot_info(const struct image_plan *plan, struct image_boot *boot, uint
 {
     struct search search = {.plan = plan, .boot = boot};
     assert(boot->ram_count <= IMAGE_MAX_RAM && boot->module_count <= IMAGE_MAX_MODULES);
+    assert(boot->low_end > 0 && boot->low_end <= IMAGE_LOW_END);
     build_map(boot, &search.map);
     size_t needed = information_size(boot, &search.map);
     if (needed > size) {

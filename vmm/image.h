@@ -8,7 +8,10 @@
 
 #include "mm/types.h"
 
-enum { IMAGE_MAX_SEGMENTS = 16, IMAGE_MAX_MODULES = 8, IMAGE_MAX_RAM = 4 };
+enum { IMAGE_MAX_SEGMENTS = 16, IMAGE_MAX_MODULES = 8, IMAGE_MAX_RAM = 12 };
+
+/* Where RAM that is free for the guest ends below 1 MiB, as on a PC. */
+enum { IMAGE_LOW_END = 0x9fc00 };
 
 /* A file of SIZE bytes; READ copies N bytes at OFFSET, which lie inside it, to TO. */
 struct image_file {
@@ -56,14 +59,15 @@ struct image_boot {
     struct image_module *modules;
     unsigned module_count; /* at most IMAGE_MAX_MODULES */
     gpa_t info;            /* out: address of the information structure: the guest's EBX */
+    uint64_t low_end;      /* of what is called RAM below 1 MiB: at most IMAGE_LOW_END, not 0 */
 };
 
 /*
  * Places the modules (above the image, below 4 GiB, inside RAM) and the multiboot information (at
  * the lowest free page but the first), and builds the latter: flags, mem_lower and mem_upper,
  * command line, modules, memory map, loader name "nosnoop". The map reports RAM but for what the
- * guest-physical map reserves: 9FC00-FFFFF, as on a PC, and C0000000-FFFFFFFF. The bytes go to OUT,
- * USED says how many, and they belong at BOOT->info. OUT has SIZE bytes. Returns 0 or -E2BIG,
+ * guest-physical map reserves: from LOW_END to FFFFF, C0000000-FFFFFFFF, and what lies between
+ * ranges of RAM. The bytes go to OUT, USED says how many, and they belong at BOOT->info. OUT has SIZE bytes. Returns 0 or -E2BIG,
  * logged. (Multiboot Specification 0.6.96, "Boot information format".)
  */
 int image_boot_info(const struct image_plan *plan, struct image_boot *boot, uint8_t *out,

@@ -4,6 +4,7 @@
 
 #include "drivers/apic.h"
 #include "drivers/gsi.h"
+#include "drivers/iommu_identity.h"
 #include "lib/x86.h"
 #include "vmm/clock.h"
 #include "vmm/coherence.h"
@@ -230,7 +231,7 @@ static void look_at_devices(const struct pci_table *table)
 
 /* --- start ------------------------------------------------------------------------------------ */
 
-void iommu_host_start(struct host *of, const struct boot_info *info)
+void iommu_host_start(struct host *of, const struct boot_info *info, bool identity)
 {
     static struct iommu_machine machine;
     host = of;
@@ -256,7 +257,10 @@ void iommu_host_start(struct host *of, const struct boot_info *info)
     };
     start_gsis(of, info);
     traps_on_interrupt(VECTOR_FAULT, on_fault);
-    ops = iommu_start(&machine, &ioapics);
-    if (ops != NULL)
+    if (!identity)
+        ops = iommu_start(&machine, &ioapics);
+    else if (iommu_identity_ops.start(&machine, &ioapics) == 0)
+        ops = &iommu_identity_ops;
+    if (!identity && ops != NULL)
         look_at_devices(pci_host_functions());
 }

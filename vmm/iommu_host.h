@@ -10,9 +10,10 @@ struct host;
 
 /*
  * Turns the IOMMUs on; devices' DMA is blocked from then on, but that of displays to the memory
- * that firmware has set aside for them. Once, by the first CPU, after pci_host_init().
+ * that firmware has set aside for them. IDENTITY: leaves them alone, and gives devices to VMs whose
+ * memory lies at the machine's own addresses. Once, by the first CPU, after pci_host_init().
  */
-void iommu_host_start(struct host *host, const struct boot_info *info);
+void iommu_host_start(struct host *host, const struct boot_info *info, bool identity);
 
 /* What they do; NULL: there is none, or none is to be used. */
 const struct iommu_ops *iommu_host(void);

@@ -13,6 +13,7 @@
 #include "vmm/area.h"
 #include "vmm/clock.h"
 #include "vmm/host.h"
+#include "vmm/identity.h"
 #include "vmm/iommu_host.h"
 #include "vmm/layout.h"
 #include "vmm/log.h"
@@ -152,7 +153,8 @@ static int check_cpus(void)
 static void log_cpus(void)
 {
     unsigned count = cpu_count(smp_cpus());
-    const char *iommu = iommu_host() != NULL ? "the IOMMU" : "no IOMMU";
+    bool any = config.host.iommu == IOMMU_ON && iommu_host() != NULL;
+    const char *iommu = any ? "the IOMMU" : "no IOMMU";
     if (count == 1)
         log_line("host: one CPU is used, and %s", iommu);
     else
@@ -187,8 +189,10 @@ static void start_on_own_tables(void)
     topology_read(&host, &boot_info, &firmware_cpus);
     if (check_cpus() != 0)
         end_halt("config");
-    if (config.host.iommu == IOMMU_ON)
-        iommu_host_start(&host, &boot_info);
+    if (config.host.iommu != IOMMU_OFF)
+        iommu_host_start(&host, &boot_info, config.host.iommu == IOMMU_UNSAFE_IDENTITY);
+    if (config.host.iommu == IOMMU_UNSAFE_IDENTITY)
+        identity_make_way(&host, &boot_info);
     smp_start(&host, &firmware_cpus, config.host.cpus);
     log_cpus();
     if (vms_make(&config, &host, &boot_info) != 0)

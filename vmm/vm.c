@@ -11,6 +11,7 @@
 #include "vmm/exits.h"
 #include "vmm/guest.h"
 #include "vmm/host.h"
+#include "vmm/identity.h"
 #include "vmm/log.h"
 #include "vmm/passthrough.h"
 #include "vmm/request.h"
@@ -27,9 +28,10 @@ static void lay_out(struct vm *vm)
     vm->ram[0] = (struct range){0, low};
     vm->ram[1] = (struct range){GUEST_HOLE_END, GUEST_HOLE_END + high};
     vm->ram_count = high > 0 ? 2 : 1;
+    vm->low_end = IMAGE_LOW_END;
 }
 
-static int back_with_memory(struct vm *vm)
+static int back_ranges(struct vm *vm)
 {
     for (unsigned i = 0; i < vm->ram_count; i++) {
         unsigned count = 0;
@@ -44,12 +46,19 @@ static int back_with_memory(struct vm *vm)
         }
         vm->extent_count += count;
     }
-    for (unsigned i = 0; i < vm->extent_count; i++) {
+    return 0;
+}
+
+static int back_with_memory(struct vm *vm, const struct config *all)
+{
+    lay_out(vm);
+    int error = config_at_own_addresses(all, vm->config) ? identity_back(vm) : back_ranges(vm);
+    for (unsigned i = 0; i < vm->extent_count && error == 0; i++) {
         const struct extent *e = &vm->extents[i];
         log_line("vm %s: memory GPA 0x%lx-0x%lx at HPA 0x%lx", vm->config->name, e->gpa.v,
                  e->gpa.v + e->size, e->hpa.v);
     }
-    return 0;
+    return error;
 }
 
 void vm_reset_mtrrs(const struct vm *vm, struct mtrr_state *mtrr)
@@ -74,8 +83,7 @@ int vm_create(struct vm *vm, const struct config *all, const struct vm_config *c
     vm->most_tables = UINT32_MAX;
     vm->cr4_allowed = cr4_allowed();
     vm->tsc_offset = -rdtsc();
-    lay_out(vm);
-    int error = back_with_memory(vm);
+    int error = back_with_memory(vm, all);
     if (error != 0)
         return error;
     devices_create(vm);
@@ -104,7 +112,7 @@ int vm_add_vcpu(struct vm *vm, uint32_t index)
     vm->lapics[index] = &vcpu->lapic;
     vm->cpus.bits |= 1ull << vcpu->cpu_index;
     vm->vcpu_count++;
-    int error = vm->passthrough != NULL ? irq_prepare(vm->host) : 0;
+    int error = passthrough_prepare_cpu(vm);
     return error != 0 ? error : vcpu_reset(vcpu);
 }
 

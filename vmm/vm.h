@@ -9,13 +9,14 @@
 #include "vmm/config.h"
 #include "vmm/cpuid.h"
 #include "vmm/devices.h"
+#include "vmm/image.h"
 #include "vmm/lapic.h"
 #include "vmm/request.h"
 #include "vmm/sharing.h"
 #include "vmm/virt.h"
 #include "vmm/walk.h"
 
-enum { VM_MAX_EXTENTS = 32, VM_MAX_RAM = 2, VM_LOGGED_MSRS = 32 };
+enum { VM_MAX_EXTENTS = 32, VM_MAX_RAM = IMAGE_MAX_RAM, VM_LOGGED_MSRS = 32 };
 
 /* The guest-physical map (docs/memory-map.md). */
 #define GUEST_HOLE_START 0xc0000000ull
@@ -128,6 +129,7 @@ struct vm {
     const struct boot_info *boot; /* where its files are */
     struct range ram[VM_MAX_RAM]; /* guest-physical, rising */
     unsigned ram_count;
+    uint64_t low_end; /* of what its guest is told of below 1 MiB */
     struct extent extents[VM_MAX_EXTENTS];
     unsigned extent_count;
     struct map map; /* the first of its maps */

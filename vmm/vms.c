@@ -155,6 +155,15 @@ static void run(void *context)
 
 /* --- on the first CPU ------------------------------------------------------------------------- */
 
+/* From where on RAM is for guests: who is at the machine's own addresses has low ones, too. */
+static uint64_t lowest(const struct config *config)
+{
+    for (unsigned i = 0; i < config->vm_count; i++)
+        if (config_at_own_addresses(config, &config->vms[i]))
+            return PAGE_SIZE;
+    return MIB;
+}
+
 static int prepare(const struct config *config)
 {
     ops = backend_pick();
@@ -163,7 +172,7 @@ static int prepare(const struct config *config)
     for (unsigned i = 0; i < config->vm_count; i++)
         for (unsigned j = 0; j < config->vms[i].cpus; j++)
             smp_call(cpus[i][j], start_cpu, NULL);
-    if (extents_init(&host->guest, &host->map) != 0)
+    if (extents_init(&host->guest, &host->map, lowest(config)) != 0)
         return -ENOMEM;
     return caps.host_types_count ? host_types_keep_wb(&host->mtrr, &host->guest) : 0;
 }
@@ -187,6 +196,14 @@ static int make_one(const struct vm_config *config, const uint8_t *on)
     return error;
 }
 
+/* Of those that are, or are not, at the machine's own addresses. */
+static void make_these(const struct config *config, bool at_own)
+{
+    for (unsigned i = 0; i < config->vm_count && error == 0; i++)
+        if (config_at_own_addresses(config, &config->vms[i]) == at_own)
+            error = make_one(&config->vms[i], cpus[i]);
+}
+
 /* No VM's tables can take what another's may need. */
 static void share_pool(void)
 {
@@ -202,8 +219,8 @@ int vms_make(const struct config *config, struct host *machine, const struct boo
     error = choose_cpus(config);
     if (error == 0)
         error = prepare(config);
-    for (unsigned i = 0; i < config->vm_count && error == 0; i++)
-        error = make_one(&config->vms[i], cpus[i]);
+    make_these(config, true);
+    make_these(config, false);
     if (error == 0)
         share_pool();
     return error;

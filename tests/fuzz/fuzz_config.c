@@ -177,18 +177,21 @@ static void check_cpus(const struct config *config)
 static void check_together(const struct config *config)
 {
     const struct host_config *host = &config->host;
+    unsigned with_devices = 0;
     check_cpus(config);
     for (unsigned i = 0; i < config->vm_count; i++) {
         const struct vm_config *vm = &config->vms[i];
         require((vm->serial != PORT_COM1 && vm->serial != PORT_COM2) || vm->serial != host->log);
         require(vm->mmio != KNOB_MMIO_GUEST || host->dangerous);
         require(vm->device_count == 0 || host->iommu != IOMMU_OFF);
+        with_devices += vm->device_count > 0;
         for (unsigned k = 0; k < i; k++)
             check_pair(vm, &config->vms[k]);
         for (unsigned k = 0; k < vm->device_count; k++)
             for (unsigned j = 0; j < k; j++)
                 require(!same_function(&vm->devices[k], &vm->devices[j]));
     }
+    require(host->iommu != IOMMU_UNSAFE_IDENTITY || with_devices <= 1);
 }
 
 /* A second parse, over other remains, gives the same. */

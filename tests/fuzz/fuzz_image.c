@@ -136,7 +136,7 @@ static void check_places(const struct image_plan *plan, const struct image_boot 
 static void check_information(const struct image_plan *plan, const uint8_t *data, size_t size)
 {
     struct image_module modules[2] = {{0, "one", {0}}, {0x1234, "two x y", {0}}};
-    struct image_boot boot = {ram, ram_count, "a command line", modules, 2, {0}};
+    struct image_boot boot = {ram, ram_count, "a command line", modules, 2, {0}, IMAGE_LOW_END};
     size_t used;
     if (size >= sizeof(modules[0].size))
         memcpy(&modules[0].size, data + size - sizeof(modules[0].size), sizeof(modules[0].size));

@@ -73,7 +73,7 @@ def test_bad_value(system):
 
 
 @pytest.mark.parametrize("option, pair", [
-    ("--host", "on_end=poweroff"), ("--host", "iommu=unsafe-identity"), ("--host", "cpus=65")])
+    ("--host", "on_end=poweroff"), ("--host", "cpus=65")])
 def test_what_is_not_there_yet(system, option, pair):
     check(system.svm(option, pair, system.guest("cpuid")), BAD, "nosnoop.cfg:",
           "is not supported yet; ")

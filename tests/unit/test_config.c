@@ -462,7 +462,16 @@ static void devices(void **state)
         "nosnoop.cfg:10: the device of line 4 a second time; remove one\n");
     bad("[host]\niommu = off\n" GUEST "device = 00:01.0\n",
         "nosnoop.cfg:3: vm a has a device, and iommu is off; write iommu = on\n");
-    good("[host]\niommu = unsafe-identity\n" GUEST "device = 00:01.0\n");
+    good("[host]\niommu = unsafe-identity\n" GUEST "device = 00:01.0\ndevice = 00:02.0\n"
+         "[vm b]\nkernel = k\nserial = none\n");
+    assert_true(config_at_own_addresses(&config, &config.vms[0]));
+    assert_false(config_at_own_addresses(&config, &config.vms[1]));
+    bad("[host]\niommu = unsafe-identity\n" GUEST "device = 00:01.0\n"
+        "[vm b]\nkernel = k\nserial = none\ndevice = 00:02.0\n",
+        "nosnoop.cfg:6: vm b has a device, as has vm a: with iommu = unsafe-identity only one VM "
+        "can be where devices find it; give it all, or write iommu = on\n");
+    good(GUEST "device = 00:01.0\n[vm b]\nkernel = k\nserial = none\ndevice = 00:02.0\n");
+    assert_false(config_at_own_addresses(&config, &config.vms[0]));
     bad(GUEST "device=00:01.0\ndevice=00:02.0\ndevice=00:03.0\ndevice=00:04.0\ndevice=00:05.0\n"
               "device=00:06.0\ndevice=00:07.0\ndevice=00:08.0\ndevice=00:09.0\n",
         "nosnoop.cfg:11: more than 8 devices; remove one\n");
@@ -736,6 +745,7 @@ static void what_is_supported(void **state)
                     "report = stored\nreset = architectural\nregion = 0+4K uc\n");
     supported("[host]\ndangerous = yes\n" GUEST "policy = xen\ncd = wb-ipat\nmmio = guest\n"
               "report = hidden\n");
+    supported("[host]\niommu = unsafe-identity\n" GUEST "device = 00:01.0\n");
     supported("[host]\nlog=0x3e8\ncpus=all\niommu=on\non_end=halt\n" GUEST "serial=log\n");
     supported(GUEST "device = 00:01.0 dma=auto bar0=wc intx=16 reset=none rmrr=map\n");
     supported(GUEST "pin = 1\n[vm b]\nkernel = k\nserial = none\n");
@@ -744,10 +754,6 @@ static void what_is_supported(void **state)
 static void what_is_not(void **state)
 {
     (void)state;
-    unsupported(
-        "[host]\niommu = unsafe-identity\n" GUEST,
-        "nosnoop.cfg:1: host: iommu = unsafe-identity is not supported yet; write iommu = on "
-        "or off\n");
     unsupported("[host]\ncpus = 65\n" GUEST, "nosnoop.cfg:1: host: more than 64 CPUs is not "
                                              "supported yet; write cpus = all\n");
     unsupported("\n[host]\non_end = poweroff\n" GUEST,

@@ -197,7 +197,7 @@ static void test_keep_wb(void **unused)
     map.count = 0;
     ram(MIB, 0xc1000000);
     ram(4 * GIB, 5 * GIB);
-    assert_int_equal(extents_init(&pool, &map), 0);
+    assert_int_equal(extents_init(&pool, &map, MIB), 0);
     assert_int_equal(host_types_keep_wb(&state, &pool), 0);
     assert_int_equal(pool.count, 3);
     assert_int_equal(pool.r[0].start, MIB);
@@ -209,7 +209,7 @@ static void test_keep_wb(void **unused)
     set_msr(0x205, PAGE_SIZE | 0x800); /* every second page UC: refused, in bounded time */
     host_types_read(read_msr, 40, &state);
     host_log_reset();
-    assert_int_equal(extents_init(&pool, &map), 0);
+    assert_int_equal(extents_init(&pool, &map, MIB), 0);
     assert_int_equal(host_types_keep_wb(&state, &pool), -E2BIG);
     assert_non_null(strstr(host_log, "too many pieces"));
     host_types_judge(&state, 0, &map);

@@ -574,7 +574,7 @@ static void information(void **state)
 {
     (void)state;
     struct image_module modules[] = {{0x1801, "m x", {0}}, {0x1000, "second", {0}}};
-    struct image_boot boot = {&ram64m, 1, "a  b", modules, 2, {0}};
+    struct image_boot boot = {&ram64m, 1, "a  b", modules, 2, {0}, IMAGE_LOW_END};
     plan_one(0x100000, 0x105123);
     assert_int_equal(build(&boot, sizeof(out)), 0);
     assert_string_equal(host_log, "");
@@ -620,7 +620,7 @@ static void maps(void **state)
     (void)state;
     static const struct range split[] = {{0, 0xc0000000}, {0x100000000, 0x140000000}};
     static const struct range whole = {0, 0x140000000}, least = {0, 0x100000};
-    struct image_boot boot = {split, 2, "", NULL, 0, {0}};
+    struct image_boot boot = {split, 2, "", NULL, 0, {0}, IMAGE_LOW_END};
     plan_one(0x100000, 0x101000);
     for (unsigned i = 0; i < 2; i++) { /* RAM with and without the hole in it */
         assert_int_equal(build(&boot, sizeof(out)), 0);
@@ -646,12 +646,52 @@ static void maps(void **state)
     expect_map_entry(164, 0xc0000000, 0x40000000, 2);
 }
 
+/* Gaps in RAM are no place for devices, nor is memory below 1 MiB that they do not reach. */
+static void maps_with_gaps(void **state)
+{
+    (void)state;
+    static const struct range pieces[] = {
+        {0, 0x4000000}, {0x4400000, 0x8000000}, {0x100000000, 0x100200000}};
+    struct image_boot boot = {pieces, 3, "", NULL, 0, {0}, 0x9f000};
+    plan_one(0x100000, 0x101000);
+    assert_int_equal(build(&boot, sizeof(out)), 0);
+    assert_int_equal(boot.info.v, 0x1000);
+    assert_int_equal(get32(out + 4), 636);   /* KiB to 9F000h */
+    assert_int_equal(get32(out + 8), 64512); /* to the first gap */
+    assert_int_equal(get32(out + 44), 8 * 24);
+    expect_map_entry(116, 0, 0x9f000, 1);
+    expect_map_entry(140, 0x9f000, 0x61000, 2);
+    expect_map_entry(164, 0x100000, 0x3f00000, 1);
+    expect_map_entry(188, 0x4000000, 0x400000, 2);
+    expect_map_entry(212, 0x4400000, 0x3c00000, 1);
+    expect_map_entry(236, 0x8000000, 0xb8000000, 2); /* to C0000000h */
+    expect_map_entry(260, 0xc0000000, 0x40000000, 2);
+    expect_map_entry(284, 0x100000000, 0x200000, 1);
+    boot.low_end = 0x1000; /* nothing below 1 MiB but page 0 */
+    assert_int_equal(build(&boot, sizeof(out)), 0);
+    assert_int_equal(boot.info.v, 0x101000);
+}
+
+/* As many ranges as there may be, two of which hold what is reserved. */
+static void most_ranges(void **state)
+{
+    (void)state;
+    static struct range pieces[IMAGE_MAX_RAM];
+    for (unsigned i = 0; i < IMAGE_MAX_RAM; i++)
+        pieces[i] = (struct range){i * 0x200000ull, i * 0x200000ull + 0x180000};
+    pieces[IMAGE_MAX_RAM - 1] = (struct range){0x80000000, 0x180000000};
+    struct image_boot boot = {pieces, IMAGE_MAX_RAM, "", NULL, 0, {0}, IMAGE_LOW_END};
+    plan_one(0x100000, 0x101000);
+    assert_int_equal(build(&boot, sizeof(out)), 0);
+    assert_int_equal(get32(out + 44) / 24, 2 * IMAGE_MAX_RAM - 1 + 2 * 2);
+}
+
 /* The information goes around the image and the modules, and never into what is not called RAM. */
 static void places(void **state)
 {
     (void)state;
     struct image_module modules[] = {{0x8f000, "a", {0}}, {0x1000, "b", {0}}, {0, "c", {0}}};
-    struct image_boot boot = {&ram64m, 1, "", modules, 2, {0}};
+    struct image_boot boot = {&ram64m, 1, "", modules, 2, {0}, IMAGE_LOW_END};
     plan_one(0x800, 0x1001);
     assert_int_equal(build(&boot, sizeof(out)), 0);
     assert_int_equal(modules[0].gpa.v, 0x2000);
@@ -683,7 +723,7 @@ static void places(void **state)
 static void between_segments(void **state)
 {
     (void)state;
-    struct image_boot boot = {&ram64m, 1, "", NULL, 0, {0}};
+    struct image_boot boot = {&ram64m, 1, "", NULL, 0, {0}, IMAGE_LOW_END};
     plan_one(0, 0x5000);
     plan.count = 2;
     plan.segments[1].gpa = gpa(0x6000);
@@ -702,7 +742,7 @@ static void no_room(void **state)
     static const struct range high[] = {{0, 0x200000}, {0x100000000, 0x200000000}};
     static const struct range full = {0, 0x140000000};
     struct image_module module = {0xff001, "big", {0}};
-    struct image_boot boot = {high, 2, "", &module, 1, {0}};
+    struct image_boot boot = {high, 2, "", &module, 1, {0}, IMAGE_LOW_END};
     plan_one(0x100000, 0x100001);
     assert_int_equal(build(&boot, sizeof(out)), -7);
     assert_string_equal(host_log,
@@ -729,7 +769,7 @@ static void no_room(void **state)
 static void small_buffer(void **state)
 {
     (void)state;
-    struct image_boot boot = {&ram64m, 1, "", NULL, 0, {0}};
+    struct image_boot boot = {&ram64m, 1, "", NULL, 0, {0}, IMAGE_LOW_END};
     plan_one(0x100000, 0x101000);
     assert_int_equal(build(&boot, 221), 0); /* 116 + 4 * 24 + 1 + 8 */
     assert_int_equal(used, 221);
@@ -743,16 +783,17 @@ static void small_buffer(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(elf32),         cmocka_unit_test(elf64),
-        cmocka_unit_test(virtual_entry), cmocka_unit_test(bad_entries),
-        cmocka_unit_test(above_4g),      cmocka_unit_test(bad_elf_headers),
-        cmocka_unit_test(truncated),     cmocka_unit_test(hostile_segments),
-        cmocka_unit_test(many_segments), cmocka_unit_test(addresses),
-        cmocka_unit_test(bad_addresses), cmocka_unit_test(where_headers_are),
-        cmocka_unit_test(header_flags),  cmocka_unit_test(hostile),
-        cmocka_unit_test(information),   cmocka_unit_test(maps),
-        cmocka_unit_test(places),        cmocka_unit_test(between_segments),
-        cmocka_unit_test(no_room),       cmocka_unit_test(small_buffer),
+        cmocka_unit_test(elf32),          cmocka_unit_test(elf64),
+        cmocka_unit_test(virtual_entry),  cmocka_unit_test(bad_entries),
+        cmocka_unit_test(above_4g),       cmocka_unit_test(bad_elf_headers),
+        cmocka_unit_test(truncated),      cmocka_unit_test(hostile_segments),
+        cmocka_unit_test(many_segments),  cmocka_unit_test(addresses),
+        cmocka_unit_test(bad_addresses),  cmocka_unit_test(where_headers_are),
+        cmocka_unit_test(header_flags),   cmocka_unit_test(hostile),
+        cmocka_unit_test(information),    cmocka_unit_test(maps),
+        cmocka_unit_test(maps_with_gaps), cmocka_unit_test(most_ranges),
+        cmocka_unit_test(places),         cmocka_unit_test(between_segments),
+        cmocka_unit_test(no_room),        cmocka_unit_test(small_buffer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

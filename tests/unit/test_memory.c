@@ -357,7 +357,7 @@ static void free_extent_twice(void)
     unsigned n;
     map.count = 0;
     memmap_set(&map, 0, 64 * MIB, MEM_RAM);
-    extents_init(&extents, &map);
+    extents_init(&extents, &map, MIB);
     extents_alloc(&extents, (struct range){0, 8 * MIB}, e, 2, &n);
     extents_free(&extents, e, n);
     extents_free(&extents, e, n);
@@ -412,7 +412,7 @@ static void set_ram(const struct range *ram, unsigned n, uint64_t unit)
     map.count = 0;
     for (unsigned i = 0; i < n && ram[i].end != 0; i++)
         assert_int_equal(memmap_set(&map, ram[i].start * unit, ram[i].end * unit, MEM_RAM), 0);
-    assert_int_equal(extents_init(&extents, &map), 0);
+    assert_int_equal(extents_init(&extents, &map, MIB), 0);
 }
 
 static void test_extents_layouts(void **state)
@@ -460,7 +460,61 @@ static void test_extents_limits(void **state)
     map.count = 0;
     assert_int_equal(memmap_set(&map, 0, MIB, MEM_RAM), 0);
     assert_int_equal(memmap_set(&map, MIB, 2 * MIB, MEM_FILE), 0);
-    assert_int_equal(extents_init(&extents, &map), -ENOMEM);
+    assert_int_equal(extents_init(&extents, &map, MIB), -ENOMEM);
+}
+
+/* GPA = HPA: the lowest free pieces in the range, around what is not, until there are so many. */
+static void test_extents_same(void **state)
+{
+    (void)state;
+    struct extent out[3];
+    unsigned count;
+    static const struct range islands[] = {{0, 4}, {5, 8}, {10, 12}, {20, 22}};
+    set_ram(islands, 4, MIB);
+    uint64_t all = extents_bytes(&extents);
+    assert_int_equal(
+        extents_alloc_same(&extents, (struct range){2 * MIB, 21 * MIB}, 6 * MIB, out, 3, &count),
+        6 * MIB);
+    assert_int_equal(count, 3);
+    static const struct range wanted[] = {{2, 4}, {5, 8}, {10, 11}};
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(out[i].gpa.v, wanted[i].start * MIB);
+        assert_int_equal(out[i].hpa.v, out[i].gpa.v);
+        assert_int_equal(out[i].size, (wanted[i].end - wanted[i].start) * MIB);
+    }
+    assert_int_equal(extents_bytes(&extents), all - 6 * MIB);
+    struct extent more[3];
+    unsigned n; /* what is left there: 1 MiB at 11, and 1 MiB of what lies across its end */
+    assert_int_equal(
+        extents_alloc_same(&extents, (struct range){2 * MIB, 21 * MIB}, 6 * MIB, more, 3, &n),
+        2 * MIB);
+    assert_int_equal(n, 2);
+    assert_true(more[0].gpa.v == 11 * MIB && more[1].gpa.v == 20 * MIB && more[1].size == MIB);
+    extents_free(&extents, more, n);
+    assert_int_equal(
+        extents_alloc_same(&extents, (struct range){2 * MIB, 21 * MIB}, 6 * MIB, more, 1, &n), MIB);
+    assert_int_equal(n, 1);
+    assert_int_equal(
+        extents_alloc_same(&extents, (struct range){30 * MIB, 40 * MIB}, MIB, &more[1], 1, &n), 0);
+    assert_int_equal(n, 0);
+    extents_free(&extents, more, 1);
+    extents_free(&extents, out, count);
+    assert_int_equal(extents_bytes(&extents), all);
+}
+
+/* Where guests' RAM begins is the caller's affair. */
+static void test_extents_from(void **state)
+{
+    (void)state;
+    struct extent out;
+    unsigned count;
+    map.count = 0;
+    assert_int_equal(memmap_set(&map, 0, 640 * KIB, MEM_RAM), 0);
+    assert_int_equal(extents_init(&extents, &map, MIB), -ENOMEM);
+    assert_int_equal(extents_init(&extents, &map, PAGE_SIZE), 0);
+    assert_int_equal(extents_alloc_same(&extents, (struct range){0, MIB}, MIB, &out, 1, &count),
+                     636 * KIB);
+    assert_int_equal(out.gpa.v, PAGE_SIZE);
 }
 
 /* Owner of each host page of a small machine: 0 no RAM, 1 free, else 2 + number of the allocation.
@@ -524,7 +578,7 @@ static void make_machine(uint64_t *r)
             owners[i] = i >= 256;
         page += size + host_random(r) % 900 + 1;
     }
-    assert_int_equal(extents_init(&extents, &map), 0);
+    assert_int_equal(extents_init(&extents, &map, MIB), 0);
 }
 
 static void test_extents_random(void **state)
@@ -570,6 +624,8 @@ int main(void)
         cmocka_unit_test(test_assertions),
         cmocka_unit_test(test_extents_layouts),
         cmocka_unit_test(test_extents_limits),
+        cmocka_unit_test(test_extents_same),
+        cmocka_unit_test(test_extents_from),
         cmocka_unit_test(test_extents_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

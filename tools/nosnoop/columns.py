@@ -48,9 +48,7 @@ class Column:
             return row.control_reason
         bed = beds.BEDS[self.bed]
         return bed.refusal() or next(filter(None, (devices.refusal(text, bed.emulator)
-                                                   for text in row.devices)),
-                                     None if self.control else
-                                     devices.without_iommu(row.devices, bed.emulator))
+                                                   for text in row.devices)), None)
 
 
 def rows_of(text):

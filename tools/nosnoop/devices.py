@@ -64,7 +64,7 @@ DEVICES = {
     "bochs-display": {QEMU: Device("00:05.0", ("-device", "bochs-display,addr=05.0"),
                                    words=NO_RESET),
                       BOCHS: Device("00:02.0", (
-                          "pci: enabled=1, chipset=i440fx, slot1=pcivga", "vga: extension=vbe"),
+                          "pci: enabled=1, chipset=i440fx, slot1=cirrus", "vga: extension=cirrus"),
                                     host=(("dangerous", "yes"),), words=NO_RESET)},
     "ivshmem": {QEMU: Device("00:05.0", (
         "-object", "memory-backend-ram,id=shared,size=4M,share=on",
@@ -90,13 +90,6 @@ def refusal(text, emulator):
     if name not in DEVICES:
         return f"no such device: {name}; there are {', '.join(DEVICES)}"
     return None if emulator in DEVICES[name] else f"emulator: {emulator} has no {name}"
-
-
-def without_iommu(texts, emulator):
-    """Why no VM can have the devices in EMULATOR's machine for want of an IOMMU, or None."""
-    if not texts or emulator == QEMU and chipset(fit(texts, emulator)) == CHIPSET:
-        return None
-    return f"emulator: no IOMMU in {emulator}'s machine with {texts[0].split()[0]}"
 
 
 def disk_bytes():
