@@ -42,7 +42,8 @@ STRANGER_H := $(wildcard guest-tests/stranger/*.h)
 $(STRANGERS): $(BUILD)/guests/tick%.elf: $(STRANGER_C) $(STRANGER_H) guest-tests/stranger/boot%.S \
 		guest-tests/stranger/link.ld guest-tests/guests.mk
 	@mkdir -p $(@D)
-	$(CC) -m$* -std=gnu11 -O2 -Wall -Wextra $(LINT) -ffreestanding -fno-pic -nostdlib -static \
+	$(CC) -m$* -std=gnu11 -O2 -Wall -Wextra -Wno-interrupt-service-routine $(LINT) \
+		-ffreestanding -fno-pic -nostdlib -static \
 		-fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone \
 		-mgeneral-regs-only -Wl,-T,guest-tests/stranger/link.ld,--build-id=none,-z,noexecstack \
 		-Wl,-z,max-page-size=4096,--no-warn-rwx-segments -o $@ $(STRANGER_C) guest-tests/stranger/boot$*.S
