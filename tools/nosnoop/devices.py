@@ -76,6 +76,12 @@ DEVICES = {
                   "pci: enabled=1, chipset=i440fx, slot2=e1000",
                   "e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=vnet, ethdev={private}"),
                             words=NO_RESET)},
+    "wire-e1000": {QEMU: Device("00:05.0", (  # these two on one wire
+        "-netdev", "hubport,id=end1,hubid=1", "-device", "e1000,netdev=end1,addr=05.0"),
+                                words=NO_RESET)},
+    "wire-e1000e": {QEMU: Device("00:06.0", (
+        "-netdev", "hubport,id=end2,hubid=1", "-device", "e1000e,netdev=end2,addr=06.0"),
+                                 words=NO_RESET)},
     "ide": {QEMU: Device("00:01.1", ("-drive", "if=ide,index=1,format=raw,file={disk}"), "pc",
                          words=NO_RESET),
             BOCHS: Device("00:01.1", (
