@@ -451,6 +451,15 @@ static bool out_fwcfg(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t
     return any;
 }
 
+/* One byte of several: all are read at one time. */
+static __attribute__((noinline)) uint8_t in_one_of(struct vcpu *vcpu, uint16_t port)
+{
+    uint8_t value = 0xff;
+    if (!in_byte(vcpu, &vcpu->vm->devices, port, &value))
+        vcpu->port_reads++;
+    return value;
+}
+
 /* As a bus takes wider accesses apart for devices of 8 bits. */
 static __attribute__((noinline)) uint32_t in_wide(struct vcpu *vcpu, uint16_t port, unsigned width)
 {
@@ -459,10 +468,12 @@ static __attribute__((noinline)) uint32_t in_wide(struct vcpu *vcpu, uint16_t po
         vcpu->port_reads += in_whole(vcpu, port, width, &value) ? 0 : 1;
         return value;
     }
+    (void)begin(vcpu);
     for (unsigned i = 0; i < width; i++) {
-        uint32_t byte = devices_in(vcpu, (uint16_t)(port + i), 1);
+        uint32_t byte = in_one_of(vcpu, (uint16_t)(port + i));
         value = (value & ~(0xffu << 8 * i)) | byte << 8 * i;
     }
+    end(vcpu);
     return value;
 }
 
