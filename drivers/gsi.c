@@ -10,13 +10,15 @@
 #include "vmm/host.h"
 
 /* 82093AA data sheet, "Memory Mapped Registers for Accessing IOAPIC Registers". */
-enum { SELECT = 0x00, WINDOW = 0x10, REG_VERSION = 1, REG_ENTRIES = 0x10 };
-enum { MOST_PINS = 240 };
+enum { SELECT = 0x00, WINDOW = 0x10, END = 0x40, REG_VERSION = 1, REG_ENTRIES = 0x10 };
+enum { MOST_PINS = 240, FIRST_VERSION_WITH_END = 0x20 };
+enum { REMOTE_IRR = 1 << 14 };
 
 struct chip {
     volatile char *registers;
     uint32_t first, pins;
     uint8_t id;
+    bool has_end;
 };
 
 static struct chip chips[GSI_MAX_CHIPS];
@@ -61,6 +63,7 @@ static int add_chip(struct host *host, const struct gsi_chip *found)
         return -ENOMEM;
     uint32_t version = read_reg(chip, REG_VERSION);
     chip->pins = (version >> 16 & 0xff) + 1;
+    chip->has_end = (version & 0xff) >= FIRST_VERSION_WITH_END;
     if (version == UINT32_MAX || chip->pins > MOST_PINS || find_chip(found->first) != NULL) {
         log_line("gsi: the I/O APIC at 0x%llx makes no sense (version register 0x%x): left out",
                  (unsigned long long)found->address, version);
@@ -116,22 +119,40 @@ void gsi_route(uint32_t gsi, uint64_t entry)
     lock_release(&lock);
 }
 
-static void set_mask(uint32_t gsi, uint32_t mask)
+/*
+ * Ends the interrupt of a masked level at the chip itself: the EOI of a CPU names its own vector,
+ * and where interrupts are remapped that need not be what the entry has. An edge has no end, so
+ * that what has no register for it forgets it as one.
+ */
+static void end(const struct chip *chip, unsigned reg, uint32_t entry)
+{
+    if (chip->has_end) {
+        *(volatile uint32_t *)(volatile void *)(chip->registers + END) = entry & 0xff;
+    } else {
+        write_reg(chip, reg, entry & ~(uint32_t)GSI_LEVEL);
+        write_reg(chip, reg, entry);
+    }
+}
+
+void gsi_mask(uint32_t gsi)
 {
     const struct chip *chip = find_chip(gsi);
     assert(chip != NULL);
     unsigned reg = entry_of(chip, gsi);
     lock_take(&lock);
-    write_reg(chip, reg, (read_reg(chip, reg) & ~(uint32_t)GSI_MASKED) | mask);
+    write_reg(chip, reg, read_reg(chip, reg) | (uint32_t)GSI_MASKED);
+    uint32_t entry = read_reg(chip, reg);
+    if ((entry & REMOTE_IRR) != 0)
+        end(chip, reg, entry);
     lock_release(&lock);
-}
-
-void gsi_mask(uint32_t gsi)
-{
-    set_mask(gsi, (uint32_t)GSI_MASKED);
 }
 
 void gsi_unmask(uint32_t gsi)
 {
-    set_mask(gsi, 0);
+    const struct chip *chip = find_chip(gsi);
+    assert(chip != NULL);
+    unsigned reg = entry_of(chip, gsi);
+    lock_take(&lock);
+    write_reg(chip, reg, read_reg(chip, reg) & ~(uint32_t)GSI_MASKED);
+    lock_release(&lock);
 }

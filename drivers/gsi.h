@@ -56,7 +56,10 @@ uint8_t gsi_chip_id(uint32_t gsi);
 #define GSI_LEVEL      (1ull << 15)
 #define GSI_MASKED     (1ull << 16)
 
-/* Writes the entry of GSI, which exists; then its mask alone. Several CPUs may do so at once. */
+/*
+ * Writes the entry of GSI, which exists; then its mask alone: to mask a level ends its interrupt,
+ * too. Several CPUs may do so at once.
+ */
 void gsi_route(uint32_t gsi, uint64_t entry);
 void gsi_mask(uint32_t gsi);
 void gsi_unmask(uint32_t gsi);

@@ -16,17 +16,19 @@ struct iommu_message {
 
 /*
  * What the units' drivers need of the machine. Several CPUs may call these at once. Tables that the
- * hardware walks are pages from ALLOC; a table, once made, is never larger than a page.
+ * hardware walks are pages from ALLOC, or of TAKE.
  */
 struct iommu_machine {
     const struct firmware *firmware;
     /* The first ACPI table of SIGNATURE; false: there is none. */
     bool (*find)(const char *signature, struct acpi_table *table);
     const struct memmap *map;
-    uint8_t phys_bits;    /* of addresses */
-    bool x2apic;          /* the CPUs' local APICs are in x2APIC mode */
-    void *(*alloc)(void); /* one zeroed page; NULL: none left */
-    void (*free)(void *page);
+    uint8_t phys_bits;              /* of addresses */
+    bool x2apic;                    /* the CPUs' local APICs are in x2APIC mode */
+    void *(*alloc)(unsigned pages); /* so many in a row, zeroed; NULL: none left */
+    void (*free)(void *page);       /* one */
+    /* SIZE bytes, whole pages, in a row, for good, not zeroed: while start() runs. NULL: no. */
+    void *(*take)(uint64_t size, hpa_t *at);
     hpa_t (*hpa)(const void *page);
     void *(*at)(hpa_t page);
     volatile void *(*map_mmio)(hpa_t registers, uint64_t size); /* uncached, for good; NULL: no */
@@ -37,8 +39,9 @@ struct iommu_machine {
     struct iommu_message faults;   /* by which a unit tells that it has recorded one; no RTE */
     /* Writes the N bytes at AT back to memory, where a unit that does not snoop finds them. */
     void (*flush)(const void *at, size_t n);
-    /* As pci_read32(). */
+    /* As pci_read32() and pci_write32(). */
     uint32_t (*config)(struct pci_bdf bdf, unsigned reg);
+    void (*set_config)(struct pci_bdf bdf, unsigned reg, uint32_t value);
 };
 
 enum { IOMMU_MAX_RESERVED = 4 };
@@ -51,6 +54,7 @@ struct iommu_facts {
     bool remaps;   /* interrupts too; false: a device may send any CPU any vector */
     bool x2apic;   /* to APIC IDs above 255 */
     uint8_t bits;  /* a domain reaches addresses below 2^BITS */
+    struct pci_bdf alias; /* that its requests carry by the firmware's tables: mostly its own */
     /* Memory that firmware says the requester goes on to use by itself. */
     struct range reserved[IOMMU_MAX_RESERVED];
     uint8_t reserved_count;
@@ -130,7 +134,7 @@ struct iommu_ops {
 
     /*
      * Takes N entries in a row for the requester's interrupts: a power of two, at most 32. None is
-     * present yet. Returns the first one's index, a multiple of N, or -ENOSPC, logged.
+     * present yet. Returns the first one's index, a multiple of N, or -ENOSPC or -ENOMEM, logged.
      */
     int (*claim)(struct pci_bdf requester, unsigned n);
 
@@ -149,6 +153,12 @@ struct iommu_ops {
      * there were. */
     unsigned (*faults)(void);
 };
+
+/*
+ * Makes those functions of TABLE one group whose requests carry the same BDF by the firmware's
+ * tables: no unit can tell them apart.
+ */
+void iommu_join_groups(const struct iommu_ops *ops, struct pci_table *table);
 
 /* The machine's kind of IOMMU, started; NULL: none, or none that works. */
 const struct iommu_ops *iommu_start(const struct iommu_machine *machine,

@@ -35,8 +35,7 @@ static int start(const struct iommu_machine *on, struct iommu_ioapics *ioapics)
 
 static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
 {
-    (void)requester;
-    *facts = (struct iommu_facts){.bits = machine->phys_bits};
+    *facts = (struct iommu_facts){.bits = machine->phys_bits, .alias = requester};
     return true;
 }
 

@@ -169,7 +169,7 @@ struct pci_table {
 
 /* Base class, and base class with subclass (PCI Code and ID Assignment Specification). */
 enum { PCI_CLASS_DISPLAY = 0x03, PCI_CLASS_BRIDGE = 0x06 };
-enum { PCI_CLASS_PCI_BRIDGE = 0x0604 };
+enum { PCI_CLASS_PCI_BRIDGE = 0x0604, PCI_CLASS_IOMMU = 0x0806 };
 
 static inline bool pci_is_bridge(const struct pci_function *f)
 {
@@ -181,17 +181,25 @@ static inline bool pci_is_display(const struct pci_function *f)
     return f->class >> 16 == PCI_CLASS_DISPLAY;
 }
 
+static inline bool pci_is_iommu(const struct pci_function *f)
+{
+    return f->class >> 8 == PCI_CLASS_IOMMU;
+}
+
 /*
  * Fills TABLE with the functions of segment 0 and of those of ECAMS, root buses and what is behind
- * bridges. Every function but displays and bridges loses its bus mastering first, whether there is
- * room for it or not; SR-IOV is turned off, ACS on. Then devices are sized: for a moment with
- * decoding off, so nothing may use one meanwhile; nothing is logged then. What makes no sense is
- * logged.
+ * bridges. Every function but displays, bridges and IOMMUs loses its bus mastering first, whether
+ * there is room for it or not; SR-IOV is turned off, ACS on. Then devices are sized: for a moment
+ * with decoding off, so nothing may use one meanwhile; nothing is logged then. What makes no sense
+ * is logged.
  */
 void pci_scan(struct pci_table *table, const struct pci_ecams *ecams);
 
 /* The function at BDF, or NULL. */
 struct pci_function *pci_find(struct pci_table *table, struct pci_bdf bdf);
+
+/* Makes the functions of group B of group A. */
+void pci_join_groups(struct pci_table *table, uint16_t a, uint16_t b);
 
 /*
  * The BDF that its DMA and its MSIs carry: its own, or behind a bridge to a conventional bus that

@@ -114,7 +114,7 @@ void pci_find_bars(struct pci_function *f)
 {
     struct work work = {.f = f};
     unsigned count = f->header == 0 ? PCI_BARS : f->header == 1 ? 2 : 0;
-    if (f->header == 0 && !pci_is_bridge(f))
+    if (f->header == 0 && !pci_is_bridge(f) && !pci_is_iommu(f))
         size_device(&work);
     else
         for (unsigned i = 0; i < count;)

@@ -46,6 +46,13 @@ void pci_make_groups(struct pci_table *table)
     }
 }
 
+void pci_join_groups(struct pci_table *table, uint16_t a, uint16_t b)
+{
+    for (unsigned i = 0; i < table->count; i++)
+        if (table->f[i].group == b)
+            table->f[i].group = a;
+}
+
 struct pci_bdf pci_requester(const struct pci_function *f)
 {
     struct pci_bdf bdf = f->bdf;

@@ -43,7 +43,7 @@ static enum pci_reset_method method(const struct pci_table *table, const struct 
 {
     struct pci_bdf bdf = f->bdf;
     enum company company = company_of(table, f);
-    if (pci_is_bridge(f))
+    if (pci_is_bridge(f) || pci_is_iommu(f))
         return PCI_RESET_NONE;
     if (f->pcie != 0 && (pci_read32(bdf, f->pcie + PCIE_DEVICE_CAP) & HAS_FLR) != 0)
         return PCI_RESET_FLR;

@@ -12,11 +12,12 @@ static bool is_there(struct pci_bdf bdf)
     return id != 0 && (uint16_t)id != 0xffff;
 }
 
-/* A display goes on scanning out its memory, and a bridge passes on what is behind it. */
+/* A display goes on scanning out its memory, a bridge passes on what is behind it, and an IOMMU's
+ * tables are the host's. */
 static void stop_master(const struct pci_function *f)
 {
     uint16_t command = pci_read16(f->bdf, PCI_COMMAND);
-    bool kept = pci_is_display(f) || f->class >> 16 == PCI_CLASS_BRIDGE;
+    bool kept = pci_is_display(f) || f->class >> 16 == PCI_CLASS_BRIDGE || pci_is_iommu(f);
     if (!kept && (command & PCI_COMMAND_MASTER) != 0)
         pci_write16(f->bdf, PCI_COMMAND, command & (uint16_t)~PCI_COMMAND_MASTER);
 }

@@ -54,7 +54,7 @@ static int start(const struct iommu_machine *machine, struct iommu_ioapics *ioap
     if (!machine->find("DMAR", &table))
         return -ENODEV;
     int error = dmar_parse(&reader, &table, &vtd.dmar);
-    volatile uint64_t *status = error == 0 ? machine->alloc() : NULL;
+    volatile uint64_t *status = error == 0 ? machine->alloc(1) : NULL;
     if (status == NULL)
         return error != 0 ? error : -ENOMEM;
     hpa_t at = machine->hpa((const void *)(uintptr_t)status);
@@ -92,6 +92,7 @@ static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
         .snoops = (u->ecap & VTD_ECAP_SC) != 0,
         .remaps = u->remaps,
         .x2apic = u->x2apic,
+        .alias = requester,
     };
     for (unsigned levels = VTD_MIN_LEVELS; levels <= VTD_MAX_LEVELS; levels++)
         facts->bits = (uint8_t)max_u64(facts->bits, reach(u, levels));
@@ -122,7 +123,7 @@ static void forget_domain(const struct iommu_domain *domain)
 static bool table_alloc(struct pt *pt, hpa_t *page)
 {
     (void)pt;
-    void *p = vtd.machine->alloc();
+    void *p = vtd.machine->alloc(1);
     if (p != NULL)
         *page = vtd.machine->hpa(p);
     return p != NULL;
@@ -193,7 +194,7 @@ static bool make_context(struct vtd_unit *u, struct pci_bdf requester)
     lock_take(&vtd.lock);
     uint64_t *root = &u->root[2 * requester.bus];
     if ((*root & ENTRY_P) == 0) {
-        void *table = vtd.machine->alloc();
+        void *table = vtd.machine->alloc(1);
         there = table != NULL;
         if (there) {
             vtd_flush(u, table, PAGE_SIZE);

@@ -1,7 +1,7 @@
 /* Entries of a VT-d unit's interrupt remapping table. */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "drivers/iommu_slots.h"
 #include "drivers/vtd.h"
-#include "lib/errno.h"
 #include "lib/log.h"
 
 /* VT-d, "Interrupt Remapping Table Entry (IRTE) for Remapped Interrupts". */
@@ -18,20 +18,10 @@
 #define RTE_REMAPPABLE     (1ull << 48)
 #define RTE_LEVEL          (1ull << 15)
 
-static uint64_t mask_of(unsigned first, unsigned n)
-{
-    return ((1ull << n) - 1) << first % 64;
-}
-
 int vtd_claim_in(struct vtd_unit *u, unsigned n)
 {
-    int found = -ENOSPC;
     lock_take(&u->lock);
-    for (unsigned i = 0; i < VTD_INTERRUPTS && found < 0; i += n)
-        if ((u->claimed[i / 64] & mask_of(i, n)) == 0)
-            found = (int)i;
-    if (found >= 0)
-        u->claimed[found / 64] |= mask_of((unsigned)found, n);
+    int found = slots_take(u->claimed, VTD_INTERRUPTS, n);
     lock_release(&u->lock);
     if (found < 0)
         log_line("iommu %u: no %u of its %u entries for interrupts are left", u->number, n,
@@ -44,8 +34,7 @@ void vtd_release_in(struct vtd_unit *u, unsigned first, unsigned n)
     lock_take(&u->lock);
     for (unsigned i = first; i < first + n; i++)
         assert((u->remapping[2 * i] & IRTE_P) == 0);
-    assert((u->claimed[first / 64] & mask_of(first, n)) == mask_of(first, n));
-    u->claimed[first / 64] &= ~mask_of(first, n);
+    slots_give_back(u->claimed, first, n);
     lock_release(&u->lock);
 }
 

@@ -292,9 +292,9 @@ static bool make_tables(struct vtd_unit *u, bool remaps)
     u->queued = (u->ecap & VTD_ECAP_QI) != 0;
     u->remaps = remaps && u->queued && (u->ecap & VTD_ECAP_IR) != 0;
     u->x2apic = u->remaps && u->machine->x2apic && (u->ecap & VTD_ECAP_EIM) != 0;
-    u->root = u->machine->alloc();
-    u->queue = u->queued ? u->machine->alloc() : NULL;
-    u->remapping = u->remaps ? u->machine->alloc() : NULL;
+    u->root = u->machine->alloc(1);
+    u->queue = u->queued ? u->machine->alloc(1) : NULL;
+    u->remapping = u->remaps ? u->machine->alloc(1) : NULL;
     if (u->root == NULL || (u->queued && u->queue == NULL) || (u->remaps && u->remapping == NULL)) {
         log_line("iommu %u: no memory for its tables; make the host pool larger", u->number);
         return false;

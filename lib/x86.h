@@ -290,6 +290,20 @@ static inline void mfence(void)
     __asm__ volatile("mfence" : : : "memory");
 }
 
+/* Makes the 16 bytes at AT, a multiple of 16, LOW and HIGH in one write. */
+static inline void store16(uint64_t *at, uint64_t low, uint64_t high)
+{
+    struct pair {
+        uint64_t word[2];
+    } *pair = (struct pair *)(void *)at;
+    uint64_t old_low = at[0], old_high = at[1];
+    __asm__ volatile("1: lock cmpxchg16b %0\n\t"
+                     "jnz 1b"
+                     : "+m"(*pair), "+a"(old_low), "+d"(old_high)
+                     : "b"(low), "c"(high)
+                     : "cc", "memory");
+}
+
 static inline void wbinvd(void)
 {
     __asm__ volatile("wbinvd" : : : "memory");

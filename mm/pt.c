@@ -78,6 +78,19 @@ static uint64_t make_leaf(const struct pt *pt, uint64_t hpa, struct pt_attr attr
     return hpa | pt->format->leaf(attr, level);
 }
 
+/* An entry that points to the table PAGE of LEVEL. */
+static uint64_t make_link(const struct pt *pt, hpa_t page, unsigned level)
+{
+    uint8_t shift = pt->format->level_shift;
+    return page.v | pt->format->table | (shift != 0 ? (uint64_t)level << shift : 0);
+}
+
+/* What would point to the root. */
+static uint64_t root_link(const struct pt *pt)
+{
+    return make_link(pt, pt->root, pt->format->levels);
+}
+
 static void flush(const struct pt *pt, const void *at, size_t n)
 {
     if (pt->owner->flush != NULL)
@@ -322,7 +335,7 @@ static void grow(struct pt *pt, uint64_t *entry, unsigned level, uint64_t offset
         invalidate_shape(pt, offset, level);
     }
     flush(pt, table, PAGE_SIZE);
-    store(pt, entry, page.v | pt->format->table);
+    store(pt, entry, make_link(pt, page, level - 1));
     if (is_present(pt, old)) {
         struct pt_attr attr = pt->format->attr(old, level);
         tell(pt, PT_SPLIT, level, offset, span(level), attr, attr);
@@ -404,7 +417,7 @@ static int apply(struct pt *pt, struct change c, uint64_t va, uint64_t size)
     c.end = c.start + size;
     assert(offset_to_va(pt, c.end - 1) - va == size - 1);
     c.delta -= c.start;
-    uint64_t root = pt->root.v | pt->format->table;
+    uint64_t root = root_link(pt);
     unsigned levels = pt->format->levels;
     int error = reserve(pt, pages_needed(pt, &c, root, levels + 1, 0));
     if (error != 0)
@@ -445,7 +458,7 @@ int pt_init(struct pt *pt, const struct pt_format *format, const struct pt_owner
 /* The entry for OFFSET in the table of LEVEL, which must be there. */
 static uint64_t *entry_of_level(const struct pt *pt, uint64_t offset, unsigned level)
 {
-    uint64_t entry = pt->root.v | pt->format->table;
+    uint64_t entry = root_link(pt);
     for (unsigned at = pt->format->levels;; at--) {
         assert(is_table(pt, entry, at + 1));
         uint64_t *table = table_of(pt, entry);
@@ -469,7 +482,7 @@ void pt_share(struct pt *to, const struct pt *from, uint64_t va)
 
 void pt_destroy(struct pt *pt)
 {
-    free_tables(pt, pt->root.v | pt->format->table, pt->format->levels + 1u);
+    free_tables(pt, root_link(pt), pt->format->levels + 1u);
     assert(pt->pages == 0);
 }
 

@@ -32,6 +32,7 @@ struct pt_format {
     uint64_t address;     /* address bits of an entry */
     uint64_t present;     /* an entry is in use if any of these is set */
     uint64_t table;       /* what an entry that points to a table has */
+    uint8_t level_shift;  /* 0, or its lowest bit of the level of the table that it points to */
     uint64_t (*leaf)(struct pt_attr attr, unsigned level);  /* bits of a leaf but its address */
     struct pt_attr (*attr)(uint64_t entry, unsigned level); /* the inverse */
     bool (*is_leaf)(uint64_t entry, unsigned level);        /* of a present entry */

@@ -75,6 +75,10 @@ static int check_use(const struct candidate *c)
 {
     if (pci_is_bridge(c->f))
         return refuse(c, "is a bridge; name what is behind it");
+    if (pci_is_iommu(c->f))
+        return refuse(c, "is an IOMMU, which is the host's; leave it out");
+    if (c->facts->is_ioapic(pci_requester(c->f)))
+        return refuse(c, "sends interrupts as an I/O APIC of the host's does; leave it out");
     if (is_log(c->facts, c->f))
         return refuse(c, "has the UART of the log; write another log in [host]");
     if (is_boot_display(c->facts, c->f) && !c->config->host.dangerous)

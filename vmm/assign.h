@@ -11,6 +11,8 @@ struct assign_facts {
     uint64_t framebuffer; /* the address of what the firmware shows; 0: not known */
     /* Whether DMA by that requester ID can be led to a VM's memory. */
     bool (*reaches)(struct pci_bdf requester);
+    /* Whether an I/O APIC's interrupts carry it, too. */
+    bool (*is_ioapic)(struct pci_bdf requester);
     /* Whether firmware has memory for the device, which it goes on to use by itself (RMRR). */
     bool (*has_reserved_memory)(struct pci_bdf bdf);
 };

@@ -206,17 +206,34 @@ void host_copy(struct cpu *cpu, hpa_t to, hpa_t from, uint64_t n)
     }
 }
 
+/* Maps whole pages for good, where registers are; NULL: out of room. */
+static void *map_for_good(struct host *host, hpa_t at, uint64_t bytes, struct pt_attr attr)
+{
+    uint64_t va = MMIO_VA + host->mmio_used;
+    assert(bytes > 0 && bytes <= AREA_VA - va);
+    if (pt_map(&host->pt, va, at, bytes, attr) != 0)
+        return NULL;
+    host->mmio_used += bytes;
+    return (void *)va;
+}
+
+void *host_take(struct host *host, uint64_t size, hpa_t *at)
+{
+    if (memmap_find(&host->map, size, PAGE_SIZE, MIB, MEMMAP_END, &at->v) != 0 ||
+        memmap_set(&host->map, at->v, at->v + size, MEM_HYPERVISOR) != 0)
+        return NULL;
+    return map_for_good(host, *at, size, RW);
+}
+
 volatile void *host_map_mmio(struct host *host, hpa_t registers, uint64_t size)
 {
     const struct pt_attr uncached = {.perm = PT_R | PT_W, .type = MT_UC};
     uint64_t first = align_down(registers.v, PAGE_SIZE);
     uint64_t bytes = align_up(registers.v + size, PAGE_SIZE) - first;
-    uint64_t va = MMIO_VA + host->mmio_used;
-    assert(size > 0 && bytes <= AREA_VA - va);
-    if (pt_map(&host->pt, va, hpa(first), bytes, uncached) != 0) {
+    volatile char *at = map_for_good(host, hpa(first), bytes, uncached);
+    if (at == NULL) {
         log_line("host: no memory to map the registers at 0x%lx", registers.v);
         return NULL;
     }
-    host->mmio_used += bytes;
-    return (volatile void *)(va + registers.v % PAGE_SIZE);
+    return at + registers.v % PAGE_SIZE;
 }

@@ -58,6 +58,13 @@ void host_write(struct cpu *cpu, hpa_t to, const void *from, size_t n);
 void host_zero(struct cpu *cpu, hpa_t to, uint64_t n);
 void host_copy(struct cpu *cpu, hpa_t to, hpa_t from, uint64_t n);
 
+/*
+ * Takes SIZE bytes, whole pages in a row, for what the pool is too small for, and maps them, not
+ * zeroed, for good; AT: where they lie. While the machine is made. Returns NULL where there is no
+ * room, logged if it is none for tables.
+ */
+void *host_take(struct host *host, uint64_t size, hpa_t *at);
+
 /* Maps SIZE bytes of device registers, uncached, for good. Returns NULL, logged, when out of room.
  */
 volatile void *host_map_mmio(struct host *host, hpa_t registers, uint64_t size);

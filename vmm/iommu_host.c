@@ -46,9 +46,14 @@ static bool find(const char *signature, struct acpi_table *table)
     return topology_find(&firmware, boot_info, signature, table);
 }
 
-static void *alloc(void)
+static void *alloc(unsigned pages)
 {
-    return frames_alloc(&host->frames, 1);
+    return frames_alloc(&host->frames, pages);
+}
+
+static void *take(uint64_t size, hpa_t *where)
+{
+    return host_take(host, size, where);
 }
 
 static void free_page(void *page)
@@ -224,7 +229,7 @@ static void look_at_devices(const struct pci_table *table)
     for (const struct pci_function *f = table->f; f < table->f + table->count; f++) {
         if (pci_is_display(f))
             keep_display(f);
-        if (!pci_is_bridge(f))
+        if (!pci_is_bridge(f) && !pci_is_iommu(f))
             log_device(f);
     }
 }
@@ -245,6 +250,7 @@ void iommu_host_start(struct host *of, const struct boot_info *info, bool identi
         .x2apic = apic_is_on() && apic_last_id() > UINT8_MAX,
         .alloc = alloc,
         .free = free_page,
+        .take = take,
         .hpa = hpa_of,
         .at = at,
         .map_mmio = map_mmio,
@@ -254,6 +260,7 @@ void iommu_host_start(struct host *of, const struct boot_info *info, bool identi
         .stop = stop,
         .faults = fault_message(),
         .config = pci_read32,
+        .set_config = pci_write32,
     };
     start_gsis(of, info);
     traps_on_interrupt(VECTOR_FAULT, on_fault);
@@ -261,6 +268,8 @@ void iommu_host_start(struct host *of, const struct boot_info *info, bool identi
         ops = iommu_start(&machine, &ioapics);
     else if (iommu_identity_ops.start(&machine, &ioapics) == 0)
         ops = &iommu_identity_ops;
-    if (!identity && ops != NULL)
-        look_at_devices(pci_host_functions());
+    if (identity || ops == NULL)
+        return;
+    iommu_join_groups(ops, pci_host_functions());
+    look_at_devices(pci_host_functions());
 }

@@ -302,6 +302,15 @@ static bool reaches(struct pci_bdf requester)
     return iommu_host() != NULL && iommu_host()->facts(requester, &facts);
 }
 
+static bool is_ioapic(struct pci_bdf requester)
+{
+    const struct iommu_ioapics *chips = iommu_host_ioapics();
+    for (unsigned i = 0; i < chips->count; i++)
+        if (pci_same_bdf(chips->r[i].requester, requester))
+            return true;
+    return false;
+}
+
 static bool has_reserved_memory(struct pci_bdf bdf)
 {
     struct iommu_facts facts;
@@ -321,6 +330,7 @@ int passthrough_create(struct vm *vm, const struct config *config)
         .log_port = log_port(),
         .framebuffer = vm->boot->framebuffer.format != 0 ? vm->boot->framebuffer.hpa : 0,
         .reaches = reaches,
+        .is_ioapic = is_ioapic,
         .has_reserved_memory = has_reserved_memory,
     };
     if (vm->config->device_count == 0)

@@ -19,6 +19,11 @@ def arguments(*more):
     return "-machine", "q35", "-device", device
 
 
+# A port too, so that the table is for more than a bus.
+AMD = ("-machine", "q35", "-device", "amd-iommu,intremap=on",
+       "-device", "pcie-root-port,id=port0,chassis=1,slot=1,addr=06.0")
+
+
 def words(data, size):
     """As little-endian numbers of SIZE bytes."""
     return struct.unpack(f"<{len(data) // size}{'Q' if size == 8 else 'I'}", data)
@@ -75,22 +80,67 @@ def test_the_queue_has_been_used(live):
     assert descriptors[0] == 0x11 and descriptors[2] & 0xF == 5
 
 
-@pytest.mark.parametrize("more", [(), ("snoop-control=on", "caching-mode=on")], ids=len)
-def test_a_guest_runs_as_before(system, more):
-    outcome = system.svm(system.guest("cpuid"), "--", *arguments(*more))
+@pytest.fixture(scope="module")
+def amd(system, tmp_path_factory):
+    """Of AMD's: the log, registers by offset, and the device table and both buffers' pages."""
+    place = tmp_path_factory.mktemp("amd")
+    base = 0xFED80000
+    with Machine(system, place, system.guest("spin"), emulator=AMD) as m:
+        output = "".join(m.monitor.command("human-monitor-command",
+                                           **{"command-line": f"xp /8gx {base + at:#x}"})
+                         for at in (0, 0x2000))
+        values = [int(word, 16) for word in re.findall(r" (0x[0-9a-f]{16})\b", output)]
+        registers = dict(zip([*range(0, 0x40, 8), *range(0x2000, 0x2040, 8)], values))
+        pages = (registers[0] & 0x1FF) + 1
+        devices = b"".join(m.page((registers[0] & ADDRESS) + 4096 * i) for i in range(pages))
+        commands = m.page(registers[8] & ADDRESS)
+        log = m.log.read_text()
+    return log, registers, words(devices, 8), words(commands, 8)
+
+
+def test_amd_is_on(amd):
+    log, registers, _, _ = amd
+    assert "iommu 0: at 0xfed80000, features 0x29d3: up to 6 levels" in log
+    assert "512 devices, interrupts remapped by entries of 128 bits" in log
+    assert "host: one CPU is used, and the IOMMU" in log
+    assert registers[0x18] == 0x2140F  # IommuEn, HtTunEn, EventLog and its interrupt, Coherent,
+    assert registers[0x20] == registers[0x28] == 0  # CmdBufEn, GAEn; no exclusion range
+    assert registers[0x08] >> 56 == registers[0x10] >> 56 == 8
+    assert registers[0x2020] & 0x18 == 0x18
+
+
+def test_amd_blocks_every_device(amd):
+    _, _, devices, _ = amd
+    assert len(devices) == 512 * 4  # buses 0 and 1
+    assert set(zip(*[iter(devices)] * 4)) == {(3, 0, 1, 0)}  # V, TV, no mode, IR or IW; IV
+
+
+def test_amd_has_been_told_to_forget(amd):
+    _, registers, _, commands = amd
+    assert commands[:2] == (8 << 60, 0)
+    assert commands[2] >> 60 == 1 and commands[2] & 7 == 1 and commands[3] == 1
+    assert registers[0x2000] == registers[0x2008] == 32
+
+
+@pytest.mark.parametrize("machine", [
+    arguments(), arguments("snoop-control=on", "caching-mode=on"), AMD], ids=("", "full", "amd"))
+def test_a_guest_runs_as_before(system, machine):
+    outcome = system.svm(system.guest("cpuid"), "--", *machine)
     assert outcome.status == 0 and "iommu 0: at" in outcome.log_text
     assert "fault:" not in outcome.log_text
 
 
-def test_it_can_be_left_alone(system):
-    outcome = system.svm("--host", "iommu=off", system.guest("cpuid"), "--", *arguments())
+@pytest.mark.parametrize("machine", [arguments(), AMD], ids=("intel", "amd"))
+def test_it_can_be_left_alone(system, machine):
+    outcome = system.svm("--host", "iommu=off", system.guest("cpuid"), "--", *machine)
     assert outcome.status == 0
     assert "iommu" not in outcome.log_text.replace("no IOMMU", "")
     assert "and no IOMMU" in outcome.log_text
 
 
-def test_two_cpus(system):
-    outcome = system.svm("--cpus", "2", system.guest("locks"), "--", *arguments())
+@pytest.mark.parametrize("machine", [arguments(), AMD], ids=("intel", "amd"))
+def test_two_cpus(system, machine):
+    outcome = system.svm("--cpus", "2", system.guest("locks"), "--", *machine)
     assert outcome.status == 0
     assert "CPUs are used, and the IOMMU" in outcome.log_text
 

@@ -48,10 +48,11 @@ def test_control_runs_have_devices_but_no_iommu(tmp_path):
 
 
 @pytest.mark.parametrize("name, expected", [("snoop", "snoop-control=on"),
-                                            ("no-snoop", "snoop-control=off"), ("none", None)])
+                                            ("no-snoop", "snoop-control=off"), ("none", None),
+                                            ("amd", "amd-iommu,intremap=on")])
 def test_iommus(tmp_path, name, expected):
     argv = qemu(tmp_path, "--device", "edu", "--iommu", name)
-    found = [text for text in argv if text.startswith("intel-iommu")]
+    found = [text for text in argv if "-iommu," in text]
     assert (expected in found[0]) if expected else not found
 
 
@@ -129,3 +130,18 @@ def test_rows_are_skipped_where_a_device_is_missing():
     row = rows.parse_row("a end=0 device=edu", "a")
     assert Column("svm", "svm").skipped(row) is None
     assert Column("vmx", "vmx").skipped(row) == "emulator: Bochs has no edu"
+
+
+@pytest.mark.parametrize("device, iommu, skipped", [
+    ("edu", "amd", False), ("edu-port", "snoop", False), ("edu-port", "amd", True),
+    ("edu-bridge", "amd", True)])
+def test_rows_are_skipped_where_an_iommu_does_not_see_a_device(device, iommu, skipped):
+    row = rows.parse_row(f"a end=0 device={device} iommu={iommu}", "a")
+    reason = Column("svm", "svm").skipped(row)
+    assert reason.startswith("emulator: QEMU's amd-iommu") if skipped else reason is None
+
+
+def test_rows_with_amd_s_iommu_are_qemu_s():
+    row = rows.parse_row("a end=0 device=e1000 iommu=amd", "a")
+    assert Column("vmx", "vmx").skipped(row) == "emulator: Bochs has no IOMMU"
+    assert Column("control", "vmx", control=True).skipped(row) is None

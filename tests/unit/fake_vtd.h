@@ -56,9 +56,10 @@ static jmp_buf on_stop;
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
-static void *fake_alloc(void)
+static void *fake_alloc(unsigned pages)
 {
     unsigned i = 0;
+    assert_int_equal(pages, 1);
     if (budget == 0)
         return NULL;
     budget--;

@@ -11,11 +11,16 @@ enum { DISPLAY, UART, DISK, NIC, NIC_TWIN, BRIDGE, CARD, OTHER_CARD, FUNCTIONS }
 static struct pci_table pci;
 static struct config config;
 static struct assign_facts facts;
-static struct pci_bdf unreached, reserved;
+static struct pci_bdf unreached, reserved, ioapic;
 
 static bool reaches(struct pci_bdf requester)
 {
     return !pci_same_bdf(requester, unreached);
+}
+
+static bool is_ioapic(struct pci_bdf requester)
+{
+    return pci_same_bdf(requester, ioapic);
 }
 
 static bool has_reserved_memory(struct pci_bdf bdf)
@@ -58,8 +63,8 @@ static int reset(void **state)
     set_bar(DISPLAY, 0, PCI_BAR_MEMORY, 0xc0000000, 0x1000000);
     set_bar(UART, 0, PCI_BAR_IO, 0x3000, 8);
     set_bar(DISK, 0, PCI_BAR_MEMORY, 0xd0000000, 0x4000);
-    facts = (struct assign_facts){0x3f8, 0, reaches, has_reserved_memory};
-    unreached = reserved = nowhere;
+    facts = (struct assign_facts){0x3f8, 0, reaches, is_ioapic, has_reserved_memory};
+    unreached = reserved = ioapic = nowhere;
     config.vm_count = 2;
     strcpy(config.vms[0].name, "one");
     strcpy(config.vms[1].name, "two");
@@ -114,6 +119,22 @@ static void not_there(void **state)
     give(0, DISK)->function = 3;
     expect_refused("nosnoop.cfg:7: vm one: device 00:03.3 is not there; the lines pci of the log "
                    "name what is\n");
+}
+
+static void of_the_host(void **state)
+{
+    (void)state;
+    pci.f[DISK].class = 0x080600;
+    give(0, DISK);
+    expect_refused("nosnoop.cfg:7: vm one: device 00:03.0 is an IOMMU, which is the host's; leave "
+                   "it out\n");
+    pci.f[DISK].class = 0x080601;
+    ioapic = pci.f[DISK].bdf;
+    expect_refused("nosnoop.cfg:7: vm one: device 00:03.0 is an IOMMU, which is the host's; leave "
+                   "it out\n");
+    pci.f[DISK].class = 0x0c0500;
+    expect_refused("nosnoop.cfg:7: vm one: device 00:03.0 sends interrupts as an I/O APIC of the "
+                   "host's does; leave it out\n");
 }
 
 static void bridge(void **state)
@@ -244,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(given, reset),
         cmocka_unit_test_setup(not_there, reset),
+        cmocka_unit_test_setup(of_the_host, reset),
         cmocka_unit_test_setup(bridge, reset),
         cmocka_unit_test_setup(uart_of_the_log, reset),
         cmocka_unit_test_setup(boot_display, reset),

@@ -303,7 +303,8 @@ static void mastering(void **state)
         bool kept;
     } rows[] = {{0x000000, false}, {0x010601, false}, {0x020000, false}, {0x030000, true},
                 {0x038000, true},  {0x060000, true},  {0x060100, true},  {0x060400, true},
-                {0x068000, true},  {0x0c0330, false}, {0xff0000, false}};
+                {0x068000, true},  {0x080600, true},  {0x080500, false}, {0x0c0330, false},
+                {0xff0000, false}};
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
         add(0, i, 0, rows[i].class);
@@ -312,6 +313,20 @@ static void mastering(void **state)
         assert_int_equal(fake_get(&fake.f[i], PCI_COMMAND, 2), rows[i].kept ? 7 : 3);
         assert_int_equal(fake_get(&fake.f[i], PCI_STATUS, 2), 0xf900); /* errors stay */
     }
+}
+
+/* It is nobody's: not sized, not reset. */
+static void iommu(void **state)
+{
+    (void)state;
+    add_port(0, 1, 0, PCI_PORT_ROOT, 1, ALL_ACS);
+    struct fake_function *f = add(1, 0, 0, 0x080600);
+    fake_set(f, PCI_BAR0, 4, 0xfed80000);
+    fake_let(f, PCI_BAR0, 4, 0xffffc000);
+    scan();
+    assert_int_equal(found(1, 0, 0)->bar[0].address, 0xfed80000);
+    assert_int_equal(found(1, 0, 0)->bar[0].size, 0);
+    assert_int_equal(found(1, 0, 0)->reset, PCI_RESET_NONE);
 }
 
 /* --- BARs ------------------------------------------------------------------------------------- */
@@ -1158,6 +1173,7 @@ int main(void)
         cmocka_unit_test_setup(behind_a_port, reset),
         cmocka_unit_test_setup(ari, reset),
         cmocka_unit_test_setup(mastering, reset),
+        cmocka_unit_test_setup(iommu, reset),
         cmocka_unit_test_setup(bars, reset),
         cmocka_unit_test_setup(bar_that_changes, reset),
         cmocka_unit_test_setup(six_bars, reset),

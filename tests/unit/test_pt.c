@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "drivers/amdvi_format.h"
 #include "drivers/vtd_format.h"
 #include "lib/errno.h"
 #include "mm/pt_host.h"
@@ -61,6 +62,12 @@ static const struct form forms[] = {
      0xfff000000000077cull,
      0,
      {{3, 6, false}, {3, 0, false}, {1, 6, false}, {2, 0, false}}},
+    {&amdvi_formats[4 - AMDVI_MIN_LEVELS],
+     0x8000000000ull,
+     0x6000000000000001ull,
+     0x8ff0000000000fffull,
+     0x01,
+     {{3, 6, false}, {3, 0, false}, {1, 6, false}, {2, 0, false}}},
 };
 
 /* One translation as the CPU would cache it. */
@@ -110,6 +117,12 @@ static bool is_second_level(const struct form *form)
     return form->format == &vtd_formats[4 - VTD_MIN_LEVELS];
 }
 
+/* Its entries say of what level a table is; 0: of none. */
+static bool says_level(const struct form *form)
+{
+    return form->format == &amdvi_formats[4 - AMDVI_MIN_LEVELS];
+}
+
 static uint64_t raw_present(const struct form *form)
 {
     return form->format == &ept_format ? 7 : is_second_level(form) ? 3 : 1;
@@ -121,12 +134,20 @@ static struct pt_attr raw_attr(const struct form *form, uint64_t raw, unsigned l
     struct pt_attr attr = {(uint8_t)(raw & 7), (uint8_t)(raw >> 3 & 7), bit(raw, 6) != 0};
     if (is_second_level(form))
         return (struct pt_attr){(uint8_t)(raw & 3), bit(raw, 11) != 0 ? 6 : 0, false};
+    if (says_level(form))
+        return (struct pt_attr){(uint8_t)(raw >> 61 & 3), bit(raw, 60) != 0 ? 6 : 0, false};
     if (form->format == &ept_format)
         return attr;
     attr.perm = (uint8_t)(1 | bit(raw, 1) << 1 | (bit(raw, 63) ^ 1) << 2);
     attr.type = by_slot[bit(raw, 3) | bit(raw, 4) << 1 | bit(raw, level == 1 ? 7 : 12) << 2];
     attr.ipat = false;
     return attr;
+}
+
+/* Of an entry above level 1. */
+static bool raw_is_leaf(const struct form *form, uint64_t raw)
+{
+    return says_level(form) ? (raw >> 9 & 7) == 0 : bit(raw, 7) != 0;
 }
 
 static struct walk raw_walk(const struct fake *f, uint64_t va)
@@ -141,15 +162,17 @@ static struct walk raw_walk(const struct fake *f, uint64_t va)
         w.present = (w.raw & raw_present(f->form)) != 0;
         if (!w.present)
             return w;
-        if (w.level == 1 || bit(w.raw, 7) != 0)
+        if (w.level == 1 || raw_is_leaf(f->form, w.raw))
             break;
-        assert_int_equal(w.raw & ~0xffffffffff000ull, f->form->table);
+        uint64_t level = says_level(f->form) ? (w.level - 1) << 9 : 0;
+        assert_int_equal(w.raw & ~0xffffffffff000ull, f->form->table | level);
         page = ((w.raw & 0xffffffffff000ull) - TABLE_BASE) / 4096;
         assert_true(page < POOL && f->used[page]);
     }
     assert_int_equal(w.raw & f->form->fixed_mask, f->form->fixed);
     assert_true(w.level <= f->pt.max_leaf);
-    uint64_t low = w.level == 1 || raw_present(f->form) != 1 ? 0 : 0x1000;
+    bool has_pat = raw_present(f->form) == 1 && !says_level(f->form);
+    uint64_t low = w.level == 1 || !has_pat ? 0 : 0x1000;
     assert_int_equal(w.raw & 0xffffffffff000ull & (w.size - 1) & ~low, 0);
     w.hpa = w.raw & 0xffffffffff000ull & ~(w.size - 1);
     w.attr = raw_attr(f->form, w.raw, w.level);

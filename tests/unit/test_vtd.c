@@ -38,9 +38,8 @@ static bool there_is_a_table;
 
 static bool find_table(const char *signature, struct acpi_table *found)
 {
-    assert_string_equal(signature, "DMAR");
     *found = (struct acpi_table){0x1000, sizeof(table)};
-    return there_is_a_table;
+    return strcmp(signature, "DMAR") == 0 && there_is_a_table;
 }
 
 static uint32_t config(struct pci_bdf bdf, unsigned reg)
@@ -185,7 +184,7 @@ static void test_after_another_system(void **state)
 {
     (void)state;
     reset(&modern);
-    void *old = fake_alloc();
+    void *old = fake_alloc(1);
     for (unsigned i = 0; i < 2; i++) {
         fake[i].gsts = 0xc7800000;
         fake[i].root = fake_hpa(old).v;

@@ -48,7 +48,9 @@ class Column:
             return row.control_reason
         bed = beds.BEDS[self.bed]
         return bed.refusal() or next(filter(None, (devices.refusal(text, bed.emulator)
-                                                   for text in row.devices)), None)
+                                                   for text in row.devices)),
+                                     None if self.control else
+                                     devices.unseen(row.iommu, row.devices, bed.emulator))
 
 
 def rows_of(text):

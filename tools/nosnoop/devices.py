@@ -10,10 +10,12 @@ QEMU, BOCHS = "QEMU", "Bochs"
 DISK_CYLINDERS = 2
 # The first words of a test disk's sector 0; a guest writes to no other disk.
 DISK_MARK = b"nosnoop test disk\n"
-# The machine's IOMMU, as QEMU's arguments: one that can force snooping, or that cannot.
+# The machine's IOMMU, as QEMU's arguments: Intel's that can force snooping, or that cannot, and
+# AMD's, which can.
 IOMMUS = {"none": [],
           "snoop": ["-device", "intel-iommu,intremap=on,aw-bits=48,snoop-control=on"],
-          "no-snoop": ["-device", "intel-iommu,intremap=on,aw-bits=48,snoop-control=off"]}
+          "no-snoop": ["-device", "intel-iommu,intremap=on,aw-bits=48,snoop-control=off"],
+          "amd": ["-device", "amd-iommu,intremap=on"]}
 CHIPSET = "q35"
 
 
@@ -96,6 +98,17 @@ def refusal(text, emulator):
     if name not in DEVICES:
         return f"no such device: {name}; there are {', '.join(DEVICES)}"
     return None if emulator in DEVICES[name] else f"emulator: {emulator} has no {name}"
+
+
+def unseen(name, texts, emulator):
+    """Why EMULATOR has no IOMMU called NAME that does what the devices need, or None."""
+    if name != "amd":
+        return None
+    if emulator != QEMU:
+        return f"emulator: {emulator} has no IOMMU"
+    behind = [one.name for one in fit(texts, emulator) if not one.device.bdf.startswith("00:")]
+    return (f"emulator: QEMU's amd-iommu takes {behind[0]}, behind a bridge, for 00:00.0"
+            if behind else None)
 
 
 def disk_bytes():

@@ -1,0 +1,439 @@
+/* AMD-Vi as an IOMMU: units, device tables and domains. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "drivers/amdvi.h"
+
+#include "drivers/amdvi_format.h"
+#include "drivers/iommu_slots.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+enum { MOST_DOMAINS = 64, MOST_SOURCES = 96 };
+
+static struct {
+    const struct iommu_machine *machine;
+    struct ivrs ivrs;
+    struct amdvi_unit units[IVRS_MAX_UNITS];      /* as ivrs.units */
+    struct amdvi_devices devices[IVRS_MAX_UNITS]; /* of the first unit of each segment */
+    struct lock lock;                             /* of what follows, and of device entries */
+    uint64_t ids; /* domains that exist, a bit each; 0 is that of what is blocked */
+    struct amdvi_source sources[MOST_SOURCES];
+} amdvi;
+
+static struct amdvi_unit *unit_of(struct pci_bdf requester)
+{
+    const struct ivrs_unit *unit = ivrs_unit_of(&amdvi.ivrs, requester);
+    if (unit == NULL || !amdvi.units[unit - amdvi.ivrs.units].on)
+        return NULL;
+    return &amdvi.units[unit - amdvi.ivrs.units];
+}
+
+static uint64_t *entry_of(const struct amdvi_unit *u, uint16_t device)
+{
+    assert(device < u->devices->count);
+    return u->devices->entries + (size_t)device * AMDVI_ENTRY_WORDS;
+}
+
+/* A requester's own ID, and what its requests carry by the firmware's table. */
+struct ids {
+    uint16_t id[2];
+    unsigned count;
+};
+
+static struct ids ids_of(struct pci_bdf requester)
+{
+    struct ids ids = {{ivrs_id(requester), ivrs_alias_of(&amdvi.ivrs, requester)}, 1};
+    ids.count = ids.id[0] == ids.id[1] ? 1 : 2;
+    return ids;
+}
+
+/* --- start ------------------------------------------------------------------------------------ */
+
+/* An I/O APIC's other interrupts, of 8259s and NMIs, pass as the firmware wants it. */
+static void pass_what_must(const struct amdvi_devices *devices, const struct ivrs_unit *unit)
+{
+    for (unsigned i = 0; i < unit->entry_count; i++) {
+        const struct ivrs_entry *e = &amdvi.ivrs.entries[unit->first_entry + i];
+        if (e->kind == IVRS_IOAPIC)
+            devices->entries[(size_t)e->first * AMDVI_ENTRY_WORDS + 2] |=
+                AMDVI_DTE_PASS(e->setting);
+    }
+}
+
+/* "Device Table": of all units of a segment, so of as many entries as any of them needs. */
+static bool make_devices(struct amdvi_devices *devices, uint16_t segment)
+{
+    enum { IN_A_PAGE = PAGE_SIZE / AMDVI_ENTRY_SIZE };
+    const struct ivrs *ivrs = &amdvi.ivrs;
+    uint32_t last = 0;
+    for (unsigned i = 0; i < ivrs->unit_count; i++)
+        if (ivrs->units[i].segment == segment && ivrs->units[i].last > last)
+            last = ivrs->units[i].last;
+    devices->count = (uint32_t)align_up(last + 1, IN_A_PAGE);
+    devices->entries =
+        amdvi.machine->take((uint64_t)devices->count * AMDVI_ENTRY_SIZE, &devices->hpa);
+    if (devices->entries == NULL) {
+        log_line("iommu: no memory for a table of %u devices; give the machine more RAM",
+                 devices->count);
+        return false;
+    }
+    memset(devices->entries, 0, (size_t)devices->count * AMDVI_ENTRY_SIZE);
+    for (uint32_t i = 0; i < devices->count; i++) {
+        devices->entries[(size_t)i * AMDVI_ENTRY_WORDS] = AMDVI_BLOCKED;
+        devices->entries[(size_t)i * AMDVI_ENTRY_WORDS + 2] = AMDVI_BLOCKED_2;
+    }
+    for (unsigned i = 0; i < ivrs->unit_count; i++)
+        if (ivrs->units[i].segment == segment)
+            pass_what_must(devices, &ivrs->units[i]);
+    return true;
+}
+
+/* The device table of unit I's segment; NULL: no memory. */
+static const struct amdvi_devices *devices_for(unsigned i)
+{
+    uint16_t segment = amdvi.ivrs.units[i].segment;
+    for (unsigned first = 0; first < i; first++)
+        if (amdvi.ivrs.units[first].segment == segment)
+            return amdvi.units[first].devices;
+    return make_devices(&amdvi.devices[i], segment) ? &amdvi.devices[i] : NULL;
+}
+
+static void find_ioapics(struct iommu_ioapics *ioapics)
+{
+    ioapics->count = 0;
+    for (const struct ivrs_unit *u = amdvi.ivrs.units; u < amdvi.ivrs.units + amdvi.ivrs.unit_count;
+         u++)
+        for (unsigned i = 0; i < u->entry_count && ioapics->count < IOMMU_MAX_IOAPICS; i++) {
+            const struct ivrs_entry *e = &amdvi.ivrs.entries[u->first_entry + i];
+            struct pci_bdf bdf = {u->segment, (uint8_t)(e->first >> 8), e->first >> 3 & 0x1f,
+                                  e->first & 7};
+            if (e->kind == IVRS_IOAPIC && amdvi.units[u - amdvi.ivrs.units].on)
+                ioapics->r[ioapics->count++] = (struct iommu_ioapic){e->handle, bdf};
+        }
+}
+
+static int start(const struct iommu_machine *machine, struct iommu_ioapics *ioapics)
+{
+    const struct ivrs_reader reader = {machine->firmware, machine->map, machine->phys_bits};
+    struct acpi_table table;
+    memset(&amdvi, 0, sizeof(amdvi));
+    amdvi.machine = machine;
+    amdvi.ids = 1;
+    if (!machine->find("IVRS", &table))
+        return -ENODEV;
+    int error = ivrs_parse(&reader, &table, &amdvi.ivrs);
+    volatile uint64_t *status = error == 0 ? machine->alloc(1) : NULL;
+    if (status == NULL)
+        return error != 0 ? error : -ENOMEM;
+    hpa_t at = machine->hpa((const void *)(uintptr_t)status);
+    bool any = false;
+    for (unsigned i = 0; i < amdvi.ivrs.unit_count; i++) {
+        enum { LINE = 64 }; /* a cache line for each */
+        struct amdvi_unit *u = &amdvi.units[i];
+        *u = (struct amdvi_unit){.machine = machine,
+                                 .ivrs = &amdvi.ivrs.units[i],
+                                 .devices = devices_for(i),
+                                 .number = (uint8_t)i};
+        if (u->devices == NULL)
+            return -ENOMEM;
+        any |= amdvi_unit_start(u, status + i * LINE / sizeof(*status), hpa(at.v + i * LINE)) == 0;
+    }
+    find_ioapics(ioapics);
+    return any ? 0 : -ENODEV;
+}
+
+/* --- facts ------------------------------------------------------------------------------------ */
+
+/* Addresses that tables of LEVELS give the unit's devices, in bits; 0: it has no such tables. */
+static unsigned reach(const struct amdvi_unit *u, unsigned levels)
+{
+    if (levels > amdvi_levels(u))
+        return 0;
+    return (unsigned)min_u64(12 + 9 * levels, amdvi.ivrs.device_bits);
+}
+
+static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
+{
+    const struct amdvi_unit *u = unit_of(requester);
+    if (u == NULL)
+        return false;
+    uint16_t alias = ivrs_alias_of(&amdvi.ivrs, requester);
+    *facts = (struct iommu_facts){
+        .unit = u->number,
+        .coherent = true,
+        .snoops = true,
+        .remaps = true,
+        .x2apic = u->x2apic,
+        .alias = {requester.segment, (uint8_t)(alias >> 8), alias >> 3 & 0x1f, alias & 7},
+    };
+    for (unsigned levels = AMDVI_MIN_LEVELS; levels <= AMDVI_MAX_LEVELS; levels++)
+        facts->bits = (uint8_t)max_u64(facts->bits, reach(u, levels));
+    for (unsigned i = 0; i < amdvi.ivrs.reserved_count; i++)
+        if (ivrs_names(&amdvi.ivrs.reserved[i], requester) &&
+            facts->reserved_count < IOMMU_MAX_RESERVED)
+            facts->reserved[facts->reserved_count++] = amdvi.ivrs.reserved[i].range;
+    return true;
+}
+
+/* --- domains ---------------------------------------------------------------------------------- */
+
+static void forget_domain(const struct iommu_domain *domain)
+{
+    for (unsigned i = 0; i < amdvi.ivrs.unit_count; i++)
+        if ((domain->units >> i & 1) != 0)
+            amdvi_forget_domain(&amdvi.units[i], domain->id);
+}
+
+static bool table_alloc(struct pt *pt, hpa_t *page)
+{
+    (void)pt;
+    void *p = amdvi.machine->alloc(1);
+    if (p != NULL)
+        *page = amdvi.machine->hpa(p);
+    return p != NULL;
+}
+
+static void table_free(struct pt *pt, hpa_t page)
+{
+    (void)pt;
+    amdvi.machine->free(amdvi.machine->at(page));
+}
+
+static uint64_t *table_at(const struct pt *pt, hpa_t page)
+{
+    (void)pt;
+    return amdvi.machine->at(page);
+}
+
+static void table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old)
+{
+    (void)va, (void)size, (void)old;
+    forget_domain(pt->context);
+}
+
+static const struct pt_owner table_owner = {
+    .alloc = table_alloc, .free = table_free, .at = table_at, .invalidate = table_invalidate};
+
+/* 0: none is left. */
+static uint16_t take_id(void)
+{
+    uint16_t id = 1;
+    lock_take(&amdvi.lock);
+    while (id < MOST_DOMAINS && (amdvi.ids >> id & 1) != 0)
+        id++;
+    if (id < MOST_DOMAINS)
+        amdvi.ids |= 1ull << id;
+    lock_release(&amdvi.lock);
+    return id < MOST_DOMAINS ? id : 0;
+}
+
+static void give_id_back(const struct iommu_domain *domain)
+{
+    lock_take(&amdvi.lock);
+    amdvi.ids &= ~(1ull << domain->id);
+    lock_release(&amdvi.lock);
+}
+
+/* The fewest levels by which all units of the domain reach 2^BITS; 0: none do. */
+static unsigned levels_of(const struct iommu_domain *domain, unsigned bits)
+{
+    for (unsigned levels = AMDVI_MIN_LEVELS; levels <= AMDVI_MAX_LEVELS; levels++) {
+        bool all = true;
+        for (unsigned i = 0; i < amdvi.ivrs.unit_count; i++)
+            if ((domain->units >> i & 1) != 0)
+                all &= reach(&amdvi.units[i], levels) >= bits;
+        if (all)
+            return levels;
+    }
+    return 0;
+}
+
+static int create(struct iommu_domain *domain, const struct pci_bdf *requesters, unsigned count,
+                  unsigned bits, bool snoop)
+{
+    enum { LARGEST_LEAF = 3 };
+    assert(count >= 1);
+    *domain = (struct iommu_domain){
+        .requesters = requesters, .count = count, .snoops = snoop, .coherent = true};
+    for (unsigned i = 0; i < count; i++) {
+        const struct amdvi_unit *u = unit_of(requesters[i]);
+        assert(u != NULL);
+        domain->units |= 1ull << u->number;
+    }
+    unsigned levels = levels_of(domain, bits);
+    if (levels == 0) {
+        log_line("iommu: no tables that all units of a VM's devices have reach %u bits", bits);
+        return -ERANGE;
+    }
+    domain->id = take_id();
+    if (domain->id == 0) {
+        log_line("iommu: no domain is left");
+        return -ENOSPC;
+    }
+    int error = pt_init(&domain->pt, &amdvi_formats[levels - AMDVI_MIN_LEVELS], &table_owner,
+                        domain, LARGEST_LEAF);
+    if (error != 0)
+        give_id_back(domain);
+    return error;
+}
+
+static void destroy(struct iommu_domain *domain)
+{
+    pt_destroy(&domain->pt);
+    give_id_back(domain);
+}
+
+/* Units may cache that nothing is present, too. */
+static int map(struct iommu_domain *domain, uint64_t address, hpa_t to, uint64_t size,
+               unsigned perm)
+{
+    struct pt_attr attr = {.perm = (uint8_t)perm, .type = domain->snoops ? MT_WB : MT_UC};
+    unsigned bits = amdvi.ivrs.address_bits;
+    if (perm == 0)
+        return pt_unmap(&domain->pt, address, size);
+    if (bits < 64 && to.v + size > 1ull << bits) {
+        log_line("iommu: memory at 0x%lx lies where no device reaches: beyond %u bits", to.v, bits);
+        return -ERANGE;
+    }
+    int error = pt_map(&domain->pt, address, to, size, attr);
+    forget_domain(domain);
+    return error;
+}
+
+/* A device's DMA is blocked while its entry changes: of the first two words the first decides. */
+static void set_entry(struct amdvi_unit *u, uint16_t device, const struct iommu_domain *domain)
+{
+    uint64_t *entry = entry_of(u, device);
+    __atomic_store_n(&entry[0], AMDVI_BLOCKED, __ATOMIC_RELEASE);
+    amdvi_forget_device(u, device, (uint16_t)entry[1]);
+    __atomic_store_n(&entry[1], domain != NULL ? domain->id : 0, __ATOMIC_RELEASE);
+    if (domain == NULL)
+        return;
+    uint64_t mode = AMDVI_DTE_MODE(domain->pt.format->levels);
+    __atomic_store_n(&entry[0],
+                     domain->pt.root.v | mode | AMDVI_BLOCKED | AMDVI_DTE_IR | AMDVI_DTE_IW,
+                     __ATOMIC_RELEASE);
+    amdvi_forget_device(u, device, domain->id);
+}
+
+static void attach(struct pci_bdf requester, struct iommu_domain *domain)
+{
+    struct amdvi_unit *u = unit_of(requester);
+    struct ids ids = ids_of(requester);
+    assert(u != NULL || domain == NULL);
+    if (u == NULL)
+        return;
+    lock_take(&amdvi.lock);
+    for (unsigned i = 0; i < ids.count; i++)
+        set_entry(u, ids.id[i], domain);
+    lock_release(&amdvi.lock);
+}
+
+/* --- interrupts and faults -------------------------------------------------------------------- */
+
+static struct amdvi_unit *remapper_of(struct pci_bdf requester)
+{
+    struct amdvi_unit *u = unit_of(requester);
+    assert(u != NULL);
+    return u;
+}
+
+/* By what the requester's interrupts carry; NULL: it has no table. */
+static struct amdvi_source *source_of(struct pci_bdf requester)
+{
+    uint16_t device = ivrs_alias_of(&amdvi.ivrs, requester);
+    for (struct amdvi_source *s = amdvi.sources; s < amdvi.sources + MOST_SOURCES; s++)
+        if (s->used && s->segment == requester.segment && s->device == device)
+            return s;
+    return NULL;
+}
+
+/* Makes the requester's table, which stays, and has it looked at. */
+static struct amdvi_source *make_source(struct amdvi_unit *u, struct pci_bdf requester)
+{
+    struct ids ids = ids_of(requester);
+    struct amdvi_source *s = amdvi.sources;
+    while (s < amdvi.sources + MOST_SOURCES && s->used)
+        s++;
+    void *table = s < amdvi.sources + MOST_SOURCES ? amdvi_make_interrupts(u) : NULL;
+    if (table == NULL)
+        return NULL;
+    *s = (struct amdvi_source){true, requester.segment, ids.id[1], table, {0}};
+    for (unsigned i = 0; i < ids.count; i++) {
+        uint64_t *entry = entry_of(u, ids.id[i]);
+        uint64_t with = AMDVI_DTE_TABLE_LENGTH(AMDVI_INTERRUPTS_SHIFT) | AMDVI_DTE_REMAP |
+                        amdvi.machine->hpa(table).v;
+        __atomic_store_n(&entry[2], entry[2] | with, __ATOMIC_RELEASE);
+        amdvi_forget_device(u, ids.id[i], (uint16_t)entry[1]);
+    }
+    return s;
+}
+
+static int claim(struct pci_bdf requester, unsigned n)
+{
+    assert(n >= 1 && n <= 32 && (n & (n - 1)) == 0);
+    struct amdvi_unit *u = remapper_of(requester);
+    lock_take(&amdvi.lock);
+    struct amdvi_source *s = source_of(requester);
+    if (s == NULL)
+        s = make_source(u, requester);
+    int found = s == NULL ? -ENOMEM : slots_take(s->claimed, AMDVI_INTERRUPTS, n);
+    lock_release(&amdvi.lock);
+    if (found == -ENOMEM)
+        log_line("iommu %u: no memory for a table of interrupts; make the host pool larger",
+                 u->number);
+    else if (found < 0)
+        log_line("iommu %u: no %u of a device's %u entries for interrupts are left", u->number, n,
+                 AMDVI_INTERRUPTS);
+    return found;
+}
+
+static void release(struct pci_bdf requester, unsigned first, unsigned n)
+{
+    assert(n >= 1 && n <= 32 && is_aligned(first, n) && first < AMDVI_INTERRUPTS);
+    lock_take(&amdvi.lock);
+    struct amdvi_source *s = source_of(requester);
+    assert(s != NULL);
+    for (unsigned i = first; i < first + n; i++)
+        assert(!amdvi_has_interrupt(remapper_of(requester), s->table, i));
+    slots_give_back(s->claimed, first, n);
+    lock_release(&amdvi.lock);
+}
+
+static void interrupt(struct pci_bdf requester, unsigned index,
+                      const struct iommu_interrupt *interrupt, struct iommu_message *message)
+{
+    struct amdvi_unit *u = remapper_of(requester);
+    struct ids ids = ids_of(requester);
+    lock_take(&amdvi.lock);
+    struct amdvi_source *s = source_of(requester);
+    assert(index < AMDVI_INTERRUPTS && s != NULL);
+    amdvi_write_interrupt(u, s->table, index, interrupt);
+    for (unsigned i = 0; i < ids.count; i++)
+        amdvi_forget_interrupts(u, ids.id[i]);
+    lock_release(&amdvi.lock);
+    if (message != NULL)
+        *message = amdvi_message(index, interrupt);
+}
+
+static unsigned faults(void)
+{
+    unsigned count = 0;
+    for (struct amdvi_unit *u = amdvi.units; u < amdvi.units + amdvi.ivrs.unit_count; u++)
+        if (u->on)
+            count += amdvi_unit_faults(u);
+    return count;
+}
+
+const struct iommu_ops amdvi_ops = {
+    .start = start,
+    .facts = facts,
+    .create = create,
+    .destroy = destroy,
+    .attach = attach,
+    .map = map,
+    .claim = claim,
+    .release = release,
+    .interrupt = interrupt,
+    .faults = faults,
+};
