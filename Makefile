@@ -142,6 +142,7 @@ $(BUILD)/unit/test_decode: $(BUILD)/host/tests/fuzz/fuzz_decode.o
 $(BUILD)/unit/test_operand: $(BUILD)/host/vmm/access.o $(BUILD)/host/vmm/hole.o
 $(BUILD)/unit/test_decode $(BUILD)/unit/test_operand: UNIT_LIBS := -lZydis
 $(BUILD)/unit/test_platform: $(BUILD)/kernel/vmm/dsdt.asm.o
+$(BUILD)/unit/test_passed_irq: $(BUILD)/host/vmm/irq.o $(BUILD)/host/vmm/passed_irq.o
 # The table of exceptions is made of absolute addresses.
 $(BUILD)/unit/test_msr: UNIT_LIBS := -no-pie
 # Other CPUs may come between while types are asked for.

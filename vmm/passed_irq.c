@@ -9,7 +9,8 @@
 #include "vmm/vm.h"
 
 /* "Message Control for MSI", and "for MSI-X". */
-enum { MSI_CONTROL = 2, MSI_ENABLE = 1 << 0, MSI_64 = 1 << 7, MSI_MULTIPLE = 7 << 4 };
+enum { MSI_CONTROL = 2, MSI_ENABLE = 1 << 0, MSI_64 = 1 << 7, MSI_MASKS = 1 << 8 };
+enum { MSI_MULTIPLE = 7 << 4 };
 enum { MSIX_ENABLE = 1 << 15, MSIX_MASK_ALL = 1 << 14 };
 enum { ENTRY_WORDS = 4, ENTRY_MASKED = 1 };
 
@@ -123,33 +124,79 @@ static bool lead(struct passed_irq *irq, struct iommu_message *says)
     return true;
 }
 
+/* While it is masked the device itself keeps what comes. The read waits for the write. */
 static void write_entry(const struct passed *d, unsigned entry, const struct iommu_message *says)
 {
     volatile uint32_t *words = d->table + ENTRY_WORDS * entry;
-    words[3] = ENTRY_MASKED;
-    if (says == NULL)
-        return;
-    words[0] = (uint32_t)says->address;
-    words[1] = (uint32_t)(says->address >> 32);
-    words[2] = says->data;
-    words[3] = 0;
+    uint32_t low = says != NULL ? (uint32_t)says->address : 0;
+    uint32_t high = says != NULL ? (uint32_t)(says->address >> 32) : 0;
+    bool same = says != NULL && words[0] == low && words[1] == high && words[2] == says->data;
+    if (!same) {
+        words[3] = ENTRY_MASKED;
+        (void)words[3];
+    }
+    if (says != NULL && !same) {
+        words[0] = low;
+        words[1] = high;
+        words[2] = says->data;
+    }
+    if (says != NULL)
+        words[3] = 0;
 }
 
+/* "MSI Capability Structure": where what is behind the address is. */
+struct msi {
+    struct pci_bdf bdf;
+    unsigned at, data, mask; /* mask 0: it has none */
+    uint16_t control;        /* not enabled, one vector */
+    bool wide;
+};
+
+static struct msi msi_of(const struct passed *d)
+{
+    struct msi msi = {.bdf = d->real->bdf, .at = d->real->msi};
+    uint16_t control = pci_read16(msi.bdf, msi.at + MSI_CONTROL);
+    msi.control = control & (uint16_t) ~(MSI_ENABLE | MSI_MULTIPLE);
+    msi.wide = (control & MSI_64) != 0;
+    msi.data = msi.at + (msi.wide ? 12 : 8);
+    msi.mask = (control & MSI_MASKS) != 0 ? msi.data + 4 : 0;
+    return msi;
+}
+
+/* What comes then is kept by the device where it can do that, and otherwise lost. */
+static void hold_msi(const struct msi *msi)
+{
+    if (msi->mask != 0)
+        pci_write32(msi->bdf, msi->mask, 1);
+    else
+        pci_write16(msi->bdf, msi->at + MSI_CONTROL, msi->control);
+}
+
+static bool has_message(const struct msi *msi, const struct iommu_message *says)
+{
+    return pci_read32(msi->bdf, msi->at + 4) == (uint32_t)says->address &&
+           (!msi->wide || pci_read32(msi->bdf, msi->at + 8) == says->address >> 32) &&
+           pci_read16(msi->bdf, msi->data) == says->data;
+}
+
+/* A guest's other message is mostly no other one of the device: then it is never held. */
 static void write_msi(const struct passed *d, const struct iommu_message *says)
 {
-    struct pci_bdf bdf = d->real->bdf;
-    unsigned at = d->real->msi;
-    uint16_t control = pci_read16(bdf, at + MSI_CONTROL);
-    bool wide = (control & MSI_64) != 0;
-    control &= (uint16_t) ~(MSI_ENABLE | MSI_MULTIPLE);
-    pci_write16(bdf, at + MSI_CONTROL, control);
+    const struct msi msi = msi_of(d);
+    bool same = says != NULL && has_message(&msi, says);
+    if (!same)
+        hold_msi(&msi);
     if (says == NULL)
         return;
-    pci_write32(bdf, at + 4, (uint32_t)says->address);
-    if (wide)
-        pci_write32(bdf, at + 8, (uint32_t)(says->address >> 32));
-    pci_write16(bdf, at + (wide ? 12 : 8), (uint16_t)says->data);
-    pci_write16(bdf, at + MSI_CONTROL, control | MSI_ENABLE);
+    if (!same) {
+        pci_write32(msi.bdf, msi.at + 4, (uint32_t)says->address);
+        if (msi.wide)
+            pci_write32(msi.bdf, msi.at + 8, (uint32_t)(says->address >> 32));
+        pci_write16(msi.bdf, msi.data, (uint16_t)says->data);
+    }
+    pci_write16(msi.bdf, msi.at + MSI_CONTROL, msi.control | MSI_ENABLE);
+    if (msi.mask != 0)
+        pci_write32(msi.bdf, msi.mask, 0);
 }
 
 void passed_message(void *context, unsigned entry, const struct vpci_message *message)
@@ -168,20 +215,35 @@ void passed_message(void *context, unsigned entry, const struct vpci_message *me
         write_msi(d, leads ? &says : NULL);
 }
 
+/* All is masked as long as nobody has said where it leads; without masks it is not on, either. */
+static void open_msi(const struct passed *d, bool open)
+{
+    const struct msi msi = msi_of(d);
+    pci_write16(msi.bdf, msi.at + MSI_CONTROL, msi.control);
+    if (!open || msi.mask == 0)
+        return;
+    hold_msi(&msi);
+    pci_write16(msi.bdf, msi.at + MSI_CONTROL, msi.control | MSI_ENABLE);
+}
+
+static void open_msix(const struct passed *d, bool open)
+{
+    struct pci_bdf bdf = d->real->bdf;
+    uint16_t control = pci_read16(bdf, d->real->msix + MSI_CONTROL);
+    control &= (uint16_t) ~(MSIX_ENABLE | MSIX_MASK_ALL);
+    for (unsigned i = 0; open && i < vpci_table_entries(&d->function); i++)
+        write_entry(d, i, NULL);
+    pci_write16(bdf, d->real->msix + MSI_CONTROL, control | (open ? MSIX_ENABLE : 0));
+}
+
 void passed_interrupts(void *context, enum vpci_interrupts how)
 {
     struct passed *d = context;
-    struct pci_bdf bdf = d->real->bdf;
     passed_open_intx(d, how == VPCI_INTX);
     if (d->real->msi != 0)
-        write_msi(d, NULL);
-    if (d->real->msix == 0)
-        return;
-    uint16_t control = pci_read16(bdf, d->real->msix + MSI_CONTROL);
-    control &= (uint16_t) ~(MSIX_ENABLE | MSIX_MASK_ALL);
-    if (how == VPCI_MSIX)
-        control |= MSIX_ENABLE;
-    pci_write16(bdf, d->real->msix + MSI_CONTROL, control);
+        open_msi(d, how == VPCI_MSI);
+    if (d->real->msix != 0)
+        open_msix(d, how == VPCI_MSIX);
 }
 
 void passed_forget_irqs(struct passed *d)

@@ -137,6 +137,9 @@ void vpci_write(struct vpci *v, unsigned reg, uint32_t mask, uint32_t value);
  */
 void vpci_reset(struct vpci *v);
 
+/* How many entries the MSI-X table has; 0: it is hidden. */
+unsigned vpci_table_entries(const struct vpci *v);
+
 /*
  * An access of WIDTH bytes (1, 2, 4 or 8) at OFFSET in BAR to the MSI-X table or pending bits.
  * False: it is for the device, as are reads of pending bits. Where it is the table's that does not

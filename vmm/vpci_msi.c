@@ -55,7 +55,7 @@ static struct vpci_message entry_message(const struct vpci_entry *entry)
     return (struct vpci_message){entry->word[0] | (uint64_t)entry->word[1] << 32, entry->word[2]};
 }
 
-static unsigned entry_count(const struct vpci *v)
+unsigned vpci_table_entries(const struct vpci *v)
 {
     return v->table.size / ENTRY_SIZE;
 }
@@ -74,7 +74,7 @@ static void tell_all(const struct vpci *v, bool live)
                 tell(v, i, live, msi_message(&v->msi, i));
         return;
     }
-    for (unsigned i = 0; i < entry_count(v); i++) {
+    for (unsigned i = 0; i < vpci_table_entries(v); i++) {
         const struct vpci_entry *entry = &v->setup.entries[i];
         if ((entry->word[ENTRY_CONTROL] & ENTRY_MASK) == 0)
             tell(v, i, live, entry_message(entry));
@@ -112,7 +112,7 @@ void vpci_clear_msi(struct vpci *v)
 {
     v->msi = (struct vpci_msi){0};
     v->msix_control = 0;
-    for (unsigned i = 0; i < entry_count(v); i++)
+    for (unsigned i = 0; i < vpci_table_entries(v); i++)
         v->setup.entries[i] = (struct vpci_entry){{[ENTRY_CONTROL] = ENTRY_MASK}};
 }
 
