@@ -234,7 +234,7 @@ static int make_domain(struct vm *vm)
         error = map_memory(vm);
     for (unsigned i = 0; i < p->count && error == 0; i++)
         error = map_reserved(p, p->devices[i]);
-    if (error == 0)
+    if (error == 0 && p->domain.pt.pages > 0)
         log_line("vm %s: its devices reach its memory by %u table pages", vm->config->name,
                  p->domain.pt.pages);
     p->coherent = error == 0;
