@@ -157,17 +157,22 @@ bdf_t pci_find_class(uint32_t class, uint32_t mask)
     return bdf;
 }
 
-unsigned pci_capability(bdf_t bdf, unsigned id)
+unsigned pci_next_capability(bdf_t bdf, unsigned id, unsigned at)
 {
     if ((pci_get(bdf, PCI_STATUS, 2) & STATUS_LIST) == 0)
         return 0;
-    unsigned at = pci_get(bdf, PCI_CAPABILITIES, 1) & 0xfc;
+    at = pci_get(bdf, at == 0 ? PCI_CAPABILITIES : at + 1, 1) & 0xfc;
     for (unsigned i = 0; i < CAPABILITIES && at != 0; i++) {
         if (pci_get(bdf, at, 1) == id)
             return at;
         at = pci_get(bdf, at + 1, 1) & 0xfc;
     }
     return 0;
+}
+
+unsigned pci_capability(bdf_t bdf, unsigned id)
+{
+    return pci_next_capability(bdf, id, 0);
 }
 
 void pci_command(bdf_t bdf, unsigned set, unsigned clear)

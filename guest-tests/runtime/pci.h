@@ -29,7 +29,7 @@ enum {
 };
 enum { COMMAND_IO = 1, COMMAND_MEMORY = 2, COMMAND_MASTER = 4, COMMAND_NO_INTX = 1 << 10 };
 enum { STATUS_INTX = 1 << 3, STATUS_LIST = 1 << 4 };
-enum { CAP_MSI = 0x05, CAP_PCIE = 0x10, CAP_MSIX = 0x11 };
+enum { CAP_MSI = 0x05, CAP_VENDOR = 0x09, CAP_PCIE = 0x10, CAP_MSIX = 0x11 };
 
 /* Looks for ECAM. Before anything else here. */
 void pci_init(void);
@@ -49,8 +49,9 @@ void pci_put_by_port(bdf_t bdf, unsigned reg, unsigned bytes, uint32_t value);
 bdf_t pci_find(unsigned vendor, unsigned device);
 bdf_t pci_find_class(uint32_t class, uint32_t mask);
 
-/* Where a capability stands; 0: it is not there. */
+/* Where a capability stands; 0: it is not there. And where the next one with that ID behind AT. */
 unsigned pci_capability(bdf_t bdf, unsigned id);
+unsigned pci_next_capability(bdf_t bdf, unsigned id, unsigned at);
 
 struct pci_bar {
     bool io, wide, prefetchable;
