@@ -22,6 +22,7 @@ PACKAGE_FILES = {
     "BOCHS_BIOS": "/usr/share/bochs/BIOS-bochs-latest",
     "BOCHS_VGA_BIOS": "/usr/share/vgabios/vgabios.bin",
     "GRUB_MKRESCUE": "grub-mkrescue",
+    "GNUMACH": "/boot/gnumach-1.8-486.gz",
 }
 
 
