@@ -133,7 +133,7 @@ enum pci_reset_method {
     PCI_RESET_FLR, /* by the PCI Express capability */
     PCI_RESET_AF,  /* by the Advanced Features capability */
     PCI_RESET_PM,  /* to D3hot and back */
-    PCI_RESET_BUS, /* of the bus behind its bridge: no other device is there */
+    PCI_RESET_BUS, /* of the bus behind its bridge: no other function is there */
 };
 
 enum { PCI_BARS = 6 };
@@ -210,7 +210,7 @@ struct pci_bdf pci_requester(const struct pci_function *f);
 /*
  * Resets F by its method, with its decoding and bus mastering off before, and waits until it
  * answers again: 100 ms and more. DELAY waits for at least US microseconds. What it had in its
- * configuration space is lost: the caller restores what it needs. PCI_RESET_BUS resets all
- * functions of the device. Returns 0, -ENODEV (no method), or -EIO, logged.
+ * configuration space is lost: the caller restores what it needs. Returns 0, -ENODEV (no method),
+ * or -EIO, logged.
  */
 int pci_reset(const struct pci_function *f, void (*delay)(uint32_t us));

@@ -17,43 +17,37 @@ enum { BRIDGE_RESET = 1 << 6 };
 
 /* --- which ------------------------------------------------------------------------------------ */
 
-/* What else a reset of F's bus takes along. */
-enum company { COMPANY_NONE, COMPANY_DEVICE, COMPANY_OTHERS };
-
-static enum company company_of(const struct pci_table *table, const struct pci_function *f)
+/* Whether a reset of the bus behind F's bridge takes no other function along. */
+static bool is_alone(const struct pci_table *table, const struct pci_function *f)
 {
     const struct pci_function *bridge = f->parent;
-    enum company company = COMPANY_NONE;
     if (bridge == NULL || bridge->header != 1 || bridge->secondary != f->bdf.bus ||
         table->left_out != 0)
-        return COMPANY_OTHERS;
-    for (unsigned i = 0; i < table->count && company != COMPANY_OTHERS; i++) {
-        const struct pci_function *other = &table->f[i];
-        if (other->parent == bridge && other != f)
-            company = pci_same_device(f, other) ? COMPANY_DEVICE : COMPANY_OTHERS;
-    }
-    return company;
+        return false;
+    for (unsigned i = 0; i < table->count; i++)
+        if (table->f[i].parent == bridge && &table->f[i] != f)
+            return false;
+    return true;
 }
 
 /*
- * What resets this function alone comes first. Of that D3hot is the last: how much of a function it
- * resets is the function's affair.
+ * What is surest comes first. D3hot is the last: how much of a function it resets is the function's
+ * affair.
  */
 static enum pci_reset_method method(const struct pci_table *table, const struct pci_function *f)
 {
     struct pci_bdf bdf = f->bdf;
-    enum company company = company_of(table, f);
     if (pci_is_bridge(f) || pci_is_iommu(f))
         return PCI_RESET_NONE;
     if (f->pcie != 0 && (pci_read32(bdf, f->pcie + PCIE_DEVICE_CAP) & HAS_FLR) != 0)
         return PCI_RESET_FLR;
     if (f->af != 0 && (pci_read8(bdf, f->af + AF_CAP) & AF_HAS_TP_AND_FLR) == AF_HAS_TP_AND_FLR)
         return PCI_RESET_AF;
-    if (company == COMPANY_NONE)
+    if (is_alone(table, f))
         return PCI_RESET_BUS;
     if (f->pm != 0 && (pci_read16(bdf, f->pm + PM_CONTROL) & PM_NO_SOFT_RESET) == 0)
         return PCI_RESET_PM;
-    return company == COMPANY_DEVICE ? PCI_RESET_BUS : PCI_RESET_NONE;
+    return PCI_RESET_NONE;
 }
 
 void pci_find_resets(struct pci_table *table)

@@ -935,18 +935,22 @@ static void reset_methods(void **state)
     expect_reset(PCI_RESET_BUS, &fake.buses, 101000);
     f = begin_reset(state, true);
     add_pm(f, false);
-    add_endpoint(1, 0, 1);
     expect_reset(PCI_RESET_BUS, &fake.buses, 101000);
     assert_int_equal(fake_get(&fake.f[0], PCI_BRIDGE_CONTROL, 2), 0);
     begin_reset(state, false);
     expect_reset(PCI_RESET_BUS, &fake.buses, 1001000);
 }
 
+/* It would take from another function what that one's owner has made of it. */
 static void reset_of_a_bus(void **state)
 {
     begin_reset(state, true);
-    add_endpoint(1, 0, 1); /* another function of the device */
     expect_reset(PCI_RESET_BUS, &fake.buses, 100000);
+    add_pm(begin_reset(state, true), false);
+    add_endpoint(1, 0, 1); /* another function of the device */
+    scan();
+    assert_int_equal(found(1, 0, 0)->reset, PCI_RESET_NONE);
+    assert_int_equal(found(1, 0, 1)->reset, PCI_RESET_NONE);
     reset(state);
     add_bridge(0, 1, 0, 1, 1);
     add(1, 0, 0, DEVICE);
