@@ -214,3 +214,13 @@ struct pci_bdf pci_requester(const struct pci_function *f);
  * or -EIO, logged.
  */
 int pci_reset(const struct pci_function *f, void (*delay)(uint32_t us));
+
+/* What the host has set of a function, and firmware before it, that a reset takes. */
+struct pci_saved {
+    uint32_t bar[PCI_BARS];
+    uint16_t device_control, acs_control; /* of capabilities that are there */
+};
+
+/* Takes it from F; and gives it back, after a reset, while F's decoding is off. */
+void pci_save(const struct pci_function *f, struct pci_saved *saved);
+void pci_restore(const struct pci_function *f, const struct pci_saved *saved);

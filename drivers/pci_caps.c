@@ -137,16 +137,15 @@ static void stop_virtual_functions(struct pci_function *f)
  */
 static void turn_acs_on(struct pci_function *f)
 {
-    enum { CAP = 0x04, CONTROL = 0x06 };
     enum { SOURCE = 1 << 0, BLOCK = 1 << 1, REQUEST = 1 << 2, COMPLETION = 1 << 3, UP = 1 << 4 };
     const unsigned redirects = REQUEST | COMPLETION | UP;
     bool port = f->port == PCI_PORT_ROOT || f->port == PCI_PORT_DOWNSTREAM;
     f->isolates = !port && !f->multifunction;
     if (f->acs == 0)
         return;
-    unsigned can = pci_read16(f->bdf, f->acs + CAP) & (SOURCE | BLOCK | redirects);
-    pci_write16(f->bdf, f->acs + CONTROL, (uint16_t)can);
-    unsigned does = pci_read16(f->bdf, f->acs + CONTROL);
+    unsigned can = pci_read16(f->bdf, f->acs + ACS_CAP) & (SOURCE | BLOCK | redirects);
+    pci_write16(f->bdf, f->acs + ACS_CONTROL, (uint16_t)can);
+    unsigned does = pci_read16(f->bdf, f->acs + ACS_CONTROL);
     unsigned needs = f->port == PCI_PORT_DOWNSTREAM ? SOURCE | redirects
                      : f->port == PCI_PORT_ROOT     ? SOURCE | (can & redirects)
                                                     : can & redirects;

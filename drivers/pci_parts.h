@@ -14,6 +14,9 @@ enum {
     PCIE_DEVICE_CONTROL_2 = 0x28,
 };
 
+/* The same, "ACS Extended Capability". */
+enum { ACS_CAP = 0x04, ACS_CONTROL = 0x06 };
+
 /*
  * Fills in F's capabilities, what kind of port it is, and whether it isolates; F's header and
  * parent are known. SR-IOV is turned off, ACS on. A list that makes no sense ends there, logged.

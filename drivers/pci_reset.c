@@ -146,3 +146,28 @@ int pci_reset(const struct pci_function *f, wait *delay)
              PATIENCE / 1000);
     return -EIO;
 }
+
+/* --- what it takes ---------------------------------------------------------------------------- */
+
+void pci_save(const struct pci_function *f, struct pci_saved *saved)
+{
+    *saved = (struct pci_saved){.device_control = 0};
+    for (unsigned i = 0; i < PCI_BARS; i++)
+        saved->bar[i] = pci_read32(f->bdf, PCI_BAR0 + 4 * i);
+    if (f->pcie != 0)
+        saved->device_control = pci_read16(f->bdf, f->pcie + PCIE_DEVICE_CONTROL);
+    if (f->acs != 0)
+        saved->acs_control = pci_read16(f->bdf, f->acs + ACS_CONTROL);
+    saved->device_control &= (uint16_t)~START_FLR;
+}
+
+/* Max_Payload_Size is what the ports before it have been told, and ACS what groups rest on. */
+void pci_restore(const struct pci_function *f, const struct pci_saved *saved)
+{
+    for (unsigned i = 0; i < PCI_BARS; i++)
+        pci_write32(f->bdf, PCI_BAR0 + 4 * i, saved->bar[i]);
+    if (f->pcie != 0)
+        pci_write16(f->bdf, f->pcie + PCIE_DEVICE_CONTROL, saved->device_control);
+    if (f->acs != 0)
+        pci_write16(f->bdf, f->acs + ACS_CONTROL, saved->acs_control);
+}

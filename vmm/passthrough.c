@@ -51,12 +51,6 @@ static void wait_us(uint32_t us)
     }
 }
 
-static void save_bars(struct passed *d)
-{
-    for (unsigned i = 0; i < PCI_BARS; i++)
-        d->saved_bar[i] = pci_read32(d->real->bdf, PCI_BAR0 + 4 * i);
-}
-
 /* A function that cannot be reset keeps what it has, which the config has accepted. */
 static void reset_real(void *context)
 {
@@ -66,8 +60,7 @@ static void reset_real(void *context)
     if (pci_reset(d->real, wait_us) != 0)
         log_line("vm %s: device %s does not come back from its reset", d->vm->config->name,
                  pci_name(d->real->bdf).text);
-    for (unsigned i = 0; i < PCI_BARS; i++)
-        pci_write32(d->real->bdf, PCI_BAR0 + 4 * i, d->saved_bar[i]);
+    pci_restore(d->real, &d->saved);
 }
 
 static bool master_bus(void *context, bool on)
@@ -255,7 +248,7 @@ static int make_devices(struct vm *vm, struct pci_function *const *real)
             return -ENOMEM;
         p->requesters[i] = p->devices[i]->requester;
         p->count++;
-        save_bars(p->devices[i]);
+        pci_save(p->devices[i]->real, &p->devices[i]->saved);
         error = check_places(p->devices[i]);
         if (error == 0)
             error = passed_find_lines(p->devices[i]);

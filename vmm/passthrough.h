@@ -50,7 +50,7 @@ struct passed {
     const struct config_device *config;
     struct pci_bdf requester;
     struct coherence coherence;
-    uint32_t saved_bar[PCI_BARS];
+    struct pci_saved saved; /* as it was before its first reset */
     volatile uint32_t *table; /* the real MSI-X table, as the host maps it, or NULL */
     struct vpci_range at[PCI_BARS];
     bool reachable; /* its requester is attached: bus mastering may be on */

@@ -69,6 +69,16 @@ static uint32_t fake_read(struct pci_bdf bdf, unsigned reg, unsigned size)
     return fake_hides(f, reg) ? ones : fake_get(f, reg, size);
 }
 
+/* What a reset takes: BARs, and what capabilities have been told. */
+static inline void fake_forget(struct fake_function *f)
+{
+    memset(&f->now[PCI_BAR0], 0, 24);
+    if (f->now[0x40] == 0x10)
+        fake_set(f, 0x48, 2, 0x2810);
+    if (f->now[0x100] == 0x0d)
+        fake_set(f, 0x106, 2, 0);
+}
+
 /* A bus reset holds everything behind the bridge, and takes its registers. */
 static inline void fake_hold(const struct fake_function *bridge, bool holds)
 {
@@ -77,7 +87,7 @@ static inline void fake_hold(const struct fake_function *bridge, bool holds)
         if (f->bdf.segment == bridge->bdf.segment && f->bdf.bus >= bridge->now[PCI_SECONDARY] &&
             f->bdf.bus <= bridge->now[PCI_SUBORDINATE]) {
             f->held = holds;
-            fake_set(f, PCI_BAR0, 4, 0);
+            fake_forget(f);
         }
     }
 }
@@ -90,7 +100,7 @@ static inline void fake_restart(struct fake_function *f, unsigned *count)
     ++*count;
     f->gone = true;
     f->returns = FAKE_BACK;
-    fake_set(f, PCI_BAR0, 4, 0);
+    fake_forget(f);
 }
 
 /* What a write does beyond its register; WAS: what that was. */

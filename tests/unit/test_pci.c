@@ -1012,6 +1012,32 @@ static void silent_before_the_reset(void **state)
     assert_int_equal(fake_get(f, PCI_COMMAND, 2), 0x0400);
 }
 
+/* BARs, what the ports before it expect of it, and what its group rests on. */
+static void restored_after_the_reset(void **state)
+{
+    enum { SOURCE_AND_MORE = 0x1d, WORDS = 6 };
+    struct fake_function *f = begin_reset(state, true);
+    struct pci_saved saved;
+    add_flr(f);
+    fake_acs(f, SOURCE_AND_MORE);
+    fake_let(f, FAKE_PCIE + 8, 2, 0xffff);
+    fake_set(f, FAKE_PCIE + 8, 2, 0x5936); /* payloads of 256 bytes */
+    scan();
+    for (unsigned i = 0; i < WORDS; i++) {
+        fake_let(f, PCI_BAR0 + 4 * i, 4, UINT32_MAX);
+        fake_set(f, PCI_BAR0 + 4 * i, 4, 0xfe000000 + i * 0x10000);
+    }
+    pci_save(found(1, 0, 0), &saved);
+    assert_int_equal(pci_reset(found(1, 0, 0), fake_delay), 0);
+    assert_int_equal(fake_get(f, FAKE_PCIE + 8, 2), 0x2810);
+    pci_restore(found(1, 0, 0), &saved);
+    for (unsigned i = 0; i < WORDS; i++)
+        assert_int_equal(fake_get(f, PCI_BAR0 + 4 * i, 4), 0xfe000000 + i * 0x10000);
+    assert_int_equal(fake_get(f, FAKE_PCIE + 8, 2), 0x5936);
+    assert_int_equal(fake_get(f, 0x106, 2), SOURCE_AND_MORE);
+    assert_int_equal(fake.flr, 1);
+}
+
 /* --- MCFG ------------------------------------------------------------------------------------- */
 
 static struct __attribute__((packed)) {
@@ -1205,6 +1231,7 @@ int main(void)
         cmocka_unit_test_setup(no_reset_of_a_bus_half_known, reset),
         cmocka_unit_test_setup(reset_takes_long, reset),
         cmocka_unit_test_setup(silent_before_the_reset, reset),
+        cmocka_unit_test_setup(restored_after_the_reset, reset),
         cmocka_unit_test_setup(mcfg_tables, reset),
         cmocka_unit_test_setup(broken_mcfg, reset),
         cmocka_unit_test_setup(many_ecams, reset),
