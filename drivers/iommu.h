@@ -46,6 +46,12 @@ struct iommu_machine {
 
 enum { IOMMU_MAX_RESERVED = 4 };
 
+/* The fewest bits of addresses of which all below END are; END is above 1. */
+static inline unsigned iommu_bits(uint64_t end)
+{
+    return 64 - (unsigned)__builtin_clzll(end - 1);
+}
+
 /* The unit that translates one requester's DMA. */
 struct iommu_facts {
     uint8_t unit;  /* its number in the log */

@@ -4,6 +4,7 @@
  *
  * row: edu end=0 timeout=60 control-timeout=30 device=edu set=control=yes cmdline=dma=coherent
  * row: edu.non-coherent end=0 timeout=60 device="edu dma=non-coherent" set=control=yes control=skip control-reason="as edu"
+ * row: edu.narrow end=0 timeout=60 device=edu iommu=narrow set=control=yes cmdline="n=1 dma=coherent" control=skip control-reason="as edu"
  * row: edu.no-snoop end=0 timeout=60 device=edu iommu=no-snoop set=control=yes control=skip control-reason="as edu"
  * row: edu.gsi end=0 timeout=60 device="edu intx=21" set=control=yes cmdline=dma=coherent control=skip control-reason="as edu"
  * row: edu.amd end=0 timeout=60 device=edu iommu=amd set=control=yes cmdline=dma=coherent control=skip control-reason="as edu"

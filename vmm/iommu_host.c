@@ -166,7 +166,10 @@ static void keep_display(const struct pci_function *f)
         return;
     bdfs[count] = pci_requester(f);
     struct iommu_domain *domain = &domains[count++];
-    if (ops->create(domain, &bdfs[count - 1], 1, cpu_phys_bits(), false) != 0)
+    uint64_t end = PAGE_SIZE;
+    for (unsigned i = 0; i < facts.reserved_count; i++)
+        end = max_u64(end, facts.reserved[i].end);
+    if (ops->create(domain, &bdfs[count - 1], 1, iommu_bits(end), false) != 0)
         return;
     for (unsigned i = 0; i < facts.reserved_count; i++) {
         struct range r = facts.reserved[i];

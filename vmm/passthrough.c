@@ -211,6 +211,21 @@ static int map_reserved(struct passthrough *p, const struct passed *d)
     return error;
 }
 
+/* Behind the last address that the VM's devices are to reach. */
+static uint64_t end_of_reach(const struct vm *vm)
+{
+    const struct passthrough *p = vm->passthrough;
+    struct iommu_facts facts;
+    uint64_t end = PAGE_SIZE;
+    for (unsigned i = 0; i < vm->extent_count; i++)
+        end = max_u64(end, vm->extents[i].gpa.v + vm->extents[i].size);
+    for (unsigned i = 0; i < p->count; i++)
+        if (iommu_host()->facts(p->requesters[i], &facts))
+            for (unsigned k = 0; k < facts.reserved_count; k++)
+                end = max_u64(end, facts.reserved[k].end);
+    return end;
+}
+
 /* One domain for all: they snoop if every one of their units can make them, and nobody minds. */
 static int make_domain(struct vm *vm)
 {
@@ -221,8 +236,8 @@ static int make_domain(struct vm *vm)
         bool known = iommu_host()->facts(p->requesters[i], &facts);
         snoops = snoops && known && facts.snoops && p->devices[i]->config->dma != DMA_NON_COHERENT;
     }
-    int error =
-        iommu_host()->create(&p->domain, p->requesters, p->count, vm_address_bits(vm), snoops);
+    int error = iommu_host()->create(&p->domain, p->requesters, p->count,
+                                     iommu_bits(end_of_reach(vm)), snoops);
     if (error == 0)
         error = map_memory(vm);
     for (unsigned i = 0; i < p->count && error == 0; i++)

@@ -10,10 +10,11 @@ QEMU, BOCHS = "QEMU", "Bochs"
 DISK_CYLINDERS = 2
 # The first words of a test disk's sector 0; a guest writes to no other disk.
 DISK_MARK = b"nosnoop test disk\n"
-# The machine's IOMMU, as QEMU's arguments: Intel's that can force snooping, or that cannot, and
-# AMD's, which can.
+# The machine's IOMMU, as QEMU's arguments: Intel's that can force snooping, with fewer address bits
+# than the CPU too, or that cannot; and AMD's, which can.
 IOMMUS = {"none": [],
           "snoop": ["-device", "intel-iommu,intremap=on,aw-bits=48,snoop-control=on"],
+          "narrow": ["-device", "intel-iommu,intremap=on,aw-bits=39,snoop-control=on"],
           "no-snoop": ["-device", "intel-iommu,intremap=on,aw-bits=48,snoop-control=off"],
           "amd": ["-device", "amd-iommu,intremap=on"]}
 CHIPSET = "q35"
