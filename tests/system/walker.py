@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Intel SDM, "4-Level Paging and 5-Level Paging", "The Extended Page Table Mechanism (EPT)"; AMD
 # APM, "Long-Mode Page Translation", "Nested Paging", "Page-Attribute Table Mechanism"; VT-d, "Root
-# Entry", "Context Entry", "Second-Stage Paging Entries".
+# Entry", "Context Entry", "Second-Stage Paging Entries"; AMD IOMMU, "Device Table Entry Format",
+# "I/O Page Tables for Host Translations".
 import struct
 from dataclasses import dataclass
 from functools import reduce
@@ -13,6 +14,8 @@ PWT, PCD, PAT_SMALL, PAT_LARGE = 1 << 3, 1 << 4, 1 << 7, 1 << 12
 EPT_ANY, EPT_READ, EPT_WRITE, EPT_EXECUTE, EPT_IPAT = 7, 1 << 0, 1 << 1, 1 << 2, 1 << 6
 ADDRESS = 0x000FFFFFFFFFF000
 DMA_READ, DMA_WRITE, DMA_SNOOP = 1 << 0, 1 << 1, 1 << 11
+AMD_FORCE_COHERENT, AMD_READ, AMD_WRITE = 1 << 60, 1 << 61, 1 << 62
+AMD_RESERVED = 0xF << 52 | 7 << 56
 TOP_LEVEL = 4
 UC, WC, WT, WP, WB, UC_MINUS = 0, 1, 4, 5, 6, 7  # as MTRRs, PATs and EPT entries encode them
 
@@ -136,4 +139,46 @@ def walk_vtd(read_page, root):
                                                   DMA_READ | DMA_WRITE, (high & 7) + 2)]
             found[f"{bus:02x}:{place >> 3:02x}.{place & 7}"] = (high >> 8 & 0xFFFF,
                                                                context & ADDRESS, leaves)
+    return found
+
+
+def paths_of_amd(read_page, entry, start=0):
+    """Of each leaf below ENTRY, which says of what level its table is: as paths()."""
+    level = entry >> 9 & 7
+    size = 4096 << 9 * (level - 1)
+    for index, below in enumerate(struct.unpack("<512Q", read_page(entry & ADDRESS))):
+        if not below & PRESENT:
+            continue
+        assert below & AMD_RESERVED == 0, f"reserved bits above {start:#x}"
+        at, next_level = start + index * size, below >> 9 & 7
+        assert next_level in (0, level - 1), f"a table of level {next_level} below {level}"
+        if next_level == 0:
+            yield at, size, (entry, below)
+        else:
+            yield from ((address, leaf_size, (entry, *path))
+                        for address, leaf_size, path in paths_of_amd(read_page, below, at))
+
+
+def walk_amd(read_page, table):
+    """
+    Of each requester that is not blocked by the device table at TABLE (the register's value), as
+    `BB:DD.F`: (domain, its tables' address, its DmaLeafs).
+    """
+    found = {}
+    for page in range((table & 0x1FF) + 1):
+        words = struct.unpack("<512Q", read_page((table & ADDRESS) + 4096 * page))
+        for index in range(128):
+            entry, domain = words[4 * index:4 * index + 2]
+            assert entry & 3 == 3 and words[4 * index + 2] & 1, "V, TV or IV is not set"
+            assert entry >> 9 & 7 or not entry & (AMD_READ | AMD_WRITE), "it passes untranslated"
+            if not entry >> 9 & 7:
+                continue
+            leaves = [DmaLeaf(at, path[-1] & ADDRESS & -size, size,
+                              rights(reduce(and_, path) & AMD_READ,
+                                     reduce(and_, path) & AMD_WRITE, False)[:2],
+                              bool(path[-1] & AMD_FORCE_COHERENT))
+                      for at, size, path in paths_of_amd(read_page, entry)]
+            place = page * 128 + index
+            found[f"{place >> 8:02x}:{place >> 3 & 31:02x}.{place & 7}"] = (
+                domain & 0xFFFF, entry & ADDRESS, leaves)
     return found
