@@ -15,6 +15,7 @@
  * row: edu.bridge end=0 timeout=60 control-timeout=30 device=edu-bridge set=control=yes cmdline=dma=coherent
  * row: edu.4 end=0 timeout=90 control-timeout=60 cpus=4 device=edu set=control=yes cmdline=dma=coherent
  * row: edu.4-no-snoop end=0 timeout=90 cpus=4 device=edu iommu=no-snoop set=control=yes control=skip control-reason="as edu.4"
+ * row: edu.amd-4 end=0 timeout=90 cpus=4 device=edu iommu=amd set=control=yes cmdline=dma=coherent control=skip control-reason="as edu.4"
  *
  * With `n=N` on the command line it does no more than N DMAs; with `trace=yes` no more than what
  * tests/system/test_passthrough.py looks for in the trace.
