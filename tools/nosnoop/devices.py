@@ -85,10 +85,14 @@ DEVICES = {
     "wire-e1000e": {QEMU: Device("00:06.0", (
         "-netdev", "hubport,id=end2,hubid=1", "-device", "e1000e,netdev=end2,addr=06.0"),
                                  words=NO_RESET)},
-    "virtio-disk": {QEMU: Device("01:00.0", (  # it has a function-level reset behind a port alone
+    "virtio-disk": {QEMU: Device("00:07.0", (
         "-drive", "if=none,id=virtio0,format=raw,file={disk}",
+        "-device", "virtio-blk-pci,drive=virtio0,addr=07.0,disable-legacy=on,iommu_platform=on"),
+                                 words=NO_RESET)},
+    "virtio-disk-port": {QEMU: Device("01:00.0", (  # here it has a function-level reset
+        "-drive", "if=none,id=virtio1,format=raw,file={disk}",
         "-device", "pcie-root-port,id=port7,chassis=7,slot=7,addr=07.0",
-        "-device", "virtio-blk-pci,drive=virtio0,bus=port7,iommu_platform=on"))},
+        "-device", "virtio-blk-pci,drive=virtio1,bus=port7,iommu_platform=on"))},
     "virtio-random": {QEMU: Device("00:06.0", (
         "-device", "virtio-rng-pci,addr=06.0,disable-legacy=on,iommu_platform=on"),
                                    words=NO_RESET)},
