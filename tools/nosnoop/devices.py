@@ -96,6 +96,9 @@ DEVICES = {
     "virtio-random": {QEMU: Device("00:06.0", (
         "-device", "virtio-rng-pci,addr=06.0,disable-legacy=on,iommu_platform=on"),
                                    words=NO_RESET)},
+    "xhci": {QEMU: Device("00:05.0", (
+        "-device", "qemu-xhci,id=usb0,addr=05.0", "-device", "usb-kbd,bus=usb0.0"),
+                          words=NO_RESET)},
     "ide": {QEMU: Device("00:01.1", ("-drive", "if=ide,index=1,format=raw,file={disk}"), "pc",
                          words=NO_RESET),
             BOCHS: Device("00:01.1", (
