@@ -168,26 +168,10 @@ static void write_register(volatile void *at, unsigned width, uint64_t value)
         *(volatile uint64_t *)at = value;
 }
 
-/* The MSI-X table is the model's, as is all that has the bus's lock. */
-static bool read_table(struct vcpu *vcpu, const struct passed *d, unsigned bar, uint64_t offset,
-                       unsigned width, uint64_t *value)
-{
-    request_lock(&vcpu->vm->pci_lock, vcpu->cpu_index);
-    bool done = vpci_read_table(&d->function, bar, offset, width, value);
-    request_unlock(&vcpu->vm->pci_lock);
-    return done;
-}
-
-static bool write_table(struct vcpu *vcpu, struct passed *d, unsigned bar, uint64_t offset,
-                        unsigned width, uint64_t value)
-{
-    request_lock(&vcpu->vm->pci_lock, vcpu->cpu_index);
-    bool done = vpci_write_table(&d->function, bar, offset, width, value);
-    request_unlock(&vcpu->vm->pci_lock);
-    return done;
-}
-
-/* False: there is none, or the access leaves it: behind it may be another device's. */
+/*
+ * False: there is none, or the access leaves it: behind it may be another device's. With the bus's
+ * lock, until the access is done: another vCPU could move the BAR in between.
+ */
 static bool find_register(const struct vm *vm, gpa_t gpa, unsigned width, struct passed **d,
                           unsigned *bar, uint64_t *offset)
 {
@@ -196,13 +180,14 @@ static bool find_register(const struct vm *vm, gpa_t gpa, unsigned width, struct
     return *d != NULL && *offset + width <= (*d)->at[*bar].size;
 }
 
-uint64_t passthrough_read(struct vcpu *vcpu, gpa_t gpa, unsigned width)
+/* The MSI-X table is the model's. */
+static uint64_t read_at(struct vcpu *vcpu, gpa_t gpa, unsigned width)
 {
     unsigned bar;
     struct passed *d;
     uint64_t value = UINT64_MAX, offset;
     if (!find_register(vcpu->vm, gpa, width, &d, &bar, &offset) ||
-        read_table(vcpu, d, bar, offset, width, &value))
+        vpci_read_table(&d->function, bar, offset, width, &value))
         return value;
     hpa_t at = hpa(d->real->bar[bar].address + offset);
     value = read_register(window_open(vcpu->cpu, WINDOW_DATA, at, MT_UC), width);
@@ -210,17 +195,32 @@ uint64_t passthrough_read(struct vcpu *vcpu, gpa_t gpa, unsigned width)
     return value;
 }
 
-void passthrough_write(struct vcpu *vcpu, gpa_t gpa, unsigned width, uint64_t value)
+static void write_at(struct vcpu *vcpu, gpa_t gpa, unsigned width, uint64_t value)
 {
     unsigned bar;
     struct passed *d;
     uint64_t offset;
     if (!find_register(vcpu->vm, gpa, width, &d, &bar, &offset) ||
-        write_table(vcpu, d, bar, offset, width, value))
+        vpci_write_table(&d->function, bar, offset, width, value))
         return;
     hpa_t at = hpa(d->real->bar[bar].address + offset);
     write_register(window_open(vcpu->cpu, WINDOW_DATA, at, MT_UC), width, value);
     window_close(vcpu->cpu, WINDOW_DATA);
+}
+
+uint64_t passthrough_read(struct vcpu *vcpu, gpa_t gpa, unsigned width)
+{
+    request_lock(&vcpu->vm->pci_lock, vcpu->cpu_index);
+    uint64_t value = read_at(vcpu, gpa, width);
+    request_unlock(&vcpu->vm->pci_lock);
+    return value;
+}
+
+void passthrough_write(struct vcpu *vcpu, gpa_t gpa, unsigned width, uint64_t value)
+{
+    request_lock(&vcpu->vm->pci_lock, vcpu->cpu_index);
+    write_at(vcpu, gpa, width, value);
+    request_unlock(&vcpu->vm->pci_lock);
 }
 
 /* --- ports ------------------------------------------------------------------------------------ */
@@ -240,14 +240,28 @@ static bool real_port(const struct vm *vm, uint16_t port, unsigned width, uint16
     return true;
 }
 
+/* The same, and where there is one the bus is locked: as with registers. */
+static bool lock_port(struct vcpu *vcpu, uint16_t port, unsigned width, uint16_t *real)
+{
+    struct vm *vm = vcpu->vm;
+    if (vm->passthrough == NULL)
+        return false;
+    request_lock(&vm->pci_lock, vcpu->cpu_index);
+    if (real_port(vm, port, width, real))
+        return true;
+    request_unlock(&vm->pci_lock);
+    return false;
+}
+
 uint32_t passthrough_in(struct vcpu *vcpu, uint16_t port, unsigned width)
 {
     uint16_t real;
-    if (!real_port(vcpu->vm, port, width, &real)) {
+    if (!lock_port(vcpu, port, width, &real)) {
         vcpu->port_reads++;
         return UINT32_MAX;
     }
     uint32_t value = width == 1 ? in8(real) : width == 2 ? in16(real) : in32(real);
+    request_unlock(&vcpu->vm->pci_lock);
     passed_touch_ide(vcpu, port);
     return value;
 }
@@ -255,13 +269,16 @@ uint32_t passthrough_in(struct vcpu *vcpu, uint16_t port, unsigned width)
 void passthrough_out(struct vcpu *vcpu, uint16_t port, unsigned width, uint32_t value)
 {
     uint16_t real;
-    if (!real_port(vcpu->vm, port, width, &real))
+    if (!lock_port(vcpu, port, width, &real)) {
         vcpu->port_writes++;
-    else if (width == 1)
+        return;
+    }
+    if (width == 1)
         out8(real, (uint8_t)value);
     else if (width == 2)
         out16(real, (uint16_t)value);
     else
         out32(real, value);
+    request_unlock(&vcpu->vm->pci_lock);
     passed_touch_ide(vcpu, port);
 }
