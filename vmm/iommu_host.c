@@ -14,6 +14,7 @@
 #include "vmm/pci_host.h"
 #include "vmm/topology.h"
 #include "vmm/traps.h"
+#include "vmm/watchdog.h"
 
 enum { VECTOR_FAULT = APIC_HOST_VECTORS + 2 }; /* behind kicks and the timer */
 
@@ -137,9 +138,15 @@ static void look_at_faults(bool last)
         second = rdtsc();
         looks = 0;
     }
-    if ((looks < LOOKS || last) && ops->faults() > 0 && ++looks == LOOKS)
-        log_line("iommu: many faults: others of this second are not reported");
+    bool more = looks >= LOOKS && !last; /* or there may be */
+    if (!more && ops->faults() > 0) {
+        more = true;
+        if (++looks == LOOKS)
+            log_line("iommu: many faults: others of this second are not reported");
+    }
     __atomic_store_n(&looking, false, __ATOMIC_RELEASE);
+    if (more && this_cpu()->index == 0)
+        watchdog_ask();
 }
 
 void iommu_host_look(void)

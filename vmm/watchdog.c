@@ -102,7 +102,19 @@ void watchdog_look(void)
     own->due = UINT64_MAX; /* what it does now may look too */
     iommu_host_look();
     __atomic_store_n(&own->looks, own->looks + 1, __ATOMIC_RELAXED);
-    own->due = now + clock_ticks(look_at_next(own));
+    if (own->next != this_cpu()->index)
+        own->due = now + clock_ticks(look_at_next(own));
+}
+
+/* As at an interrupt of the timer: who set that for a guest sets it again. */
+void watchdog_ask(void)
+{
+    struct watch *own = &watches[this_cpu()->index];
+    uint64_t due = rdtsc() + clock_ticks(LOOK);
+    if (!is_on() || due >= own->due)
+        return;
+    own->due = due;
+    timer_set(UINT64_MAX);
 }
 
 uint64_t watchdog_left(void)
@@ -110,6 +122,8 @@ uint64_t watchdog_left(void)
     if (!is_on())
         return UINT64_MAX;
     uint64_t now = rdtsc(), due = watches[this_cpu()->index].due;
+    if (due == UINT64_MAX)
+        return due;
     return due > now ? due - now : 0;
 }
 
@@ -135,9 +149,9 @@ static void start_timer(void *unused)
 void watchdog_start(void)
 {
     struct cpu_set cpus = smp_cpus();
-    uint64_t due = rdtsc() + clock_ticks(LOOK);
-    uint32_t next = 0;
     bool alone = cpu_count(cpus) == 1;
+    uint64_t due = alone ? UINT64_MAX : rdtsc() + clock_ticks(LOOK);
+    uint32_t next = 0;
     if (alone && iommu_host() == NULL)
         return;
     for (uint32_t cpu = MAX_CPUS; cpu-- > 0;)

@@ -9,8 +9,8 @@
 struct vcpu;
 
 /*
- * From here on each CPU that is up looks once a second at the next one, in a ring; one alone has
- * nothing to look at but an IOMMU's faults. Called on the first CPU while the others are parked.
+ * From here on each CPU that is up looks once a second at the next one, in a ring; one alone, beside
+ * an IOMMU, looks when it has asked for it. Called on the first CPU while the others are parked.
  */
 void watchdog_start(void);
 
@@ -23,6 +23,9 @@ void watchdog_stop(void);
  * not answered for another, is the end of the machine, with a report of where it is.
  */
 void watchdog_look(void);
+
+/* The running CPU looks in a second at the latest, even if it is alone. */
+void watchdog_ask(void);
 
 /* TSC ticks until the running CPU is to look; UINT64_MAX: it is not. */
 uint64_t watchdog_left(void);
