@@ -1,7 +1,8 @@
 /*
  * Lines of devices that guests have. That of an INTx is masked when it comes, and stays so until
  * the guest has served it: the device may be silent by then, or it comes again. One of the ISA bus
- * has come when it rises.
+ * has come when it rises. Devices of one VM may have a line together; those of two may not, as one
+ * VM could keep it busy.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "drivers/gsi.h"
@@ -15,16 +16,77 @@
 #include "vmm/smp.h"
 #include "vmm/vm.h"
 
-enum { PINS = 4 };
+enum { PINS = 4, STATUS_INTX = 1 << 3 };
 
+/* --- lines that devices have together --------------------------------------------------------- */
+
+static struct passed_line *lines; /* of all VMs, which are made one after the other */
+
+/* The first from LINE on that is GSI; NULL: none. */
+static struct passed_line *line_from(struct passed_line *line, uint32_t gsi)
+{
+    while (line != NULL && line->gsi != gsi)
+        line = line->next;
+    return line;
+}
+
+static bool is_anothers(const struct vm *vm, uint32_t gsi)
+{
+    const struct passed_line *line = line_from(lines, gsi);
+    return line != NULL && line->device->vm != vm;
+}
+
+static void add_line(struct passed_line *line)
+{
+    struct passed_line **end = &lines;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = line;
+}
+
+static bool is_shared(const struct passed_line *line)
+{
+    return line_from(line_from(lines, line->gsi)->next, line->gsi) != NULL;
+}
+
+static bool any_is_open(uint32_t gsi)
+{
+    struct passed_line *line = line_from(lines, gsi);
+    while (line != NULL && !line->open)
+        line = line_from(line->next, gsi);
+    return line != NULL;
+}
+
+/* PCI Local Bus Specification 3.0, "Device Status": Interrupt Status. */
+static bool asks(const struct passed_line *line)
+{
+    return line->open && (pci_read16(line->device->real->bdf, PCI_STATUS) & STATUS_INTX) != 0;
+}
+
+/* Older devices do not tell: where none of a line's does, it may be each. */
+static bool may_be(const struct passed_line *line)
+{
+    struct passed_line *other = line_from(lines, line->gsi);
+    if (!is_shared(line) || asks(line))
+        return true;
+    while (other != NULL && !asks(other))
+        other = line_from(other->next, line->gsi);
+    return other == NULL;
+}
+
+/* --- */
+
+/* The line's first has the vector. */
 static void has_come(struct irq *irq)
 {
     struct passed_line *line = (struct passed_line *)(void *)irq;
+    struct vm *vm = line->device->vm;
     static_assert(offsetof(struct passed_line, irq) == 0, "the rest is found by it");
     if (!line->isa)
         gsi_mask(line->gsi);
-    __atomic_store_n(&line->come, true, __ATOMIC_RELEASE);
-    vcpu_device_has_sent(line->device->vm);
+    for (; line != NULL; line = line_from(line->next, line->gsi))
+        __atomic_store_n(&line->come, true, __ATOMIC_RELEASE);
+    vcpu_device_has_sent(vm);
 }
 
 static bool find_chip(uint32_t gsi, struct pci_bdf *requester)
@@ -50,6 +112,8 @@ static const char *find_line(struct passed *d, unsigned pin, struct intx_line *l
         return "neither the MP table nor Interrupt Line says where it comes in";
     if (!gsi_exists(line->gsi))
         return given ? "there is no such line" : "no I/O APIC has the line that it is said to have";
+    if (is_anothers(d->vm, line->gsi))
+        return "a device of another VM has the same line";
     if (!find_chip(line->gsi, &intx->chip))
         return "no IOMMU remaps the lines of its I/O APIC";
     intx->index = (int16_t)iommu_host()->claim(intx->chip, 1);
@@ -78,6 +142,7 @@ static int find_intx(struct passed *d)
                                    .gsi = has && why == NULL ? line.gsi : PASSED_NO_GSI,
                                    .high_active = line.high_active,
                                    .missing = has && why != NULL};
+    add_line(&d->intx);
     if (why == NULL && has)
         log_line("vm %s: device %s: INTx is GSI %u, active %s, by %s", d->vm->config->name,
                  pci_name(d->real->bdf).text, line.gsi, line.high_active ? "high" : "low", line.by);
@@ -97,9 +162,10 @@ static void find_channel(struct passed *d, struct passed_line *line, int irq)
         return;
     uint32_t gsi = gsi_of_isa((unsigned)irq);
     line->pin = (uint8_t)irq;
-    if (gsi_exists(gsi) && find_chip(gsi, &line->chip)) {
+    if (gsi_exists(gsi) && !is_anothers(d->vm, gsi) && find_chip(gsi, &line->chip)) {
         line->index = (int16_t)iommu_host()->claim(line->chip, 1);
         line->gsi = line->index >= 0 ? gsi : PASSED_NO_GSI;
+        add_line(line);
     }
     if (line->gsi == PASSED_NO_GSI)
         log_line("vm %s: device %s: no IRQ %d: no I/O APIC has it", d->vm->config->name,
@@ -120,9 +186,10 @@ void passed_make_intx(struct passed *d)
                                                 pci_read8(d->real->bdf, PCI_INTERRUPT_PIN));
 }
 
-/* Leads it to the VM's first CPU. */
-static bool lead(struct passed_line *line)
+/* Leads it to the VM's first CPU: as its first does, where devices have it together. */
+static bool lead(const struct passed_line *any)
 {
+    struct passed_line *line = line_from(lines, any->gsi);
     uint32_t cpu = line->device->vm->vcpus[0]->cpu_index;
     struct iommu_message says;
     int vector = line->vector != 0 ? line->vector : irq_take(cpu, &line->irq);
@@ -141,11 +208,11 @@ static void open_line(struct passed_line *line, bool open)
 {
     if (line->gsi == PASSED_NO_GSI || line->open == open || line->device->vm->vcpu_count == 0)
         return;
-    if (!open)
-        gsi_mask(line->gsi);
-    else if (!lead(line))
+    if (open && !any_is_open(line->gsi) && !lead(line))
         return;
     line->open = open;
+    if (!any_is_open(line->gsi))
+        gsi_mask(line->gsi);
     __atomic_store_n(&line->come, false, __ATOMIC_RELAXED);
 }
 
@@ -162,7 +229,7 @@ void passed_open_channels(struct passed *d, bool open)
 
 static bool take(struct passed_line *line)
 {
-    return __atomic_exchange_n(&line->come, false, __ATOMIC_ACQUIRE) && line->open;
+    return __atomic_exchange_n(&line->come, false, __ATOMIC_ACQUIRE) && line->open && may_be(line);
 }
 
 void passed_take_lines(struct vcpu *vcpu, struct passed *d)

@@ -31,8 +31,9 @@ struct passed_irq {
 struct passed_line {
     struct irq irq;
     struct passed *device;
-    uint32_t gsi; /* or PASSED_NO_GSI */
-    bool isa;     /* rises for each interrupt; else it is an INTx, active as long as it asks */
+    struct passed_line *next; /* of all that devices have */
+    uint32_t gsi;             /* or PASSED_NO_GSI */
+    bool isa; /* rises for each interrupt; else it is an INTx, active as long as it asks */
     bool high_active;
     bool missing;        /* it has an Interrupt Pin, but no line that can be used */
     struct pci_bdf chip; /* as the source of its messages */

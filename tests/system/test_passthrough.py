@@ -12,10 +12,10 @@ from observer import Gdb, kernel_places
 from test_vms import config, vm
 from walker import walk_vtd
 
-REGISTERS, ROOT = 0xFED90000, 0x20
+REGISTERS, ROOT, TABLE = 0xFED90000, 0x20, 0xB8
 MIB = 1 << 20
 PAGE = 4096
-EDU, EDU_2 = "00:05.0", "00:08.0"
+EDU, EDU_2, EDU_3, NVME_2 = "00:05.0", "00:08.0", "00:0b.0", "00:0a.0"
 POOL = 0x2000000  # what the guests' devices use of their memory
 WRITE = 5         # VT-d, "Fault Reasons": no right to write
 FAULT = re.compile(r"^\[ *(\d+) \d+\] iommu 0: fault: (\S+), (read|write) of 0x(\w+), "
@@ -73,6 +73,19 @@ def test_a_device_reaches_its_vm(system, tmp_path, iommu):
     assert {leaf.snoop for leaf in found[EDU][2]} == {iommu == "snoop"}
     what = "coherent: its IOMMU forces" if iommu == "snoop" else "not coherent: "
     assert f"device {EDU} is {what}" in log
+
+
+def test_messages_of_its_own_only(system, tmp_path):
+    """VT-d, "Interrupt Remapping Table Entry": each is for one source, all of which is compared."""
+    with Machine(system, tmp_path, "--device", "edu", system.guest("spin")) as machine:
+        output = machine.monitor.command("human-monitor-command",
+                                         **{"command-line": f"xp /1gx {REGISTERS + TABLE:#x}"})
+        table = machine.page(int(re.search(r": 0x(\w+)", output)[1], 16) & -PAGE)
+    words = struct.unpack("<512Q", table)
+    present = [high for low, high in zip(words[::2], words[1::2]) if low & 1]
+    assert len(present) == 1  # of the line of its INTx, whose source is QEMU's I/O APIC
+    assert {high & 0xFFFF for high in present} == {0xFF00}
+    assert {(high >> 18 & 3, high >> 16 & 3) for high in present} == {(1, 0)}
 
 
 def test_devices_of_two_vms(system, tmp_path):
@@ -173,11 +186,12 @@ def test_tables_are_as_they_were(system, tmp_path):
     """DMA to where the IOMMU's root table is comes to what the guest has by that address."""
     for name in ("before", "after"):
         (tmp_path / name).mkdir()
-    with Machine(system, tmp_path / "before", *CONTROL, "--device", "edu", "--cmdline",
+    memory = ["--mem", "128M"]  # reaches beyond what the hypervisor has
+    with Machine(system, tmp_path / "before", *CONTROL, *memory, "--device", "edu", "--cmdline",
                  "dma=coherent", system.guest("spin")) as machine:
         root, page = root_of(machine), machine.page(root_of(machine))
     cmdline = f"dma=coherent faults=1 at={root} stays=yes"
-    with Machine(system, tmp_path / "after", *CONTROL, "--device", "edu", "--cmdline", cmdline,
+    with Machine(system, tmp_path / "after", *CONTROL, *memory, "--device", "edu", "--cmdline", cmdline,
                  system.guest("attack"), last="stays") as machine:
         (((_, hpa, size),),) = memory_of(machine.log.read_text()).values()
         assert root_of(machine) == root < size
@@ -204,32 +218,44 @@ def layout(system, tmp_path, second):
     outcome = system.svm(*config(system, place, [
         vm("a", "value", "value=0", memory="64M", device=device(EDU)),
         vm("b", "value", "value=0", memory="64M", device=second, serial="log")]),
-                         "--device", "edu", "--device", "edu-2", "--device", "nvme-2")
+                         "--device", "edu", "--device", "edu-3", "--device", "nvme-2")
     assert outcome.status == 0, outcome.log_text
     return {name: at for name, ((_, at, _),) in memory_of(outcome.log_text).items()}
 
 
 @pytest.mark.parametrize("guest, cmdline, other", [
-    ("attack", "dma=coherent at={a}", device(EDU_2)),
-    ("edu", "dma=coherent", device(EDU_2)),
-    ("nvme", "dma=coherent", "00:09.0")])
+    ("attack", "dma=coherent at={a}", device(EDU_3)),
+    ("edu", "dma=coherent", device(EDU_3)),
+    ("nvme", "dma=coherent", NVME_2)])
 def test_one_attacks_the_other(system, tmp_path, guest, cmdline, other):
     """It has its own device, its interrupts and its data, and that is all that it has."""
     memory = layout(system, tmp_path, other)
     at = {name: hpa + POOL for name, hpa in memory.items()}
     outcome = system.run("--bed", "svm", "--timeout", "40", *config(system, tmp_path, [
-        vm("a", "attack", f"dma=coherent at={at['b']}", memory="64M", control="yes",
+        vm("a", "attack", f"dma=coherent others=yes at={at['b']}", memory="64M", control="yes",
            device=device(EDU)),
         vm("b", guest, cmdline.format(**at), memory="64M", control="yes", device=other,
-           serial="log")]), "--device", "edu", "--device", "edu-2", "--device", "nvme-2")
+           serial="log")]), "--device", "edu", "--device", "edu-3", "--device", "nvme-2")
     assert outcome.status == 0, outcome.guest + outcome.log_text.encode()
     assert memory_of(outcome.log_text)["b"][0][1] + POOL == at["b"]
     faults = {(bdf, how, where) for _, bdf, how, where in faults_of(outcome.log_text)}
     assert {(EDU, "read", at["b"]), (EDU, "write", at["b"])} <= faults
-    attackers = {EDU} | ({EDU_2} if guest == "attack" else set())
+    attackers = {EDU} | ({EDU_3} if guest == "attack" else set())
     assert {bdf for bdf, _, _ in faults} == attackers
     if guest == "attack":
-        assert {(EDU_2, "read", at["a"]), (EDU_2, "write", at["a"])} <= faults
+        assert {(EDU_3, "read", at["a"]), (EDU_3, "write", at["a"])} <= faults
+
+
+def test_a_line_of_two_vms(system, tmp_path):
+    """It is the first one's; the other's device has messages. SeaBIOS has both slots on IRQ 10."""
+    outcome = system.svm(*config(system, tmp_path, [
+        vm("a", "value", "value=0", device=device(EDU)),
+        vm("b", "value", "value=0", device=device(EDU_2), serial="log")]),
+                         "--device", "edu", "--device", "edu-2")
+    assert outcome.status == 0, outcome.log_text
+    assert f"vm a: device {EDU}: INTx is GSI 10" in outcome.log_text
+    assert (f"vm b: device {EDU_2}: no INTx: a device of another VM has the same line"
+            in outcome.log_text)
 
 
 def test_one_that_firmware_lets_master_the_bus(system, tmp_path):
@@ -240,10 +266,10 @@ def test_one_that_firmware_lets_master_the_bus(system, tmp_path):
         place.mkdir()
         devices = [] if control else ["--device", "nvme-2"]
         emulator = ["-M", "q35", "-drive", "if=none,id=d,format=raw,file=/dev/null",
-                    "-device", "nvme,serial=1,drive=d,addr=09.0"] if control else []
+                    "-device", "nvme,serial=1,drive=d,addr=0a.0"] if control else []
         with Machine(system, place, *control, *devices, system.guest("spin"),
                      emulator=emulator) as machine:
-            page = machine.page(0xB0000000 + (9 << 15))
+            page = machine.page(0xB0000000 + (10 << 15))
             commands.append(struct.unpack_from("<H", page, 4)[0] >> 2 & 1)
     assert commands == [1, 0]
 

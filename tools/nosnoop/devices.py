@@ -47,7 +47,9 @@ DEVICES = {
     "edu": {QEMU: Device("00:05.0", ("-device", "edu,dma_mask=0xffffffffff,addr=05.0"),
                          words=NO_RESET)},
     "edu-2": {QEMU: Device("00:08.0", ("-device", "edu,dma_mask=0xffffffffff,addr=08.0"),
-                           words=NO_RESET)},  # beside the first
+                           words=NO_RESET)},  # beside the first, on its line
+    "edu-3": {QEMU: Device("00:0b.0", ("-device", "edu,dma_mask=0xffffffffff,addr=0b.0"),
+                           words=NO_RESET)},  # on another line
     "edu-port": {QEMU: Device("01:00.0", (  # a bus of its own, which can be reset
         "-device", "pcie-root-port,id=port0,chassis=1,slot=1,addr=06.0",
         "-device", "edu,dma_mask=0xffffffffff,bus=port0"))},
@@ -57,9 +59,9 @@ DEVICES = {
     "nvme": {QEMU: Device("00:05.0", (
         "-drive", "if=none,id=nvme0,format=raw,file={disk}",
         "-device", "nvme,serial=nosnoop,drive=nvme0,addr=05.0"))},
-    "nvme-2": {QEMU: Device("00:09.0", (
+    "nvme-2": {QEMU: Device("00:0a.0", (  # on that, too
         "-drive", "if=none,id=nvme2,format=raw,file={disk}",
-        "-device", "nvme,serial=nosnoop-2,drive=nvme2,addr=09.0"))},
+        "-device", "nvme,serial=nosnoop-2,drive=nvme2,addr=0a.0"))},
     "ahci": {QEMU: Device("00:05.0", (
         "-drive", "if=none,id=sata0,format=raw,file={disk}",
         "-device", "ich9-ahci,id=ahci0,addr=05.0", "-device", "ide-hd,drive=sata0,bus=ahci0.0"),
