@@ -4,6 +4,7 @@
  * firmware. And a guest that halts while a device can wake it, and for good when none can.
  *
  * row: devices end=0
+ * row: devices.4 end=0 cpus=4
  * row: devices.off end=0 plan=no cmdline="end=off" control=skip control-reason="a bare machine would be off"
  * row: devices.masked end=126 stopped="halted for good" cmdline="end=masked" control=124 control-timeout=3
  */

@@ -84,7 +84,7 @@ static void random_operations(void **context)
     unsigned selector = 0;
     (void)context;
     fwcfg_reset(&f, CPUS, RAM);
-    for (unsigned long i = device_ops(1000000); i > 0; i--) {
+    for (unsigned long i = device_ops(10000000); i > 0; i--) {
         uint64_t random = host_random(&seed);
         unsigned port = random & 1, width = 1u << (random >> 1) % 3;
         if ((random >> 4) % 8 != 0) {

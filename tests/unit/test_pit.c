@@ -334,7 +334,7 @@ static void operate(struct both *b)
 static void random_operations(void **context)
 {
     static const unsigned rates[] = {700, 1193, 1194, 2000, 3579};
-    unsigned long left = device_ops(1000000) / ARRAY_SIZE(rates);
+    unsigned long left = device_ops(10000000) / ARRAY_SIZE(rates);
     struct both b;
     (void)context;
     for (unsigned i = 0; i < ARRAY_SIZE(rates); i++) {

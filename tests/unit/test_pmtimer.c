@@ -150,7 +150,7 @@ static void random_operations(void **context)
         {32, 1000, 0x7fffffff},
         {32, 2999, 0xffffffff},
     };
-    unsigned long left = device_ops(1000000) / ARRAY_SIZE(runs);
+    unsigned long left = device_ops(10000000) / ARRAY_SIZE(runs);
     struct both b;
     (void)context;
     for (unsigned i = 0; i < ARRAY_SIZE(runs); i++) {

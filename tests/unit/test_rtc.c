@@ -337,7 +337,7 @@ static void begin_both(struct both *b, unsigned khz)
 static void random_operations(void **context)
 {
     static const unsigned rates[] = {30, 33, 40};
-    unsigned long left = device_ops(1000000) / ARRAY_SIZE(rates);
+    unsigned long left = device_ops(10000000) / ARRAY_SIZE(rates);
     struct both b;
     (void)context;
     for (unsigned i = 0; i < ARRAY_SIZE(rates); i++) {
