@@ -51,8 +51,8 @@ enum vtd_register {
 #define VTD_ECAP_SC        (1ull << 7)
 #define VTD_ECAP_IRO(ecap) ((unsigned)((ecap) >> 8 & 0x3ff) * 16)
 
-/* "Interrupt Remapping Table": of one page. */
-enum { VTD_INTERRUPTS = 256 };
+/* "Interrupt Remapping Table": entries for all that the guests of eight devices can ask for. */
+enum { VTD_INTERRUPTS = 1024, VTD_INTERRUPTS_SIZE = 16 * VTD_INTERRUPTS };
 
 struct vtd_unit {
     const struct iommu_machine *machine;

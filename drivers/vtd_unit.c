@@ -46,8 +46,8 @@ enum { RECORD_F_WORD = 12 };
 #define PMEN_PRS (1u << 0)
 
 /* "Interrupt Remapping Table Address Register": 2^(S+1) entries. */
-enum { IRTA_S = 7, IRTA_EIME = 1 << 11 };
-static_assert(2 << IRTA_S == VTD_INTERRUPTS && VTD_INTERRUPTS * 16 == PAGE_SIZE, "VT-d, IRTA");
+enum { IRTA_S = 9, IRTA_EIME = 1 << 11 };
+static_assert(2 << IRTA_S == VTD_INTERRUPTS && VTD_INTERRUPTS_SIZE % PAGE_SIZE == 0, "VT-d, IRTA");
 
 /* Looks at a register, each of 100 ns or more, until it is taken for stuck. */
 enum { PATIENCE = 1000000 };
@@ -294,14 +294,14 @@ static bool make_tables(struct vtd_unit *u, bool remaps)
     u->x2apic = u->remaps && u->machine->x2apic && (u->ecap & VTD_ECAP_EIM) != 0;
     u->root = u->machine->alloc(1);
     u->queue = u->queued ? u->machine->alloc(1) : NULL;
-    u->remapping = u->remaps ? u->machine->alloc(1) : NULL;
+    u->remapping = u->remaps ? u->machine->alloc(VTD_INTERRUPTS_SIZE / PAGE_SIZE) : NULL;
     if (u->root == NULL || (u->queued && u->queue == NULL) || (u->remaps && u->remapping == NULL)) {
         log_line("iommu %u: no memory for its tables; make the host pool larger", u->number);
         return false;
     }
     vtd_flush(u, u->root, PAGE_SIZE);
     if (u->remaps)
-        vtd_flush(u, u->remapping, PAGE_SIZE);
+        vtd_flush(u, u->remapping, VTD_INTERRUPTS_SIZE);
     return true;
 }
 

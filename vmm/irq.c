@@ -13,8 +13,7 @@ enum { VECTORS = APIC_HOST_VECTORS - IRQ_FIRST_VECTOR };
 
 /* A CPU's: a page of the host's pool. */
 struct vectors {
-    struct irq *irq[VECTORS];
-    bool taken[VECTORS];
+    struct irq *irq[VECTORS]; /* NULL from the first one on that is free */
 };
 static_assert(sizeof(struct vectors) <= PAGE_SIZE, "one page");
 
@@ -47,18 +46,12 @@ int irq_prepare(struct host *host)
 int irq_take(unsigned cpu, struct irq *irq)
 {
     struct vectors *of = all[cpu];
+    unsigned i = 0;
     assert(of != NULL && irq->came != NULL);
-    for (unsigned i = 0; i < VECTORS; i++)
-        if (!of->taken[i]) {
-            of->taken[i] = true;
-            __atomic_store_n(&of->irq[i], irq, __ATOMIC_RELEASE);
-            return (int)(IRQ_FIRST_VECTOR + i);
-        }
-    return -ENOSPC;
-}
-
-void irq_give_back(unsigned cpu, unsigned vector)
-{
-    assert(vector - IRQ_FIRST_VECTOR < VECTORS && all[cpu]->taken[vector - IRQ_FIRST_VECTOR]);
-    all[cpu]->taken[vector - IRQ_FIRST_VECTOR] = false;
+    while (i < VECTORS && of->irq[i] != NULL && of->irq[i] != irq)
+        i++;
+    if (i == VECTORS)
+        return -ENOSPC;
+    __atomic_store_n(&of->irq[i], irq, __ATOMIC_RELEASE);
+    return (int)(IRQ_FIRST_VECTOR + i);
 }

@@ -21,13 +21,8 @@ enum { IRQ_FIRST_VECTOR = 0x40 };
 int irq_prepare(struct host *host);
 
 /*
- * A vector of CPU, which has prepared for that, by which IRQ comes from now on; -ENOSPC: it has no
- * more. Not on two CPUs at once, as the next.
+ * The vector of CPU, which has prepared for that, by which IRQ comes; -ENOSPC: it has none, and no
+ * more are left. It keeps it for good: whatever it is told, what sends it may have one on its way.
+ * Not on two CPUs at once for the same CPU.
  */
 int irq_take(unsigned cpu, struct irq *irq);
-
-/*
- * The vector may become another's. Until then IRQ still comes by it: one may be on its way. What
- * sends it has been told of another, or to be silent.
- */
-void irq_give_back(unsigned cpu, unsigned vector);

@@ -38,7 +38,7 @@ bool passed_is_ide(const struct vm *vm, uint16_t port, unsigned width);
 void passed_touch_ide(struct vcpu *vcpu, uint16_t port);
 
 /* vmm/passed_irq.c: how it interrupts, and where an entry leads. */
-void passed_make_irqs(struct passed *d);
+int passed_make_irqs(struct passed *d);
 void passed_interrupts(void *context, enum vpci_interrupts how);
 void passed_message(void *context, unsigned entry, const struct vpci_message *message);
 

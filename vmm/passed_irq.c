@@ -1,5 +1,6 @@
 /* Interrupts of devices that guests have: messages through the IOMMU to a CPU of the VM, and on. */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/assert.h"
 #include "lib/x86.h"
 #include "vmm/interrupts.h"
 #include "vmm/iommu_host.h"
@@ -42,6 +43,8 @@ static void has_come(struct irq *irq)
     struct passed_irq *own = (struct passed_irq *)(void *)irq;
     struct passed *d = own->device;
     unsigned entry = (unsigned)(own - d->irq);
+    if (!__atomic_load_n(&own->leads, __ATOMIC_ACQUIRE))
+        return;
     (void)__atomic_fetch_or(&d->pending[entry / 64], 1ull << entry % 64, __ATOMIC_RELEASE);
     vcpu_device_has_sent(d->vm);
 }
@@ -69,36 +72,48 @@ void passthrough_take(struct vcpu *vcpu)
 
 /* --- where they go ---------------------------------------------------------------------------- */
 
-void passed_make_irqs(struct passed *d)
+/* As many as the guest can ask for: no other device's guest can take them then. */
+int passed_make_irqs(struct passed *d)
 {
     static_assert(offsetof(struct passed_irq, irq) == 0, "has_come() finds the rest by it");
-    for (unsigned i = 0; i < PASSED_MAX_ENTRIES; i++)
-        d->irq[i] = (struct passed_irq){.irq = {has_come}, .device = d, .index = -1};
+    unsigned count = vpci_table_entries(&d->function);
+    if (count == 0 && d->real->msi != 0)
+        count = 1;
+    assert(count <= PASSED_MAX_ENTRIES);
+    for (unsigned i = 0; i < count; i++) {
+        int index = iommu_host()->claim(d->requester, 1);
+        if (index < 0)
+            return passed_refuse(d,
+                                 "has %u interrupts, and its IOMMU has no entries left for them; "
+                                 "leave it or another device out",
+                                 count);
+        d->irq[i] = (struct passed_irq){.irq = {has_come}, .device = d, .index = (int16_t)index};
+    }
+    d->irq_count = (uint8_t)count;
+    return 0;
 }
 
-/* A vector of the CPU that TO runs on: what it may have had elsewhere may still be on its way. */
+/*
+ * A vector of the CPU that TO runs on; it keeps those that it has elsewhere, by which one may be on
+ * its way. Where none is left it stays where it is, and what comes is sent on from there.
+ */
 static bool take_vector(struct passed_irq *irq, const struct vcpu *to)
 {
-    if (irq->vector != 0 && irq->cpu == to->cpu_index)
-        return true;
     int vector = irq_take(to->cpu_index, &irq->irq);
     if (vector < 0)
-        return false;
-    if (irq->vector != 0)
-        irq_give_back(irq->cpu, irq->vector);
+        return irq->vector != 0;
     irq->vector = (uint8_t)vector;
     irq->cpu = (uint8_t)to->cpu_index;
     return true;
 }
 
-/* Entries are never given back: where none is left there will be none. */
-static bool claim_entry(struct passed_irq *irq)
+static bool take_any_vector(struct passed_irq *irq)
 {
-    struct passed *d = irq->device;
-    if (irq->index < 0 && !d->no_entry)
-        irq->index = (int16_t)iommu_host()->claim(d->requester, 1);
-    d->no_entry |= irq->index < 0;
-    return irq->index >= 0;
+    const struct vm *vm = irq->device->vm;
+    bool taken = take_vector(irq, target_of(vm, &irq->message));
+    for (unsigned i = 0; i < vm->vcpu_count && !taken; i++)
+        taken = take_vector(irq, vm->vcpus[i]);
+    return taken;
 }
 
 /* A guest can ask for this again and again: the log has it once. */
@@ -111,14 +126,21 @@ static void tell_of_none(struct passed_irq *irq)
     d->told_of_none = true;
 }
 
-/* What the real function is to write for the entry; false: no vector or entry is left. */
+/*
+ * What the real function is to write for the entry; false: no vector is left. Where it has led
+ * nowhere, what has come is of an older guest.
+ */
 static bool lead(struct passed_irq *irq, struct iommu_message *says)
 {
     struct passed *d = irq->device;
-    if (!claim_entry(irq) || !take_vector(irq, target_of(d->vm, &irq->message))) {
+    unsigned entry = (unsigned)(irq - d->irq);
+    if (!take_any_vector(irq)) {
         tell_of_none(irq);
         return false;
     }
+    if (!irq->leads)
+        (void)__atomic_fetch_and(&d->pending[entry / 64], ~(1ull << entry % 64), __ATOMIC_RELAXED);
+    __atomic_store_n(&irq->leads, true, __ATOMIC_RELEASE);
     const struct iommu_interrupt to = {.apic_id = smp_apic_id(irq->cpu), .vector = irq->vector};
     iommu_host()->interrupt(d->requester, (unsigned)irq->index, &to, says);
     return true;
@@ -248,9 +270,10 @@ void passed_interrupts(void *context, enum vpci_interrupts how)
 
 void passed_forget_irqs(struct passed *d)
 {
-    for (unsigned i = 0; i < PASSED_MAX_ENTRIES; i++)
-        if (d->irq[i].index >= 0)
-            iommu_host()->interrupt(d->requester, (unsigned)d->irq[i].index, NULL, NULL);
+    for (unsigned i = 0; i < d->irq_count; i++) {
+        iommu_host()->interrupt(d->requester, (unsigned)d->irq[i].index, NULL, NULL);
+        __atomic_store_n(&d->irq[i].leads, false, __ATOMIC_RELEASE);
+    }
     passed_open_intx(d, false);
     passed_open_channels(d, false);
     for (unsigned i = 0; i < ARRAY_SIZE(d->pending); i++)

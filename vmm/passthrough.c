@@ -152,7 +152,6 @@ static struct passed *make_one(struct vm *vm, unsigned i, struct pci_function *r
     }
     *d = (struct passed){.vm = vm, .real = real, .config = &vm->config->devices[i]};
     d->requester = pci_requester(real);
-    passed_make_irqs(d);
     real->owner = vm;
     return d;
 }
@@ -283,7 +282,7 @@ static int make_function_of(struct passed *d)
         return passed_refuse(d, "has no INTx and no other interrupt, as the line above says; write "
                                 "intx=GSI behind it");
     passed_map_table(d);
-    return 0;
+    return passed_make_irqs(d);
 }
 
 static int fill_bus(struct vm *vm)

@@ -23,7 +23,8 @@ struct passed_irq {
     struct irq irq;
     struct passed *device;
     struct vpci_message message; /* as the guest has written it */
-    int16_t index;               /* the IOMMU's entry, or -1: none yet */
+    int16_t index;               /* the IOMMU's entry */
+    bool leads;                  /* that is present */
     uint8_t vector, cpu;         /* of the host; 0: none yet */
 };
 
@@ -51,12 +52,12 @@ struct passed {
     const struct config_device *config;
     struct pci_bdf requester;
     struct coherence coherence;
-    struct pci_saved saved; /* as it was before its first reset */
+    struct pci_saved saved;   /* as it was before its first reset */
     volatile uint32_t *table; /* the real MSI-X table, as the host maps it, or NULL */
     struct vpci_range at[PCI_BARS];
-    bool reachable; /* its requester is attached: bus mastering may be on */
-    bool no_entry;  /* the IOMMU has none left */
-    bool told_of_none;
+    bool reachable;    /* its requester is attached: bus mastering may be on */
+    bool told_of_none; /* no vector was left */
+    uint8_t irq_count; /* of IRQ: what the guest can ask for */
     uint64_t pending[PASSED_MAX_ENTRIES / 64]; /* a bit an entry: it has come */
     struct passed_irq irq[PASSED_MAX_ENTRIES];
     struct passed_line intx, channel[PASSED_CHANNELS];

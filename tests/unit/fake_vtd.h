@@ -38,7 +38,7 @@ struct fake_unit {
     struct {
         bool valid, present;
         uint64_t low, high;
-    } context[65536], interrupt[256];
+    } context[65536], interrupt[1024];
     struct cached_page iotlb[CACHED];
     unsigned next;
     uint64_t record[RECORDS][2];
@@ -59,16 +59,15 @@ static jmp_buf on_stop;
 static void *fake_alloc(unsigned pages)
 {
     unsigned i = 0;
-    assert_int_equal(pages, 1);
     if (budget == 0)
         return NULL;
     budget--;
-    while (used[i])
+    while (i + pages <= PAGES && memchr(&used[i], true, pages) != NULL)
         i++;
-    assert_true(i < PAGES);
-    used[i] = true;
-    used_count++;
-    memset(ram[i], 0, sizeof(ram[i]));
+    assert_true(i + pages <= PAGES);
+    memset(&used[i], 1, pages);
+    used_count += pages;
+    memset(ram[i], 0, pages * sizeof(ram[i]));
     return ram[i];
 }
 
@@ -169,7 +168,7 @@ static void do_descriptor(struct fake_unit *u, uint64_t low, uint64_t high)
             u->forgot_interrupts = true;
         } else {
             assert_int_equal(low >> 27 & 0x1f, 0);
-            u->interrupt[low >> 32 & 0xff].valid = false;
+            u->interrupt[low >> 32 & 0x3ff].valid = false;
         }
     } else {
         assert_int_equal(low & 0xff, 0x25); /* type 5, a status write, no interrupt */

@@ -38,12 +38,12 @@ static struct cpu cpus[CPUS], *running;
 static void (*handler)(uint8_t vector);
 static bool remapped; /* by an IOMMU: what the function says depends on its entry alone */
 
-/* The IOMMU's entries, and how often one was written. */
+/* The IOMMU's entries, of which so many are another's. */
 static struct {
     bool claimed, present;
     struct iommu_interrupt to;
 } entries[BASE + ENTRIES];
-static unsigned writes, no_more;
+static unsigned no_more;
 
 static int claim(struct pci_bdf requester, unsigned n)
 {
@@ -63,7 +63,6 @@ static void interrupt(struct pci_bdf requester, unsigned index, const struct iom
     entries[index].present = to != NULL;
     if (to != NULL)
         entries[index].to = *to;
-    writes++;
     if (says != NULL && to != NULL)
         *says = remapped ? (struct iommu_message){.address = 0xfee00018 | index << 5}
                          : (struct iommu_message){.address = 0xfee00000 | to->apic_id << 12,
@@ -147,6 +146,13 @@ void passed_open_channels(struct passed *d, bool open)
 void passed_take_lines(struct vcpu *vcpu, struct passed *d)
 {
     assert_true(vcpu == &vcpus[0] && d == &device);
+}
+
+int passed_refuse(const struct passed *d, const char *fmt, ...)
+{
+    assert_ptr_equal(d, &device);
+    assert_non_null(strstr(fmt, "has no entries left"));
+    return -EINVAL;
 }
 
 /* How many have come since, and the last one's vector. */
@@ -249,13 +255,14 @@ static const struct pci_access fake_access = {read_config, write_config};
 
 /* --- what the guest does ---------------------------------------------------------------------- */
 
-static void begin(unsigned msi_control)
+static void make(unsigned msi_control)
 {
     memset(&function, 0, sizeof(function));
     memset(entries, 0, sizeof(entries));
     memset(&device, 0, sizeof(device));
+    memset(pool, 0, sizeof(pool)); /* nobody has a vector */
     host_log_reset();
-    writes = sent_count = no_more = 0;
+    sent_count = no_more = 0;
     remapped = true;
     syscall(SYS_arch_prctl, ARCH_SET_GS, &running);
     if (host.frames.count == 0)
@@ -280,7 +287,12 @@ static void begin(unsigned msi_control)
     set(MSI + 2, 2, msi_control);
     set(MSIX + 2, 2, ENTRIES - 1);
     pci_use(&fake_access);
-    passed_make_irqs(&device);
+}
+
+static void begin(unsigned msi_control)
+{
+    make(msi_control);
+    assert_int_equal(passed_make_irqs(&device), 0);
 }
 
 static void open(enum vpci_interrupts how)
@@ -415,12 +427,137 @@ static void msix_comes(void **state)
     assert_int_equal(get(MSIX + 2, 2), ENTRIES - 1);
 }
 
+/* Where entry I leads. */
+static struct iommu_interrupt leads(unsigned i)
+{
+    assert_true(entries[BASE + i].present);
+    return entries[BASE + i].to;
+}
+
+/* One that was under way when its interrupt went elsewhere is still that interrupt's. */
+static void late(void **state)
+{
+    (void)state;
+    begin(0);
+    open(VPCI_MSIX);
+    tell(0, 0, 0x50);
+    struct iommu_interrupt was = leads(0);
+    tell(0, 1, 0x51);
+    assert_int_equal(leads(0).apic_id, 11);
+    tell(1, 0, 0x60);
+    assert_int_equal(leads(1).apic_id, 10);
+    come(0, was.vector);
+    expect_come(1, 0x51);
+    tell(0, 0, 0x52);
+    assert_int_equal(leads(0).vector, was.vector);
+}
+
+/* Nothing of what came for the guest before reaches the one that has been started anew. */
+static void late_for_another_guest(void **state)
+{
+    (void)state;
+    begin(0);
+    open(VPCI_MSIX);
+    tell(0, 1, 0x50);
+    tell(1, 1, 0x51);
+    struct iommu_interrupt first = leads(0), second = leads(1);
+    come(1, first.vector);
+    passed_forget_irqs(&device);
+    assert_false(entries[BASE].present || entries[BASE + 1].present);
+    expect_come(0, 0);
+    come(1, second.vector);
+    open(VPCI_SILENT);
+    open(VPCI_MSIX);
+    tell(0, 1, 0x60);
+    tell(1, 1, 0x61);
+    expect_come(0, 0);
+    come(1, first.vector);
+    expect_come(1, 0x60);
+}
+
+/* All that the guest can ask for is taken at the start, or the device is refused. */
+static void entries_are_taken_at_the_start(void **state)
+{
+    (void)state;
+    for (no_more = 0; no_more <= ENTRIES; no_more++) {
+        unsigned missing = no_more;
+        make(0);
+        no_more = missing;
+        assert_int_equal(passed_make_irqs(&device), missing == 0 ? 0 : -EINVAL);
+    }
+    make(0);
+    device.function.table.size = 0; /* MSI alone */
+    no_more = ENTRIES - 1;
+    assert_int_equal(passed_make_irqs(&device), 0);
+}
+
+/* Where a CPU has no more vectors another one of the VM's takes it, or it stays where it is. */
+static void no_vectors(void **state)
+{
+    static struct irq others[CPUS * VECTORS];
+    (void)state;
+    begin(0);
+    open(VPCI_MSIX);
+    tell(0, 0, 0x50);
+    for (unsigned i = 0; i < VECTORS; i++) {
+        others[i].came = device.irq[0].irq.came;
+        irq_take(1, &others[i]);
+    }
+    tell(0, 1, 0x51);
+    assert_int_equal(leads(0).apic_id, 10);
+    raise(0);
+    expect_come(1, 0x51);
+    tell(1, 1, 0x52);
+    assert_int_equal(leads(1).apic_id, 10);
+    for (unsigned i = VECTORS; i < 2 * VECTORS; i++) {
+        others[i].came = device.irq[0].irq.came;
+        irq_take(0, &others[i]);
+    }
+    for (unsigned n = 0; n < 10; n++) {
+        tell(3, 0, 0x53);
+        assert_int_equal(function.table[4 * 3 + 3], 1);
+        tell(2, 0, 0x53);
+    }
+    const char *line = "vm a: device 03:02.1: no vector is left for its entry 3\n";
+    assert_string_equal(host_log, line);
+}
+
+/*
+ * A guest's message is any: one that is not for the APICs goes nowhere, and what is in it is passed
+ * on as it is, vectors below 16 and levels too.
+ */
+static void odd_messages(void **state)
+{
+    static const uint64_t addresses[] = {0, 0xfed00000, 0x1fee00000, 0xfffffffffee00000};
+    struct vpci_message message = {0xfee01000, 0xc103};
+    (void)state;
+    begin(0x80);
+    open(VPCI_MSI);
+    for (unsigned i = 0; i < ARRAY_SIZE(addresses); i++) {
+        passed_message(&device, 0, &(struct vpci_message){addresses[i], 0x31});
+        raise(0);
+        expect_come(0, 0);
+    }
+    passed_message(&device, 0, &message);
+    assert_true(leads(0).vector >= IRQ_FIRST_VECTOR && leads(0).apic_id == 11 && !leads(0).level);
+    raise(0);
+    expect_come(1, 3);
+    assert_true(sent[0].level && sent[0].dest == 1 && sent[0].mode == 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(msi_comes),     cmocka_unit_test(msi_masked),
-        cmocka_unit_test(msi_rewritten), cmocka_unit_test(msi_without_remapping),
+        cmocka_unit_test(msi_comes),
+        cmocka_unit_test(msi_masked),
+        cmocka_unit_test(msi_rewritten),
+        cmocka_unit_test(msi_without_remapping),
         cmocka_unit_test(msix_comes),
+        cmocka_unit_test(late),
+        cmocka_unit_test(late_for_another_guest),
+        cmocka_unit_test(entries_are_taken_at_the_start),
+        cmocka_unit_test(odd_messages),
+        cmocka_unit_test(no_vectors), /* of which others have none left then */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
