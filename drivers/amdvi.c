@@ -47,6 +47,55 @@ static struct ids ids_of(struct pci_bdf requester)
     return ids;
 }
 
+/* By what the requester's interrupts carry; NULL: it has no table. */
+static struct amdvi_source *source_of(struct pci_bdf requester)
+{
+    uint16_t device = ivrs_alias_of(&amdvi.ivrs, requester);
+    for (struct amdvi_source *s = amdvi.sources; s < amdvi.sources + MOST_SOURCES; s++)
+        if (s->used && s->segment == requester.segment && s->device == device)
+            return s;
+    return NULL;
+}
+
+/* Has the requester's interrupts remapped by TABLE. */
+static void set_table(struct amdvi_unit *u, struct pci_bdf requester, const void *table)
+{
+    struct ids ids = ids_of(requester);
+    for (unsigned i = 0; i < ids.count; i++) {
+        uint64_t *entry = entry_of(u, ids.id[i]);
+        uint64_t with = AMDVI_DTE_TABLE_LENGTH(AMDVI_INTERRUPTS_SHIFT) | AMDVI_DTE_REMAP |
+                        amdvi.machine->hpa(table).v;
+        __atomic_store_n(&entry[2], entry[2] | with, __ATOMIC_RELEASE);
+        amdvi_forget_device(u, ids.id[i], (uint16_t)entry[1]);
+    }
+}
+
+static struct amdvi_source *free_source(void)
+{
+    for (struct amdvi_source *s = amdvi.sources; s < amdvi.sources + MOST_SOURCES; s++)
+        if (!s->used)
+            return s;
+    return NULL;
+}
+
+/* Makes the requester's table for interrupts, if it has none; it stays. One CPU at a time. */
+static int make_source(struct amdvi_unit *u, struct pci_bdf requester)
+{
+    if (source_of(requester) != NULL)
+        return 0;
+    struct amdvi_source *s = free_source();
+    void *table = s != NULL ? amdvi_make_interrupts(u) : NULL;
+    if (table == NULL) {
+        log_line("iommu %u: no memory for a table of interrupts; make the host pool larger",
+                 u->number);
+        return -ENOMEM;
+    }
+    *s = (struct amdvi_source){
+        true, requester.segment, ivrs_alias_of(&amdvi.ivrs, requester), table, {0}};
+    set_table(u, requester, table);
+    return 0;
+}
+
 /* --- start ------------------------------------------------------------------------------------ */
 
 /* An I/O APIC's other interrupts, of 8259s and NMIs, pass as the firmware wants it. */
@@ -107,7 +156,8 @@ static void find_ioapics(struct iommu_ioapics *ioapics)
             const struct ivrs_entry *e = &amdvi.ivrs.entries[u->first_entry + i];
             struct pci_bdf bdf = {u->segment, (uint8_t)(e->first >> 8), e->first >> 3 & 0x1f,
                                   e->first & 7};
-            if (e->kind == IVRS_IOAPIC && amdvi.units[u - amdvi.ivrs.units].on)
+            struct amdvi_unit *unit = &amdvi.units[u - amdvi.ivrs.units];
+            if (e->kind == IVRS_IOAPIC && unit->on && make_source(unit, bdf) == 0)
                 ioapics->r[ioapics->count++] = (struct iommu_ioapic){e->handle, bdf};
         }
 }
@@ -270,7 +320,11 @@ static int create(struct iommu_domain *domain, const struct pci_bdf *requesters,
         log_line("iommu: no domain is left");
         return -ENOSPC;
     }
-    int error = pt_init(&domain->pt, &amdvi_formats[levels - AMDVI_MIN_LEVELS], &table_owner,
+    int error = 0;
+    for (unsigned i = 0; i < count && error == 0; i++)
+        error = make_source(unit_of(requesters[i]), requesters[i]);
+    if (error == 0)
+        error = pt_init(&domain->pt, &amdvi_formats[levels - AMDVI_MIN_LEVELS], &table_owner,
                         domain, LARGEST_LEAF);
     if (error != 0)
         give_id_back(domain);
@@ -338,53 +392,17 @@ static struct amdvi_unit *remapper_of(struct pci_bdf requester)
     return u;
 }
 
-/* By what the requester's interrupts carry; NULL: it has no table. */
-static struct amdvi_source *source_of(struct pci_bdf requester)
-{
-    uint16_t device = ivrs_alias_of(&amdvi.ivrs, requester);
-    for (struct amdvi_source *s = amdvi.sources; s < amdvi.sources + MOST_SOURCES; s++)
-        if (s->used && s->segment == requester.segment && s->device == device)
-            return s;
-    return NULL;
-}
-
-/* Makes the requester's table, which stays, and has it looked at. */
-static struct amdvi_source *make_source(struct amdvi_unit *u, struct pci_bdf requester)
-{
-    struct ids ids = ids_of(requester);
-    struct amdvi_source *s = amdvi.sources;
-    while (s < amdvi.sources + MOST_SOURCES && s->used)
-        s++;
-    void *table = s < amdvi.sources + MOST_SOURCES ? amdvi_make_interrupts(u) : NULL;
-    if (table == NULL)
-        return NULL;
-    *s = (struct amdvi_source){true, requester.segment, ids.id[1], table, {0}};
-    for (unsigned i = 0; i < ids.count; i++) {
-        uint64_t *entry = entry_of(u, ids.id[i]);
-        uint64_t with = AMDVI_DTE_TABLE_LENGTH(AMDVI_INTERRUPTS_SHIFT) | AMDVI_DTE_REMAP |
-                        amdvi.machine->hpa(table).v;
-        __atomic_store_n(&entry[2], entry[2] | with, __ATOMIC_RELEASE);
-        amdvi_forget_device(u, ids.id[i], (uint16_t)entry[1]);
-    }
-    return s;
-}
-
 static int claim(struct pci_bdf requester, unsigned n)
 {
     assert(n >= 1 && n <= 32 && (n & (n - 1)) == 0);
-    struct amdvi_unit *u = remapper_of(requester);
     lock_take(&amdvi.lock);
     struct amdvi_source *s = source_of(requester);
-    if (s == NULL)
-        s = make_source(u, requester);
-    int found = s == NULL ? -ENOMEM : slots_take(s->claimed, AMDVI_INTERRUPTS, n);
+    assert(s != NULL);
+    int found = slots_take(s->claimed, AMDVI_INTERRUPTS, n);
     lock_release(&amdvi.lock);
-    if (found == -ENOMEM)
-        log_line("iommu %u: no memory for a table of interrupts; make the host pool larger",
-                 u->number);
-    else if (found < 0)
-        log_line("iommu %u: no %u of a device's %u entries for interrupts are left", u->number, n,
-                 AMDVI_INTERRUPTS);
+    if (found < 0)
+        log_line("iommu %u: no %u of a device's %u entries for interrupts are left",
+                 remapper_of(requester)->number, n, AMDVI_INTERRUPTS);
     return found;
 }
 

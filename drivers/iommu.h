@@ -140,7 +140,8 @@ struct iommu_ops {
 
     /*
      * Takes N entries in a row for the requester's interrupts: a power of two, at most 32. None is
-     * present yet. Returns the first one's index, a multiple of N, or -ENOSPC or -ENOMEM, logged.
+     * present yet. The requester is an I/O APIC's, or one for which a domain has been made. Takes
+     * no memory. Returns the first one's index, a multiple of N, or -ENOSPC, logged.
      */
     int (*claim)(struct pci_bdf requester, unsigned n);
 

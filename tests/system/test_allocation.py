@@ -21,7 +21,7 @@ RESETS = ("reset_by_flr", "reset_by_af", "reset_by_pm", "reset_by_bus", "wait_us
 TARGETS = {
     "log_line": ("wipe", "draw"),  # the monitor's
     "vm_stop": CPU,
-    **dict.fromkeys(("look_at_faults", "passed_message", "passed_open_intx"), IOMMU),
+    **dict.fromkeys(("look_at_faults", "passed_message", "open_line"), IOMMU),
     **dict.fromkeys(("vpci_real", "vpci_write", "vpci_tell", "vpci_write_cap", "vpci_reset",
                      "vpci_tell_interrupts", "vpci_restore_caps", "set_command", "restore",
                      "tell"), PASSED),
