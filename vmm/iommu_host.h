@@ -24,8 +24,10 @@ const struct iommu_ioapics *iommu_host_ioapics(void);
 /* What says where INTx of the machine's functions come in. */
 struct intx_sources iommu_host_intx(void);
 
-/* To be called once a second by the first CPU, or as it has asked for by watchdog_ask(): faults that
- * were too many to be reported at once, and those that came while others were. */
+/*
+ * To be called once a second by the first CPU, or as it has asked for by watchdog_ask(): faults
+ * that were too many to be reported at once, and those that came while others were.
+ */
 void iommu_host_look(void);
 
 /* The same by any CPU, whose VM's devices have just been stopped: however many there were. */

@@ -9,8 +9,9 @@
 struct vcpu;
 
 /*
- * From here on each CPU that is up looks once a second at the next one, in a ring; one alone, beside
- * an IOMMU, looks when it has asked for it. Called on the first CPU while the others are parked.
+ * From here on each CPU that is up looks once a second at the next one, in a ring; one alone,
+ * beside an IOMMU, looks when it has asked for it. Called on the first CPU while the others are
+ * parked.
  */
 void watchdog_start(void);
 

@@ -191,8 +191,8 @@ def test_tables_are_as_they_were(system, tmp_path):
                  "dma=coherent", system.guest("spin")) as machine:
         root, page = root_of(machine), machine.page(root_of(machine))
     cmdline = f"dma=coherent faults=1 at={root} stays=yes"
-    with Machine(system, tmp_path / "after", *CONTROL, *memory, "--device", "edu", "--cmdline", cmdline,
-                 system.guest("attack"), last="stays") as machine:
+    with Machine(system, tmp_path / "after", *CONTROL, *memory, "--device", "edu", "--cmdline",
+                 cmdline, system.guest("attack"), last="stays") as machine:
         (((_, hpa, size),),) = memory_of(machine.log.read_text()).values()
         assert root_of(machine) == root < size
         assert faults_of(machine.log.read_text()) == []
