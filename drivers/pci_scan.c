@@ -12,14 +12,17 @@ static bool is_there(struct pci_bdf bdf)
     return id != 0 && (uint16_t)id != 0xffff;
 }
 
-/* A display goes on scanning out its memory, a bridge passes on what is behind it, and an IOMMU's
- * tables are the host's. */
-static void stop_master(const struct pci_function *f)
+/*
+ * A display goes on scanning out its memory, a bridge passes on what is behind it, and an IOMMU's
+ * tables are the host's. Nothing that interrupts may hold a line that another function shares.
+ */
+static void silence(const struct pci_function *f)
 {
-    uint16_t command = pci_read16(f->bdf, PCI_COMMAND);
-    bool kept = pci_is_display(f) || f->class >> 16 == PCI_CLASS_BRIDGE || pci_is_iommu(f);
-    if (!kept && (command & PCI_COMMAND_MASTER) != 0)
-        pci_write16(f->bdf, PCI_COMMAND, command & (uint16_t)~PCI_COMMAND_MASTER);
+    uint16_t command = pci_read16(f->bdf, PCI_COMMAND), wanted = command | PCI_COMMAND_NO_INTX;
+    if (!pci_is_display(f) && f->class >> 16 != PCI_CLASS_BRIDGE && !pci_is_iommu(f))
+        wanted &= (uint16_t)~PCI_COMMAND_MASTER;
+    if (wanted != command)
+        pci_write16(f->bdf, PCI_COMMAND, wanted);
 }
 
 /* Bridges lead to higher buses only: then there are no loops. */
@@ -51,7 +54,7 @@ static void take_function(struct pci_table *table, const struct pci_function *pa
 {
     struct pci_function f = {.bdf = bdf, .parent = parent, .multifunction = many};
     identify(&f);
-    stop_master(&f);
+    silence(&f);
     pci_find_capabilities(&f);
     if (table->count < PCI_MAX_FUNCTIONS)
         table->f[table->count++] = f;

@@ -176,14 +176,16 @@ static void svm_vcpu_reset(struct vcpu *vcpu)
 }
 
 /*
- * Its one vCPU flushes at its next entry; it is not running, as this CPU is executing this. The tag
- * is the ASID alone, whatever the root (APM, "TLB Control").
+ * Its one vCPU flushes at its next entry; it is not running, as this CPU is executing this. Before
+ * it has run its first entry does so anyway. The tag is the ASID alone, whatever the root (APM, "TLB
+ * Control").
  */
 static void svm_invalidate(struct vm *vm, hpa_t root, struct cpu_set cpus)
 {
     (void)vm, (void)root;
     assert(cpus.bits == 1ull << this_cpu()->index);
-    svm_flush(svm_of(this_cpu()->vcpu));
+    if (this_cpu()->vcpu != NULL)
+        svm_flush(svm_of(this_cpu()->vcpu));
 }
 
 static __attribute__((noinline)) void put_view(const struct vcpu *vcpu)

@@ -54,6 +54,7 @@ static void set_pci_pins(struct devices *d, uint32_t pins)
         ioapic_set_pin(&d->ioapic, pin, (pins >> pin & 1) == 0);
     }
     d->pci_pins = pins;
+    d->pci_masked &= pins != 0;
     set_line(d, IRQ_PCI, pins != 0);
     d->stirred = true;
 }
@@ -218,12 +219,24 @@ static void soft_off(struct vm *vm)
     vm_exit_value(vm, 0);
 }
 
+/*
+ * PCI's IRQ has been served, or is let in: its device may have been served meanwhile. It is asked
+ * anew.
+ */
+static void look_at_pci(struct devices *d)
+{
+    bool masked = i8259_masks(&d->pic, IRQ_PCI);
+    if (i8259_is_done(&d->pic, IRQ_PCI) || (d->pci_masked && !masked))
+        end_pins(d, UINT32_MAX);
+    d->pci_masked = masked;
+}
+
 static __attribute__((noinline)) void end_stirred(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     struct devices *d = &vm->devices;
-    if (d->pci_pins != 0 && i8259_is_done(&d->pic, IRQ_PCI))
-        end_pins(d, UINT32_MAX);
+    if (d->pci_pins != 0)
+        look_at_pci(d);
     look_at_intr(vm);
     look_at_time(vm);
     bool sends = ioapic_ready(&d->ioapic) != 0, tell = d->tell, off = d->off;
@@ -520,9 +533,9 @@ uint32_t devices_read_ioapic(struct vcpu *vcpu, unsigned offset, unsigned width)
 void devices_write_ioapic(struct vcpu *vcpu, unsigned offset, unsigned width, uint64_t value)
 {
     struct devices *d = begin(vcpu);
-    uint32_t before = d->ioapic.remote_irr;
+    uint32_t served = d->ioapic.remote_irr, masked = d->ioapic.masked;
     ioapic_write(&d->ioapic, offset, width, value);
-    end_pins(d, before & ~d->ioapic.remote_irr);
+    end_pins(d, (served & ~d->ioapic.remote_irr) | (masked & ~d->ioapic.masked));
     look_at_masks(d);
     d->stirred = true;
     end(vcpu);
@@ -562,6 +575,13 @@ void devices_set_irq(struct vcpu *vcpu, unsigned irq, bool rises)
     end(vcpu);
 }
 
+void devices_drop_pci_pins(struct vcpu *vcpu, uint32_t pins)
+{
+    struct devices *d = begin(vcpu);
+    end_pins(d, pins);
+    end(vcpu);
+}
+
 /* INTR falls, and rises where more is requested. */
 uint8_t devices_acknowledge(struct vcpu *vcpu)
 {
@@ -573,6 +593,11 @@ uint8_t devices_acknowledge(struct vcpu *vcpu)
     d->stirred = true;
     end(vcpu);
     return vector;
+}
+
+void devices_level_pci(struct vm *vm)
+{
+    (void)i8259_write(&vm->devices.pic, I8259_ELCR + IRQ_PCI / 8, 1 << IRQ_PCI % 8);
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
@@ -612,6 +637,7 @@ static void reset_common(struct vm *vm)
     fwcfg_reset(&d->fwcfg, config->cpus, vm->ram[0].end + bytes_above_4g(vm));
     d->lines = 0;
     d->pci_pins = d->ended = 0;
+    d->pci_masked = false;
     d->open = open_of(d);
     d->intr = d->tell = d->off = d->moved = d->stirred = false;
     for (unsigned i = 0; i < DEVICES; i++)

@@ -35,6 +35,7 @@ struct devices {
     bool moved;            /* one of DUE is another */
     bool tell;             /* vCPU 0 has to look */
     uint32_t pci_pins;     /* a bit a pin: it is asserted */
+    bool pci_masked;       /* their IRQ was, when that was last looked at */
     uint32_t ended;        /* a bit a pin: it was, and is to be asked for anew */
     bool off;              /* the guest asks for soft off */
 };
@@ -82,8 +83,8 @@ void devices_eoi(struct vcpu *vcpu, unsigned vector);
 
 /*
  * The I/O APIC's pin of a PCI interrupt, and with all of them an IRQ of the 8259s, is asserted from
- * now on: until the guest has served it, by whatever it takes interrupts, which
- * passthrough_ended() is told.
+ * now on: until the guest has served it, by whatever it takes interrupts, or lets in what it had
+ * masked, which passthrough_ended() is told.
  */
 void devices_assert_pci_pin(struct vcpu *vcpu, unsigned pin);
 
@@ -92,6 +93,12 @@ void devices_assert_pci_pin(struct vcpu *vcpu, unsigned pin);
  * already; or it is low.
  */
 void devices_set_irq(struct vcpu *vcpu, unsigned irq, bool rises);
+
+/* Of PINS, a bit each, those that are asserted are no more, as if the guest had served them. */
+void devices_drop_pci_pins(struct vcpu *vcpu, uint32_t pins);
+
+/* At a start or reset: the IRQ of PCI interrupts is a level, as firmware sets it up. */
+void devices_level_pci(struct vm *vm);
 
 /* The 8259s' vector, which the running vCPU takes. */
 uint8_t devices_acknowledge(struct vcpu *vcpu);

@@ -49,6 +49,13 @@ static inline bool i8259_interrupts(const struct i8259 *pic)
     return pic->chip[0].out;
 }
 
+/* Whether IRQ is masked: its own input, or the slave's. */
+static inline bool i8259_masks(const struct i8259 *pic, unsigned irq)
+{
+    return (pic->chip[irq / 8].masked >> irq % 8 & 1) != 0 ||
+           (irq / 8 != 0 && (pic->chip[0].masked >> I8259_CASCADE & 1) != 0);
+}
+
 /* Whether IRQ has been acknowledged since it last rose, and has had its EOI. */
 static inline bool i8259_is_done(const struct i8259 *pic, unsigned irq)
 {

@@ -28,6 +28,9 @@ void passed_open_intx(struct passed *d, bool open);
 void passed_open_channels(struct passed *d, bool open);
 void passed_take_lines(struct vcpu *vcpu, struct passed *d);
 
+/* After an access to the VM's PCI bus: what is left of a device that interrupts so no more. */
+void passed_follow_intx(struct vcpu *vcpu);
+
 /*
  * vmm/passed_ide.c: channels in compatibility mode. The IRQ of one, or -1: it has none, or a BAR
  * and INTx as other functions do. Whether WIDTH bytes at PORT are a register of one that the guest

@@ -97,7 +97,10 @@ void passthrough_follow(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     struct passthrough *p = vm->passthrough;
-    if (p == NULL || !p->moved)
+    if (p == NULL)
+        return;
+    passed_follow_intx(vcpu);
+    if (!p->moved)
         return;
     p->moved = false;
     list_all(vm, &p->list);

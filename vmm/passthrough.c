@@ -166,7 +166,7 @@ static void make_function(struct passed *d)
         .entry_count = PASSED_MAX_ENTRIES,
         .vectors = PASSED_MSI_VECTORS,
         .line = IRQ_PCI,
-        .intx = d->intx.gsi != PASSED_NO_GSI,
+        .intx = d->intx.line != NULL,
         .snoops = d->coherence.coherent,
         .resets = d->real->reset != PCI_RESET_NONE,
     };
@@ -380,6 +380,8 @@ void passthrough_reset(struct vm *vm)
     vpci_bus_reset(&vm->pci);
     for (unsigned i = 0; i < vm->passthrough->count; i++)
         passed_open_channels(vm->passthrough->devices[i], true);
+    vm->passthrough->silent = 0;
+    devices_level_pci(vm);
     passed_place_at_rest(vm);
 }
 

@@ -6,13 +6,12 @@
 #pragma once
 
 #include "drivers/iommu.h"
+#include "lib/lock.h"
 #include "vmm/coherence.h"
 #include "vmm/irq.h"
 #include "vmm/typing.h"
 #include "vmm/vpci.h"
 #include "vmm/vpci_bus.h"
-
-#define PASSED_NO_GSI UINT32_MAX
 
 enum { PASSED_MAX_ENTRIES = 128, PASSED_MSI_VECTORS = 1 };
 
@@ -28,19 +27,27 @@ struct passed_irq {
     uint8_t vector, cpu;         /* of the host; 0: none yet */
 };
 
-/* A device's line of the machine's I/O APICs, and what it leads to. */
+/*
+ * A device's line of the machine's I/O APICs, and what it leads to. INTx of devices of one VM may
+ * share one: then the first one's has what is the line's.
+ */
 struct passed_line {
     struct irq irq;
     struct passed *device;
-    struct passed_line *next; /* of all that devices have */
-    uint32_t gsi;             /* or PASSED_NO_GSI */
+    struct passed_line *line; /* the first one's of that line; NULL: it has none */
+    uint32_t gsi;
     bool isa; /* rises for each interrupt; else it is an INTx, active as long as it asks */
     bool high_active;
-    bool missing;        /* it has an Interrupt Pin, but no line that can be used */
+    bool missing; /* it has an Interrupt Pin, but no line that can be used */
+    bool blind;   /* it cannot be kept from its line, nor asked whether it interrupts */
+    uint8_t pin;  /* of the guest's I/O APIC; of ISA its IRQ */
+    bool open;    /* the guest lets it interrupt */
+    bool waits;   /* its pin has been asserted: the line is masked until the guest has served it */
+    /* Of a line: */
     struct pci_bdf chip; /* as the source of its messages */
     int16_t index;       /* the IOMMU's entry */
-    uint8_t vector, pin; /* of the host; of the guest's I/O APIC, 0: none; of ISA its IRQ */
-    bool open, come;
+    uint8_t vector;      /* of the host; 0: none yet */
+    bool come;
 };
 
 enum { PASSED_CHANNELS = 2 }; /* of an IDE controller */
@@ -78,6 +85,8 @@ struct passthrough {
     struct iommu_domain domain;
     bool coherent;           /* no DMA of theirs misses the caches: each of them is */
     struct passed_list list; /* what views are to map of their registers */
+    struct lock intx_lock;   /* of OPEN and WAITS */
+    uint32_t silent;         /* a bit a pin: a device at it interrupts by INTx no more */
     bool moved; /* what leads to their registers has changed, and is not yet so in the views */
 };
 

@@ -72,12 +72,12 @@ static void check_place(unsigned i)
         require(!pci_same_bdf(table.f[k].bdf, f->bdf));
 }
 
-/* What was there is there again, but for bus mastering, ACS and virtual functions. */
+/* What was there is there again, but for bus mastering, INTx, ACS and virtual functions. */
 static void check_kept(const struct pci_function *f)
 {
     struct fake_function *now = fake_at(f->bdf), *was = &before[now - fake.f];
     bool kept = f->class >> 16 == 0x03 || f->class >> 16 == 0x06;
-    unsigned command = fake_get(was, PCI_COMMAND, 2);
+    unsigned command = fake_get(was, PCI_COMMAND, 2) | (now->writable[PCI_COMMAND + 1] & 4u) << 8;
     if (!kept && (now->writable[PCI_COMMAND] & 4) != 0)
         command &= ~4u;
     require(fake_get(now, PCI_COMMAND, 2) == command);

@@ -4,7 +4,10 @@ import re
 
 import pytest
 
+from test_vms import config, vm
+
 BAD = 122
+SHARED = "no INTx: a device of another VM has the same line; intx= behind it can name another GSI"
 
 
 def run(system, device):
@@ -37,3 +40,39 @@ def test_a_device_without_interrupts(system):
     outcome = run(system, "ivshmem")
     assert outcome.status == 0
     assert "INTx" not in outcome.log_text
+
+
+def two(system, tmp_path, first, second, *machine):
+    """Two VMs with a device each, whose lines are one by the MP table."""
+    devices = [word for name in machine for word in ("--device", name)]
+    return system.run("--bed", "svm", "--timeout", "40", *config(system, tmp_path, [
+        vm("a", "value", "value=0", device=first + " reset=none"),
+        vm("b", "value", "value=0", device=second + " reset=none", serial="log")]), *devices)
+
+
+def test_devices_of_two_vms_share_no_line(system, tmp_path):
+    """The second one has its messages."""
+    outcome = two(system, tmp_path, "00:05.0", "00:08.0", "edu", "edu-2")
+    assert outcome.status == 0, outcome.messages + outcome.log_text
+    assert "vm a: device 00:05.0: INTx is GSI 10, " in outcome.log_text
+    assert f"vm b: device 00:08.0: {SHARED}" in outcome.log_text
+
+
+def test_another_line_can_be_named(system, tmp_path):
+    outcome = two(system, tmp_path, "00:05.0", "00:08.0 intx=20", "edu", "edu-2")
+    assert outcome.status == 0, outcome.messages + outcome.log_text
+    assert "vm b: device 00:08.0: INTx is GSI 20, " in outcome.log_text
+
+
+def test_without_messages_it_is_refused(system, tmp_path):
+    outcome = two(system, tmp_path, "00:08.0", "00:05.0", "edu-2", "e1000")
+    assert outcome.status == BAD
+    assert f"vm b: device 00:05.0: {SHARED}" in outcome.log_text
+    assert re.search(r"nosnoop\.cfg:\d+: vm b: device 00:05\.0 has no INTx and no other interrupt, "
+                     "as the line above says; write intx=GSI behind it", outcome.log_text)
+
+
+def test_the_line_of_another_vm_cannot_be_named(system, tmp_path):
+    outcome = two(system, tmp_path, "00:05.0", "00:08.0 intx=10", "edu", "edu-2")
+    assert outcome.status == BAD
+    assert "cannot have that intx=: a device of another VM has the same line" in outcome.log_text

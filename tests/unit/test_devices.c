@@ -238,6 +238,42 @@ static void pci_pin_by_trigger(void **state)
     expect_end_of(19);
 }
 
+/* What was masked while it was asserted: its device may be silent by now. */
+static void pci_pin_behind_a_mask(void **state)
+{
+    (void)state;
+    set_entry(19, 0x1a061);
+    devices_assert_pci_pin(BOOT, 19);
+    devices_assert_pci_pin(BOOT, 20);
+    assert_int_equal(world.messages, 0);
+    set_entry(19, 0xa061);
+    world_check();
+    assert_int_equal(ended(), 1u << 19);
+    assert_int_equal(world.messages, 0);
+    devices_assert_pci_pin(BOOT, 19);
+    assert_int_equal(world.messages, 1);
+    set_entry(19, 0xa062); /* it was open */
+    assert_int_equal(ended(), 0);
+    devices_eoi(BOOT, 0x62);
+    assert_int_equal(ended(), 1u << 19);
+}
+
+/* Those whose devices cannot interrupt any more, whether or not they are asserted. */
+static void pci_pins_dropped(void **state)
+{
+    (void)state;
+    send_pin(18);
+    devices_assert_pci_pin(BOOT, 20);
+    devices_drop_pci_pins(BOOT, 3u << 19);
+    world_check();
+    assert_int_equal(ended(), 1u << 20);
+    assert_true(world_line(IRQ_PCI));
+    devices_drop_pci_pins(BOOT, 1u << 18);
+    world_check();
+    assert_int_equal(ended(), 1u << 18);
+    assert_false(world_line(IRQ_PCI));
+}
+
 /* Pins end one by one; one that is not the machine's ends unheard. */
 static void pci_pins(void **state)
 {
@@ -265,11 +301,22 @@ static void pci_pins_by_pic(void **state)
 {
     (void)state;
     open_pic(0xf7fb);
-    out(0x4d1, 8);
+    devices_level_pci(&world.vm);
+    assert_int_equal(in(0x4d1, 1), 8);
     devices_assert_pci_pin(BOOT, 20);
     assert_true(BOOT->mail.intr);
-    out(0xa1, 0xff); /* masked and back, that is no end */
-    out(0xa1, 0xf7);
+    for (uint16_t port = 0x21; port <= 0xa1; port += 0x80) {
+        out(port, 0xff); /* masked, and back: there may be nothing any more */
+        assert_int_equal(ended(), 0);
+        out(port, port == 0x21 ? 0xfb : 0xf7);
+        assert_int_equal(ended(), 1u << 20);
+        assert_false(BOOT->mail.intr);
+        devices_assert_pci_pin(BOOT, 20);
+        assert_true(BOOT->mail.intr);
+    }
+    out(0xa1, 0xf7); /* it is as it was */
+    out(0x21, 0xfa);
+    assert_int_equal(ended(), 0);
     assert_int_equal(devices_acknowledge(BOOT), 0x2b);
     devices_assert_pci_pin(BOOT, 21);
     assert_int_equal(ended(), 0);
@@ -478,7 +525,7 @@ static void resets(void **state)
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup(name, create)
-    const struct CMUnitTest tests[] = {
+    static const struct CMUnitTest tests[] = {
         CASE(ports_by_width),     CASE(whole_accesses),
         CASE(pit_by_pic),         CASE(pit_by_ioapic),
         CASE(level_by_ioapic),    CASE(power),
@@ -486,7 +533,8 @@ int main(void)
         CASE(other_ports),        CASE(rtc_behind_a_mask),
         CASE(unknown_rate),       CASE(resets),
         CASE(pci_pin_by_eoi),     CASE(pci_pin_by_directed_eoi),
-        CASE(pci_pin_by_trigger), CASE(pci_pins),
+        CASE(pci_pin_by_trigger), CASE(pci_pin_behind_a_mask),
+        CASE(pci_pins_dropped),   CASE(pci_pins),
         CASE(pci_pins_by_pic),    CASE(pci_pins_by_other_ways),
         CASE(machine_lines),      CASE(machine_lines_by_pic),
     };

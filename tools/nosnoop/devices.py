@@ -50,6 +50,8 @@ DEVICES = {
                            words=NO_RESET)},  # beside the first, on its line
     "edu-3": {QEMU: Device("00:0b.0", ("-device", "edu,dma_mask=0xffffffffff,addr=0b.0"),
                            words=NO_RESET)},  # on another line
+    "edu-13": {QEMU: Device("00:0d.0", (  # its INTx and that of the first share all lines
+        "-device", "edu,dma_mask=0xffffffffff,addr=0d.0"), words=NO_RESET)},
     "edu-port": {QEMU: Device("01:00.0", (  # a bus of its own, which can be reset
         "-device", "pcie-root-port,id=port0,chassis=1,slot=1,addr=06.0",
         "-device", "edu,dma_mask=0xffffffffff,bus=port0"))},
