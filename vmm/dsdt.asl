@@ -8,6 +8,13 @@ DefinitionBlock ("", "DSDT", 2, "NOSNOP", "NOSNOOP", 1)
     // Which COM ports there are: a bit for each. The value is patched (vmm/platform_acpi.c).
     Name (\COMS, 0xA5)
 
+    // Which interrupt controller is used, as the system says: 0 for the 8259s.
+    Name (PICM, 0)
+    Method (\_PIC, 1)
+    {
+        PICM = Arg0
+    }
+
     Scope (\_SB)
     {
         Device (PIC)
@@ -119,6 +126,29 @@ DefinitionBlock ("", "DSDT", 2, "NOSNOP", "NOSNOOP", 1)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable,
                     ReadWrite, 0, 0xE0100000, 0xFEBFFFFF, 0, 0x1EB00000)
             })
+
+            // INTA to INTD of each device (vmm/platform.h): IRQ 11 of the 8259s, or a pin of the I/O
+            // APIC.
+            Method (_PRT, 0, Serialized)
+            {
+                Local0 = Package (128) {}
+                Local1 = 0
+                While (Local1 < 128)
+                {
+                    Local2 = Local1 >> 2
+                    Local3 = Local1 & 3
+                    Local4 = Package (4) {0, 0, 0, 11}
+                    Local4 [0] = (Local2 << 16) | 0xFFFF
+                    Local4 [1] = Local3
+                    If (PICM)
+                    {
+                        Local4 [3] = 16 + ((Local2 + Local3) & 7)
+                    }
+                    Local0 [Local1] = Local4
+                    Local1++
+                }
+                Return (Local0)
+            }
         }
 
         // Nothing else may be put here: power management, resets, PCI's ECAM, the APICs' pages.

@@ -105,6 +105,40 @@ def test_pci_has_the_hole_but_for_what_is_there(memory, tmp_path):
     assert "0xE0000000" in text[text.index("Device (SYSR)"):]
 
 
+def routes(directory, memory, mode):
+    """{(device, INTA as 0): pin} as the DSDT's _PRT says to a system that uses that controller."""
+    if not shutil.which("acpiexec"):
+        pytest.skip("acpiexec is missing; run tools/deps")
+    (directory / "DSDT.aml").write_bytes(tables(memory)["DSDT"])
+    done = subprocess.run(["acpiexec", "-b", f"execute \\_PIC {mode};execute \\_SB.PCI0._PRT",
+                           "DSDT.aml"], cwd=directory, text=True, capture_output=True, timeout=20,
+                          check=True)
+    numbers = [int(value, 16) for value in re.findall(r"\[Integer\] = ([0-9A-F]+)", done.stdout)]
+    assert len(numbers) == 4 * 128, done.stdout
+    found = {}
+    for address, intx, source, index in zip(*[iter(numbers)] * 4):
+        assert address & 0xFFFF == 0xFFFF and source == 0
+        found[address >> 16, intx] = index
+    return found
+
+
+def test_all_pci_interrupts_are_one_irq_of_the_8259s(memory, tmp_path):
+    assert routes(tmp_path, memory, 0) == {
+        (device, intx): 11 for device in range(32) for intx in range(4)}
+
+
+def test_mp_table_and_prt_agree(memory, tmp_path):
+    """The functions that test_platform has, by the MP table's entries of bus 0, which is PCI's."""
+    by_prt = routes(tmp_path, memory, 1)
+    assert len(by_prt) == 128
+    start = memory.index(b"PCMP") + 44
+    entries = re.findall(rb"\x03\x00\x0f\x00\x00([\x00-\x7f])\x05(.)", memory[start:start + 400],
+                         re.S)
+    by_mp = {(irq >> 2, irq & 3): pin for irq, pin in map(b"".join, entries)}
+    assert sorted(by_mp) == [(0, 2), (1, 0), (5, 0), (7, 3), (8, 1), (13, 0), (16, 1), (31, 3)]
+    assert by_mp == {at: by_prt[at] for at in by_mp}
+
+
 def test_the_madt_says_what_is_where(memory, tmp_path):
     text, _ = there_and_back(tmp_path, "APIC", tables(memory)["APIC"])
     assert text.count("[Processor Local APIC]") == CPUS

@@ -18,6 +18,11 @@ enum { SIZE = 16 * KIB, IOAPIC_ID = 5, SIGNATURE = 0x00800f12, FEATURES = 0x178b
 static _Alignas(64) uint8_t area[SIZE];
 static size_t used;
 
+/* Functions of PCI that interrupt: for iasl alone. */
+static const struct platform_intx functions[] = {{0, 3}, {1, 1},  {5, 1},  {7, 4},
+                                                 {8, 2}, {13, 1}, {16, 2}, {31, 4}};
+static unsigned function_count;
+
 static void build(unsigned cpus, unsigned coms)
 {
     struct platform platform = {
@@ -29,6 +34,8 @@ static void build(unsigned cpus, unsigned coms)
         .dsdt = dsdt_start,
         .dsdt_size = (size_t)(dsdt_end - dsdt_start),
     };
+    memcpy(platform.pci, functions, sizeof(functions));
+    platform.pci_count = function_count;
     memset(area, 0xcc, sizeof(area));
     used = platform_tables(area, sizeof(area), GPA, &platform);
 }
@@ -419,6 +426,7 @@ static void by_the_kernel(void **context)
 static int write_tables(unsigned cpus, const char *name)
 {
     FILE *file = fopen(name, "wb");
+    function_count = ARRAY_SIZE(functions);
     build(cpus, 3);
     return file != NULL && fwrite(area, 1, used, file) == used && fclose(file) == 0 ? 0 : 1;
 }
