@@ -127,8 +127,8 @@ DefinitionBlock ("", "DSDT", 2, "NOSNOP", "NOSNOOP", 1)
                     ReadWrite, 0, 0xE0100000, 0xFEBFFFFF, 0, 0x1EB00000)
             })
 
-            // INTA to INTD of each device (vmm/platform.h): IRQ 11 of the 8259s, or a pin of the I/O
-            // APIC.
+            // INTA to INTD of each device (vmm/platform.h): IRQ 11 of the 8259s, or a pin of the
+            // I/O APIC.
             Method (_PRT, 0, Serialized)
             {
                 Local0 = Package (128) {}
