@@ -39,7 +39,7 @@ static void move_file(struct host *host, struct boot_file *file)
     file->hpa = to + (file->hpa - pages.start);
 }
 
-/* The boot loader's copy lies in memory that is free by the firmware's map; firmware's own stays. */
+/* The boot loader's copy lies in memory that is free by firmware's map; firmware's own stays. */
 static void release_rsdp(struct host *host, struct boot_info *info)
 {
     for (uint32_t i = 0; i < info->range_count; i++) {

@@ -18,8 +18,8 @@ void identity_make_way(struct host *host, struct boot_info *info);
 
 /*
  * Gives VM its memory: from 1 MiB up the machine's lowest that is free, at the same addresses,
- * around holes. So is what is free from 1000h to 9FFFFh. What is not free below 1 MiB, and page 0, is
- * backed by pages elsewhere, for which devices have no address; the guest is told that it is
+ * around holes. So is what is free from 1000h to 9FFFFh. What is not free below 1 MiB, and page 0,
+ * is backed by pages elsewhere, for which devices have no address; the guest is told that it is
  * reserved, but for page 0. Returns 0 or -ENOMEM, logged.
  */
 int identity_back(struct vm *vm);

@@ -67,8 +67,9 @@ struct image_boot {
  * the lowest free page but the first), and builds the latter: flags, mem_lower and mem_upper,
  * command line, modules, memory map, loader name "nosnoop". The map reports RAM but for what the
  * guest-physical map reserves: from LOW_END to FFFFF, C0000000-FFFFFFFF, and what lies between
- * ranges of RAM. The bytes go to OUT, USED says how many, and they belong at BOOT->info. OUT has SIZE bytes. Returns 0 or -E2BIG,
- * logged. (Multiboot Specification 0.6.96, "Boot information format".)
+ * ranges of RAM. The bytes go to OUT, USED says how many, and they belong at BOOT->info. OUT has
+ * SIZE bytes. Returns 0 or -E2BIG, logged. (Multiboot Specification 0.6.96, "Boot information
+ * format".)
  */
 int image_boot_info(const struct image_plan *plan, struct image_boot *boot, uint8_t *out,
                     size_t size, size_t *used);

@@ -554,7 +554,7 @@ static enum lapic_effect write_icr(struct lapic *l, uint64_t value, struct ipi *
     return command(l, ipi);
 }
 
-/* VALUE has the bits that may be written. What is called is not inlined, so that nothing is saved. */
+/* VALUE has the bits that may be written. What is called is not inlined: nothing is saved then. */
 static enum lapic_effect write_register(struct lapic *l, unsigned reg, uint64_t value,
                                         struct lapic_now now, struct ipi *ipi)
 {

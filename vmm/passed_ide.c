@@ -1,6 +1,6 @@
 /*
- * IDE controllers of guests in compatibility mode: neither BARs nor INTx lead to a channel then, but
- * the ISA bus's ports and its line (PCI IDE Controller Specification; 82371SB PCI ISA IDE
+ * IDE controllers of guests in compatibility mode: neither BARs nor INTx lead to a channel then,
+ * but the ISA bus's ports and its line (PCI IDE Controller Specification; 82371SB PCI ISA IDE
  * Xcelerator). They are the guest's while it has I/O on in the function's Command.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */

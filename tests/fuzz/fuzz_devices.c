@@ -1,7 +1,8 @@
 /*
  * All devices of a VM at once, used by any guest at any time: by ports of any width, by the I/O
- * APIC's page, by EOIs and acknowledgements, while the machine's devices interrupt. After each operation lines, outputs and times are what
- * plain computations say, vCPU 0 has been told what is news for it, and what was due is done.
+ * APIC's page, by EOIs and acknowledgements, while the machine's devices interrupt. After each
+ * operation lines, outputs and times are what plain computations say, vCPU 0 has been told what is
+ * news for it, and what was due is done.
  *
  * Input: two bytes of setup; operations of 8 bytes (what, where, value, time).
  */

@@ -1,4 +1,4 @@
-"""A VM with devices on a machine without an IOMMU: its memory lies at the machine's own addresses."""
+"""A VM with devices and no IOMMU: its memory lies at the machine's own addresses."""
 # SPDX-License-Identifier: BSD-2-Clause
 import re
 
@@ -119,8 +119,9 @@ def test_two_with_devices(system, tmp_path):
 def test_more_memory_than_there_is(system):
     outcome = system.svm(*IDE, "--mem", "1G", system.guest("ide"), "--", "-m", "300M")
     assert outcome.status == 122
-    assert re.search(r"vm ide: memory = 1048576 KiB, and at addresses that a guest may have \(iommu "
-                     r"= unsafe-identity\) the machine has 30\d{4} KiB free in \d pieces; lower it",
+    assert re.search(r"vm ide: memory = 1048576 KiB, and at addresses that a guest may have "
+                     r"\(iommu = unsafe-identity\) the machine has 30\d{4} KiB free in \d "
+                     r"pieces; lower it",
                      outcome.log_text)
 
 

@@ -62,7 +62,7 @@ static void *fake_alloc(unsigned pages)
     if (budget == 0)
         return NULL;
     budget--;
-    while (i + pages <= PAGES && memchr(&used[i], true, pages) != NULL)
+    while (i + pages <= PAGES && memchr(&used[i], 1, pages) != NULL)
         i++;
     assert_true(i + pages <= PAGES);
     memset(&used[i], 1, pages);

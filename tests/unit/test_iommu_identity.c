@@ -93,7 +93,8 @@ static void maps_nothing(void **state)
 
 /*
  * SDM, "Message Address Register Format" and "Message Data Register Format"; 82093AA data sheet,
- * "IOREDTBL": fixed, edge, to the CPU by its physical APIC ID; the entry's destination in bits 56 up.
+ * "IOREDTBL": fixed, edge, to the CPU by its physical APIC ID; the entry's destination in bits 56
+ * and up.
  */
 static void messages(void **state)
 {

@@ -63,10 +63,10 @@ static void interrupt(struct pci_bdf requester, unsigned index, const struct iom
     entries[index].present = to != NULL;
     if (to != NULL)
         entries[index].to = *to;
-    if (says != NULL && to != NULL)
-        *says = remapped ? (struct iommu_message){.address = 0xfee00018 | index << 5}
-                         : (struct iommu_message){.address = 0xfee00000 | to->apic_id << 12,
-                                                  .data = to->vector};
+    if (says == NULL || to == NULL)
+        return;
+    says->address = remapped ? 0xfee00018 | index << 5 : 0xfee00000 | to->apic_id << 12;
+    says->data = remapped ? 0 : to->vector;
 }
 
 static const struct iommu_ops ops = {.claim = claim, .interrupt = interrupt};
