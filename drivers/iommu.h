@@ -104,7 +104,8 @@ struct iommu_ioapics {
 struct iommu_ops {
     /*
      * Finds the units and turns them on, with all DMA blocked and, where they can, no interrupt
-     * but by an entry; logs them, and fills IOAPICS. MACHINE is kept. Once, by the first CPU.
+     * but by an entry; logs them, and fills IOAPICS with those whose interrupts they remap. MACHINE
+     * is kept. Once, by the first CPU.
      * Returns 0, -ENODEV (there are none), or another negative errno, logged; then those that were
      * on stay on.
      */
@@ -140,8 +141,9 @@ struct iommu_ops {
 
     /*
      * Takes N entries in a row for the requester's interrupts: a power of two, at most 32. None is
-     * present yet. The requester is an I/O APIC's, or one for which a domain has been made. Takes
-     * no memory. Returns the first one's index, a multiple of N, or -ENOSPC, logged.
+     * present yet. The requester is one of IOAPICS, or one for which a domain has been made and
+     * whose unit remaps. Takes no memory. Returns the first one's index, a multiple of N, or
+     * -ENOSPC, logged.
      */
     int (*claim)(struct pci_bdf requester, unsigned n);
 

@@ -33,12 +33,14 @@ static struct vtd_unit *unit_of(struct pci_bdf requester)
 
 /* --- start ------------------------------------------------------------------------------------ */
 
+/* Those that have a unit which remaps what they send. */
 static void find_ioapics(struct iommu_ioapics *ioapics)
 {
     ioapics->count = 0;
     for (unsigned i = 0; i < vtd.dmar.scope_count; i++) {
         const struct dmar_scope *scope = &vtd.dmar.scopes[i];
-        if (scope->type == DMAR_IOAPIC && ioapics->count < IOMMU_MAX_IOAPICS)
+        const struct vtd_unit *u = scope->type == DMAR_IOAPIC ? unit_of(scope->bdf) : NULL;
+        if (u != NULL && u->remaps && ioapics->count < IOMMU_MAX_IOAPICS)
             ioapics->r[ioapics->count++] = (struct iommu_ioapic){scope->enumeration, scope->bdf};
     }
 }

@@ -115,6 +115,10 @@ static int check_dma(const struct candidate *c)
     if (!c->facts->reaches(pci_requester(c->f)))
         return refuse(c, "has no IOMMU in use; turn it on in the firmware's set-up, or write "
                          "iommu = unsafe-identity in [host] if that is meant");
+    if (c->config->host.iommu != IOMMU_UNSAFE_IDENTITY && !c->facts->remaps(pci_requester(c->f)))
+        return refuse(c, "has an IOMMU that does not remap interrupts: it could send any CPU any "
+                         "vector; turn remapping on in the firmware's set-up, or write "
+                         "iommu = unsafe-identity in [host] if that is meant");
     if (c->facts->has_reserved_memory(c->f->bdf) && !c->wanted->map_rmrr)
         return refuse(c, "has reserved memory (RMRR) that the firmware may go on to use; write "
                          "rmrr=map behind it if that is meant");

@@ -13,6 +13,8 @@ struct assign_facts {
     bool (*reaches)(struct pci_bdf requester);
     /* Whether an I/O APIC's interrupts carry it, too. */
     bool (*is_ioapic)(struct pci_bdf requester);
+    /* Whether an interrupt by that requester ID comes by an entry alone, if it is reached. */
+    bool (*remaps)(struct pci_bdf requester);
     /* Whether firmware has memory for the device, which it goes on to use by itself (RMRR). */
     bool (*has_reserved_memory)(struct pci_bdf bdf);
 };
@@ -21,8 +23,8 @@ struct assign_facts {
  * Finds the functions of DEVICES, which has room for all of VM's, in order. Refused with the line,
  * the reason and the cure: a function that is not there, a bridge, what the host itself uses, what
  * nothing isolates from another VM's, what cannot be reset or has reserved memory without the words
- * that accept that, DMA that nothing leads to it. Returns 0 or -EINVAL, logged. The config has been
- * parsed: no device is there twice.
+ * that accept that, DMA that nothing leads to it, interrupts that nothing remaps. Returns 0 or
+ * -EINVAL, logged. The config has been parsed: no device is there twice.
  */
 int assign_devices(const struct config *config, const struct vm_config *vm, struct pci_table *pci,
                    const struct assign_facts *facts, struct pci_function *devices[]);

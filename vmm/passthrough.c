@@ -318,6 +318,12 @@ static bool is_ioapic(struct pci_bdf requester)
     return false;
 }
 
+static bool remaps(struct pci_bdf requester)
+{
+    struct iommu_facts facts;
+    return iommu_host() != NULL && iommu_host()->facts(requester, &facts) && facts.remaps;
+}
+
 static bool has_reserved_memory(struct pci_bdf bdf)
 {
     struct iommu_facts facts;
@@ -338,6 +344,7 @@ int passthrough_create(struct vm *vm, const struct config *config)
         .framebuffer = vm->boot->framebuffer.format != 0 ? vm->boot->framebuffer.hpa : 0,
         .reaches = reaches,
         .is_ioapic = is_ioapic,
+        .remaps = remaps,
         .has_reserved_memory = has_reserved_memory,
     };
     if (vm->config->device_count == 0)

@@ -155,3 +155,16 @@ def test_what_a_large_vm_costs(system):
     assert outcome.status == 0, outcome.guest.decode() + outcome.log_text
     (pages,) = re.findall(r"its devices reach its memory by (\d+) table pages", outcome.log_text)
     assert int(pages) <= 4  # the root, a table of 1G leaves, and one at each edge of less
+
+
+def test_one_that_does_not_remap_interrupts(system):
+    """No VM gets a device; one that has none runs."""
+    unit = "-device", "intel-iommu,intremap=off,aw-bits=48"
+    outcome = system.svm("--iommu", "none", "--host", "iommu=on", "--device", "edu",
+                         system.guest("value"), "--", *unit)
+    assert outcome.status == 122, outcome.log_text
+    assert ("device 00:05.0 has an IOMMU that does not remap interrupts: it could send any CPU any "
+            "vector; turn remapping on in the firmware's set-up") in outcome.log_text
+    outcome = system.svm("--cmdline", "value=0", system.guest("value"), "--", "-machine", "q35",
+                         *unit)
+    assert outcome.status == 0 and "interrupts not remapped" in outcome.log_text

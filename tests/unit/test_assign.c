@@ -11,7 +11,7 @@ enum { DISPLAY, UART, DISK, NIC, NIC_TWIN, BRIDGE, CARD, OTHER_CARD, FUNCTIONS }
 static struct pci_table pci;
 static struct config config;
 static struct assign_facts facts;
-static struct pci_bdf unreached, reserved, ioapic;
+static struct pci_bdf unreached, unremapped, reserved, ioapic;
 
 static bool reaches(struct pci_bdf requester)
 {
@@ -21,6 +21,11 @@ static bool reaches(struct pci_bdf requester)
 static bool is_ioapic(struct pci_bdf requester)
 {
     return pci_same_bdf(requester, ioapic);
+}
+
+static bool remaps(struct pci_bdf requester)
+{
+    return !pci_same_bdf(requester, unremapped);
 }
 
 static bool has_reserved_memory(struct pci_bdf bdf)
@@ -63,8 +68,8 @@ static int reset(void **state)
     set_bar(DISPLAY, 0, PCI_BAR_MEMORY, 0xc0000000, 0x1000000);
     set_bar(UART, 0, PCI_BAR_IO, 0x3000, 8);
     set_bar(DISK, 0, PCI_BAR_MEMORY, 0xd0000000, 0x4000);
-    facts = (struct assign_facts){0x3f8, 0, reaches, is_ioapic, has_reserved_memory};
-    unreached = reserved = ioapic = nowhere;
+    facts = (struct assign_facts){0x3f8, 0, reaches, is_ioapic, remaps, has_reserved_memory};
+    unreached = unremapped = reserved = ioapic = nowhere;
     config.vm_count = 2;
     strcpy(config.vms[0].name, "one");
     strcpy(config.vms[1].name, "two");
@@ -225,6 +230,20 @@ static void no_iommu(void **state)
                    "meant\n");
 }
 
+static void no_remapping(void **state)
+{
+    (void)state;
+    give(0, DISK);
+    unremapped = pci.f[DISK].bdf;
+    expect_refused("nosnoop.cfg:7: vm one: device 00:03.0 has an IOMMU that does not remap "
+                   "interrupts: it could send any CPU any vector; turn remapping on in the "
+                   "firmware's set-up, or write iommu = unsafe-identity in [host] if that is "
+                   "meant\n");
+    config.host.iommu = IOMMU_UNSAFE_IDENTITY;
+    host_log_reset();
+    expect_given(DISK);
+}
+
 static void reserved_memory(void **state)
 {
     (void)state;
@@ -273,6 +292,7 @@ int main(void)
         cmocka_unit_test_setup(group_of_the_host, reset),
         cmocka_unit_test_setup(no_reset, reset),
         cmocka_unit_test_setup(no_iommu, reset),
+        cmocka_unit_test_setup(no_remapping, reset),
         cmocka_unit_test_setup(reserved_memory, reset),
         cmocka_unit_test_setup(type_of_no_bar, reset),
         cmocka_unit_test_setup(two_mistakes, reset),
