@@ -132,6 +132,7 @@ void passed_map_table(struct passed *d)
 
 /* --- what is not mapped ----------------------------------------------------------------------- */
 
+/* A BAR for ports that firmware has not placed leads to none of the device's. */
 static struct passed *find(const struct vm *vm, uint64_t at, enum pci_bar_kind kind, unsigned *bar)
 {
     const struct passthrough *p = vm->passthrough;
@@ -139,7 +140,7 @@ static struct passed *find(const struct vm *vm, uint64_t at, enum pci_bar_kind k
         for (*bar = 0; *bar < PCI_BARS; ++*bar) {
             struct passed *d = p->devices[i];
             if (d->real->bar[*bar].kind == kind && at - d->at[*bar].start < d->at[*bar].size &&
-                (kind == PCI_BAR_IO || counts(d, *bar)))
+                (kind == PCI_BAR_IO ? d->real->bar[*bar].address != 0 : counts(d, *bar)))
                 return d;
         }
     return NULL;
