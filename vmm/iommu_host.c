@@ -29,6 +29,8 @@ static struct iommu_ioapics ioapics;
 static struct gsi_table gsis;
 static struct host_firmware firmware;
 static const struct boot_info *boot_info;
+static struct range used[128]; /* registers */
+static unsigned used_count;
 
 const struct iommu_ops *iommu_host(void)
 {
@@ -38,6 +40,12 @@ const struct iommu_ops *iommu_host(void)
 const struct iommu_ioapics *iommu_host_ioapics(void)
 {
     return &ioapics;
+}
+
+const struct range *iommu_host_registers(unsigned *count)
+{
+    *count = used_count;
+    return used;
 }
 
 /* --- what drivers need ------------------------------------------------------------------------ */
@@ -72,9 +80,17 @@ static void *at(hpa_t page)
     return frames_at(&host->frames, page);
 }
 
+static bool keep_used(uint64_t at, uint64_t size)
+{
+    if (used_count == ARRAY_SIZE(used))
+        return false;
+    used[used_count++] = (struct range){at, at + size};
+    return true;
+}
+
 static volatile void *map_mmio(hpa_t registers, uint64_t size)
 {
-    return host_map_mmio(host, registers, size);
+    return keep_used(registers.v, size) ? host_map_mmio(host, registers, size) : NULL;
 }
 
 static uint64_t read_register(const volatile void *reg, unsigned size)
@@ -203,6 +219,8 @@ static void start_gsis(struct host *of, const struct boot_info *info)
         return;
     acpi_gsis(&firmware.firmware, &madt, &gsis);
     (void)gsi_init(of, &gsis);
+    for (unsigned i = 0; i < gsis.count; i++)
+        (void)keep_used(gsis.chip[i].address, PAGE_SIZE);
 }
 
 struct intx_sources iommu_host_intx(void)

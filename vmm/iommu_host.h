@@ -21,6 +21,9 @@ const struct iommu_ops *iommu_host(void);
 /* The I/O APICs whose interrupts they remap. */
 const struct iommu_ioapics *iommu_host_ioapics(void);
 
+/* The registers of IOMMUs and I/O APICs that the host uses: COUNT ranges. */
+const struct range *iommu_host_registers(unsigned *count);
+
 /* What says where INTx of the machine's functions come in. */
 struct intx_sources iommu_host_intx(void);
 

@@ -15,6 +15,7 @@
 #include "vmm/log.h"
 #include "vmm/passed.h"
 #include "vmm/pci_host.h"
+#include "vmm/places.h"
 #include "vmm/platform.h"
 #include "vmm/smp.h"
 #include "vmm/trace.h"
@@ -118,28 +119,15 @@ static int judge_coherence(struct passed *d, bool forces)
     return 0;
 }
 
-/* Every BAR has a place of its own that is no memory, or the device is not given away. */
 static int check_places(const struct passed *d)
 {
-    const struct memmap *map = &d->vm->host->map;
-    for (unsigned i = 0; i < PCI_BARS; i++) {
-        const struct pci_bar *bar = &d->real->bar[i];
-        if (bar->kind != PCI_BAR_MEMORY)
-            continue;
-        if (bar->size == 0)
-            return passed_refuse(
-                d, "goes on decoding when it is told not to, so that its BARs cannot be "
-                   "sized; leave it out");
-        if (bar->address == 0 || bar->address % bar->size != 0)
-            return passed_refuse(
-                d, "has a BAR that the firmware has not placed; change the firmware's "
-                   "set-up");
-        uint64_t next;
-        unsigned kind = memmap_kind_at(map, bar->address, &next);
-        if (kind == MEM_RAM || kind == MEM_FILE || kind == MEM_ACPI || kind == MEM_FIRMWARE)
-            return passed_refuse(d, "has a BAR over memory; change the firmware's set-up");
-    }
-    return 0;
+    struct places places = {.map = &d->vm->host->map,
+                            .pci = pci_host_functions(),
+                            .ecams = pci_host_ecams(),
+                            .log_port = log_port()};
+    places.used = iommu_host_registers(&places.used_count);
+    const char *why = places_judge(&places, d->real);
+    return why == NULL ? 0 : passed_refuse(d, "%s", why);
 }
 
 static struct passed *make_one(struct vm *vm, unsigned i, struct pci_function *real)

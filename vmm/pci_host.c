@@ -19,6 +19,11 @@ struct pci_table *pci_host_functions(void)
     return &functions;
 }
 
+const struct pci_ecams *pci_host_ecams(void)
+{
+    return &ecams;
+}
+
 static void find_ecams(const struct host *host, const struct boot_info *info)
 {
     const struct host_firmware from = topology_firmware(host);

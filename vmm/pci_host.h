@@ -15,3 +15,6 @@ void pci_host_init(const struct host *host, const struct boot_info *info);
 
 /* The functions that it found. */
 struct pci_table *pci_host_functions(void);
+
+/* Where their configuration space is in memory. */
+const struct pci_ecams *pci_host_ecams(void);
