@@ -10,8 +10,8 @@ void passed_decode(void *context, unsigned bar, struct vpci_range before, struct
 /* The views of a VM of which no vCPU runs get all ranges. */
 void passed_place_at_rest(struct vm *vm);
 
-/* Maps the real MSI-X table for the host, if the guest has one. */
-void passed_map_table(struct passed *d);
+/* Maps the real MSI-X table for the host, if the guest has one. Returns 0 or -ENOMEM, logged. */
+int passed_map_table(struct passed *d);
 
 /* vmm/passthrough.c: logs that the config must not ask for D so, and why; returns -EINVAL. */
 int passed_refuse(const struct passed *d, const char *fmt, ...)

@@ -1,5 +1,6 @@
 /* Registers of devices that guests have: which of them views map, and the rest, one at a time. */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/errno.h"
 #include "lib/x86.h"
 #include "vmm/host.h"
 #include "vmm/passed.h"
@@ -115,19 +116,19 @@ void passed_place_at_rest(struct vm *vm)
     views_set_mmio_at_rest(vm, p->list.r, p->list.count);
 }
 
-void passed_map_table(struct passed *d)
+int passed_map_table(struct passed *d)
 {
     const struct vpci_place *table = &d->function.table;
     if (table->size == 0)
-        return;
+        return 0;
     uint64_t at = d->real->bar[table->bar].address + table->offset;
     uint64_t start = align_down(at, PAGE_SIZE);
     volatile char *mapped =
         host_map_mmio(d->vm->host, hpa(start), align_up(at + table->size, PAGE_SIZE) - start);
     if (mapped == NULL)
-        d->function.table.size = 0; /* the guest finds no MSI-X then */
-    else
-        d->table = (volatile uint32_t *)(volatile void *)(mapped + (at - start));
+        return -ENOMEM;
+    d->table = (volatile uint32_t *)(volatile void *)(mapped + (at - start));
+    return 0;
 }
 
 /* --- what is not mapped ----------------------------------------------------------------------- */

@@ -5,7 +5,6 @@
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/format.h"
-#include "lib/string.h"
 #include "lib/x86.h"
 #include "drivers/serial.h"
 #include "vmm/assign.h"
@@ -17,6 +16,7 @@
 #include "vmm/pci_host.h"
 #include "vmm/places.h"
 #include "vmm/platform.h"
+#include "vmm/request.h"
 #include "vmm/smp.h"
 #include "vmm/trace.h"
 #include "vmm/vm.h"
@@ -43,24 +43,31 @@ static void write_real(void *context, unsigned reg, unsigned size, uint32_t valu
         pci_write32(bdf, reg, value);
 }
 
+/* A device may take long to come back: other CPUs have what they ask for meanwhile. */
 static void wait_us(uint32_t us)
 {
     uint64_t until = rdtsc() + clock_ticks(us);
     while (rdtsc() < until) {
+        request_serve(this_cpu()->index);
         watchdog_look();
         cpu_relax();
     }
 }
 
-/* A function that cannot be reset keeps what it has, which the config has accepted. */
+/*
+ * A function that cannot be reset keeps what it has, which the config has accepted. One that does
+ * not come back may do anything: it never masters the bus again before it does.
+ */
 static void reset_real(void *context)
 {
     struct passed *d = context;
     if (d->real->reset == PCI_RESET_NONE)
         return;
-    if (pci_reset(d->real, wait_us) != 0)
+    bool lost = pci_reset(d->real, wait_us) != 0;
+    if (lost && !d->lost)
         log_line("vm %s: device %s does not come back from its reset", d->vm->config->name,
                  pci_name(d->real->bdf).text);
+    d->lost = lost;
     pci_restore(d->real, &d->saved);
 }
 
@@ -68,7 +75,7 @@ static bool master_bus(void *context, bool on)
 {
     const struct passed *d = context;
     const struct pci_bdf id = d->requester;
-    bool masters = on && d->reachable;
+    bool masters = on && d->reachable && !d->lost;
     trace(TRACE_MASTER, masters, 0,
           (uint64_t)id.segment << 16 | (uint64_t)id.bus << 8 | (uint64_t)id.device << 3 |
               id.function,
@@ -261,6 +268,8 @@ static int make_devices(struct vm *vm, struct pci_function *const *real)
 static int make_function_of(struct passed *d)
 {
     reset_real(d);
+    if (d->lost)
+        return passed_refuse(d, "cannot be used without a reset; turn the machine off and on");
     make_function(d);
     if (d->coherence.by_bit && !vpci_holds_no_snoop(&d->function))
         return passed_refuse(
@@ -269,8 +278,8 @@ static int make_function_of(struct passed *d)
     if (d->intx.missing && !vpci_has_messages(&d->function))
         return passed_refuse(d, "has no INTx and no other interrupt, as the line above says; write "
                                 "intx=GSI behind it");
-    passed_map_table(d);
-    return passed_make_irqs(d);
+    int error = passed_map_table(d);
+    return error != 0 ? error : passed_make_irqs(d);
 }
 
 static int fill_bus(struct vm *vm)

@@ -199,6 +199,16 @@ static void moved_meanwhile(void **state)
     }
 }
 
+/* Its page would be the guest's then. */
+static void no_room_for_a_table(void **state)
+{
+    (void)state;
+    assert_int_equal(passed_map_table(&device), 0);
+    device.function.table = (struct vpci_place){.bar = MEMORY, .offset = 0, .size = 16};
+    assert_int_equal(passed_map_table(&device), -ENOMEM);
+    assert_int_equal(device.function.table.size, 16);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +216,7 @@ int main(void)
         cmocka_unit_test_setup(ends, reset),
         cmocka_unit_test_setup(unplaced_ports, reset),
         cmocka_unit_test_setup(moved_meanwhile, reset),
+        cmocka_unit_test_setup(no_room_for_a_table, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,115 @@
+/* What becomes of a device that does not come back from a reset, and of CPUs that wait for one. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/host.h"
+
+#undef assert
+#include "drivers/pci.h"
+#include "lib/errno.h"
+#include "vmm/clock.h"
+#include "vmm/cpu.h"
+#include "vmm/request.h"
+
+static struct cpu the_cpu;
+static int result; /* of a reset */
+static unsigned served;
+
+static int reset_function(const struct pci_function *f, void (*delay)(uint32_t us))
+{
+    (void)f;
+    delay(100);
+    return result;
+}
+
+#define this_cpu()            (&the_cpu)
+#define clock_ticks(us)       ((uint64_t)(us)*1000)
+#define pci_reset(f, delay)   reset_function(f, delay)
+#define pci_restore(f, saved) ((void)(f), (void)(saved))
+#pragma GCC diagnostic ignored "-Wframe-larger-than=" /* with sanitizers they are larger */
+#include "vmm/passthrough.c"
+
+/* What no test here comes to. */
+#pragma weak devices_level_pci
+#pragma weak iommu_host
+#pragma weak iommu_host_ioapics
+#pragma weak iommu_host_look_last
+#pragma weak iommu_host_registers
+#pragma weak irq_prepare
+#pragma weak log_port
+#pragma weak passed_decode
+#pragma weak passed_find_lines
+#pragma weak passed_forget_irqs
+#pragma weak passed_interrupts
+#pragma weak passed_make_intx
+#pragma weak passed_make_irqs
+#pragma weak passed_map_table
+#pragma weak passed_message
+#pragma weak passed_open_channels
+#pragma weak passed_place_at_rest
+#pragma weak pci_host_ecams
+#pragma weak pci_host_functions
+#pragma weak smp_apic_id
+#pragma weak vm_address_bits
+
+void request_serve(uint32_t me)
+{
+    assert_int_equal(me, 0);
+    served++;
+}
+
+static struct vm_config vm_config = {.name = "a"};
+static struct vm vm = {.config = &vm_config};
+static struct pci_function real = {.bdf = {0, 0, 5, 0}, .reset = PCI_RESET_FLR};
+static struct config_device wanted = {.line = 7};
+static struct passed device;
+
+static int begin(void **state)
+{
+    (void)state;
+    device = (struct passed){.vm = &vm, .real = &real, .config = &wanted, .reachable = true};
+    result = 0;
+    served = 0;
+    host_log_reset();
+    return 0;
+}
+
+static void others_go_on(void **state)
+{
+    (void)state;
+    reset_real(&device);
+    assert_true(served > 0);
+}
+
+/* Nor does it before it has come back. */
+static void lost_one_masters_no_bus(void **state)
+{
+    (void)state;
+    reset_real(&device);
+    assert_true(master_bus(&device, true));
+    result = -EIO;
+    reset_real(&device);
+    assert_false(master_bus(&device, true));
+    reset_real(&device); /* is told of once */
+    assert_string_equal(host_log, "vm a: device 00:05.0 does not come back from its reset\n");
+    result = 0;
+    reset_real(&device);
+    assert_true(master_bus(&device, true));
+}
+
+static void lost_one_is_given_to_nobody(void **state)
+{
+    (void)state;
+    result = -EIO;
+    assert_int_equal(make_function_of(&device), -EINVAL);
+    assert_non_null(strstr(host_log, "nosnoop.cfg:7: vm a: device 00:05.0 cannot be used without "
+                                     "a reset; turn the machine off and on\n"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(others_go_on, begin),
+        cmocka_unit_test_setup(lost_one_masters_no_bus, begin),
+        cmocka_unit_test_setup(lost_one_is_given_to_nobody, begin),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
