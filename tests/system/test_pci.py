@@ -171,11 +171,12 @@ def test_a_table_that_leads_elsewhere(system, tmp_path):
     assert functions["00:09.0"].bars["bar0"][4] == 1 << 20
 
 
-def test_bochs(system):
+def test_bochs(system, tmp_path):
     """The 440FX by ports: what its chips are (Intel), and the network card."""
     done = system.run("--bed", "vmx", "--timeout", "30", system.guest("value"), "--",
                       "pci: enabled=1, chipset=i440fx, slot1=e1000",
-                      "e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=null, ethdev=eth0")
+                      "e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=vnet, "
+                      f"ethdev={tmp_path}")
     assert "by ECAM" not in done.log_text
     functions = functions_of(done.log_text)
     assert {bdf: f.ids for bdf, f in functions.items()} == {
