@@ -109,6 +109,24 @@ static void masked_edge(void)
     expect(isa_taken[IRQ_COM1] == 0, "taken %u times", isa_taken[IRQ_COM1]);
 }
 
+/* The end of a count that nobody looks at meanwhile; that of another is taken. */
+static void masked_timer(void)
+{
+    enum { COUNT = 1193 };
+    isa_clear();
+    pit_start(0, COUNT);
+    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(20);)
+        sti_nop_cli();
+    isa_open(IRQ_PIT, BY_IOAPIC, false);
+    isa_let_in();
+    unsigned early = isa_taken[IRQ_PIT];
+    pit_start(0, COUNT);
+    isa_wait(IRQ_PIT, early + 1);
+    isa_close(IRQ_PIT);
+    expect(early == 0, "taken %u times", early);
+    expect(isa_taken[IRQ_PIT] == early + 1, "then taken %u times", isa_taken[IRQ_PIT]);
+}
+
 static uint64_t inside;
 static unsigned lower_at;
 
@@ -422,6 +440,7 @@ static const struct test_case cases[] = {
     {"delivery status and remote IRR are read-only", needs_read_only, read_only},
     {"an edge", NULL, edge},
     {"an edge at a masked pin is lost", NULL, masked_edge},
+    {"a timer's edge at a masked pin is lost", NULL, masked_timer},
     {"a level", needs_levels, level},
     {"a level at a masked pin waits", NULL, masked_level},
     {"an EOI by hand", needs_edge_forgets, eoi_by_hand},

@@ -142,6 +142,12 @@ static __attribute__((noinline)) void look_at(struct devices *d, enum device dev
     look_at_due(d, device);
 }
 
+static void look_at_all(struct devices *d)
+{
+    for (unsigned i = 0; i < DEVICES; i++)
+        look_at(d, i);
+}
+
 /* Which IRQs are masked neither at the 8259s nor at the I/O APIC. */
 static uint16_t open_of(const struct devices *d)
 {
@@ -267,8 +273,8 @@ static inline void end(struct vcpu *vcpu)
 /* Lines of IRQs that cannot get in are looked at when they can, and when IRR is read, or polled. */
 static uint8_t in_pic(struct devices *d, unsigned reg)
 {
-    for (unsigned i = 0; i < DEVICES && (reg == I8259_MASTER || reg == I8259_SLAVE); i++)
-        look_at(d, i);
+    if (reg == I8259_MASTER || reg == I8259_SLAVE)
+        look_at_all(d);
     uint8_t value = i8259_read(&d->pic, reg);
     d->stirred |= i8259_interrupts(&d->pic) != d->intr || d->pci_pins != 0; /* a poll */
     return value;
@@ -530,9 +536,14 @@ uint32_t devices_read_ioapic(struct vcpu *vcpu, unsigned offset, unsigned width)
     return (uint32_t)value;
 }
 
+/* What has risen by now behind a mask is lost: a pin that this opens must not take it for new. */
 void devices_write_ioapic(struct vcpu *vcpu, unsigned offset, unsigned width, uint64_t value)
 {
     struct devices *d = begin(vcpu);
+    if (ioapic_opens(&d->ioapic, offset, width, value)) {
+        look_at_all(d);
+        look_at_intr(vcpu->vm);
+    }
     uint32_t served = d->ioapic.remote_irr, masked = d->ioapic.masked;
     ioapic_write(&d->ioapic, offset, width, value);
     end_pins(d, (served & ~d->ioapic.remote_irr) | (masked & ~d->ioapic.masked));

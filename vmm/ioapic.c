@@ -173,6 +173,15 @@ void ioapic_write(struct ioapic *io, unsigned offset, unsigned width, uint64_t v
         (void)ioapic_eoi(io, value & 0xff);
 }
 
+bool ioapic_opens(const struct ioapic *io, unsigned offset, unsigned width, uint64_t value)
+{
+    unsigned index = io->index;
+    if (offset != WINDOW || width != 4 || (value & ENTRY_MASKED) != 0)
+        return false;
+    bool low_half = index >= TABLE && index < TABLE_END && index % 2 == 0;
+    return low_half && (io->masked >> (index - TABLE) / 2 & 1) != 0;
+}
+
 /* Of the pins those that are not masked. */
 size_t ioapic_describe(const struct ioapic *io, char *text, size_t size)
 {

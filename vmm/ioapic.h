@@ -37,6 +37,9 @@ void ioapic_reset(struct ioapic *ioapic, unsigned id);
 uint64_t ioapic_read(const struct ioapic *ioapic, unsigned offset, unsigned width);
 void ioapic_write(struct ioapic *ioapic, unsigned offset, unsigned width, uint64_t value);
 
+/* Such a write makes a masked pin one that is not: what its signal did until then is to be told. */
+bool ioapic_opens(const struct ioapic *ioapic, unsigned offset, unsigned width, uint64_t value);
+
 /* The signal of a pin is now high, or low. */
 void ioapic_set_pin(struct ioapic *ioapic, unsigned pin, bool high);
 

@@ -220,10 +220,21 @@ static uint32_t random_window(unsigned index)
     return below(4) == 0 ? 0xff000000 : (uint32_t)host_random(&seed);
 }
 
+static unsigned naive_masks(const struct naive *n)
+{
+    unsigned masked = 0;
+    for (unsigned i = 0; i < PINS; i++)
+        masked |= (n->pin[i].masked ? 1u : 0) << i;
+    return masked;
+}
+
 static void write_both(struct pair *p, unsigned offset, unsigned width, uint64_t value)
 {
+    unsigned masked = naive_masks(&p->n);
+    bool opens = ioapic_opens(&p->io, offset, width, value);
     ioapic_write(&p->io, offset, width, value);
     naive_write(&p->n, offset, width, value);
+    assert_int_equal(opens, (masked & ~naive_masks(&p->n)) != 0);
 }
 
 /* An entry of the first pins, the way that drivers do it. */
