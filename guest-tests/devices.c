@@ -213,7 +213,7 @@ static void com_by_ioapic(void)
     expect_com(1);
 }
 
-static void by_level(void)
+static void com_by_level(void)
 {
     fresh(VECTOR_PIN + 4);
     serve = read_com_later;
@@ -225,17 +225,12 @@ static void by_level(void)
     expect_com(3);
 }
 
-static void com_by_level(void)
-{
-    by_level();
-}
-
 static void com_by_level_x2(void)
 {
     fresh(0);
     wrmsr(MSR_APIC_BASE, BASE_X2APIC);
     apic_x2 = true;
-    by_level();
+    com_by_level();
     wrmsr(MSR_APIC_BASE, BASE_OFF);
     wrmsr(MSR_APIC_BASE, BASE_XAPIC);
     apic_x2 = false;

@@ -14,8 +14,9 @@
 enum { OPERATION = 8, MOST_TEXT = DEVICES_TEXT };
 
 /* What an operation is, by its low bits; the next two: of how many bytes. */
-enum { IN, OUT, READ, WRITE, EOI, ACKNOWLEDGE, OTHER, LATER_OR_PIN, KINDS };
+enum { IN, OUT, READ, WRITE, EOI, ACKNOWLEDGE, OTHER, MACHINE, KINDS };
 enum { TYPE, RESET, FLUSH, DESCRIBE };
+enum { IRQ_IDE = 14 };
 
 /* Where anything is; others by two bytes of the value. */
 static const uint16_t ports[] = {
@@ -51,6 +52,17 @@ static void describe(void)
     require(length > 0 && length < MOST_TEXT && text[length - 1] == '\n');
 }
 
+/* What the machine's own devices do, if anything: time passes in any case. */
+static void machine_does(struct vcpu *vcpu, const uint8_t *at)
+{
+    if (at[1] >= 0x80)
+        devices_assert_pci_pin(vcpu, PIN_PCI + at[1] % PCI_PINS);
+    else if (at[1] >= 0x60)
+        devices_set_irq(vcpu, IRQ_IDE + at[1] % 2u, at[2] % 2 != 0);
+    else if (at[1] >= 0x50)
+        devices_drop_pci_pins(vcpu, value_of(at));
+}
+
 static void other(const uint8_t *at)
 {
     switch (at[1] % 4) {
@@ -59,6 +71,8 @@ static void other(const uint8_t *at)
         break;
     case RESET:
         world_reset();
+        if (at[2] % 2 != 0)
+            devices_level_pci(&world.vm);
         break;
     case FLUSH:
         devices_flush(&world.vm);
@@ -96,8 +110,7 @@ static void operate(struct vcpu *vcpu, const uint8_t *at)
         other(at);
         break;
     default:
-        if (at[1] >= 0x80)
-            devices_assert_pci_pin(vcpu, PIN_PCI + at[1] % PCI_PINS);
+        machine_does(vcpu, at);
         break;
     }
 }
