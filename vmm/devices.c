@@ -295,7 +295,7 @@ static __attribute__((noinline)) uint8_t in_pm(struct devices *d, unsigned reg)
 }
 
 /* The register of the 8259s at PORT, which is one of theirs. */
-static unsigned pic_register(uint16_t port)
+static unsigned pic_register(unsigned port)
 {
     static_assert(((PORTS_PIC2 ^ PORTS_PIC) >> 6 & I8259_SLAVE) != 0, "bit 7 tells them apart");
     return (port >> 6 & I8259_SLAVE) | (port & 1);
@@ -372,7 +372,7 @@ static __attribute__((noinline)) bool in_pci_byte(struct vcpu *vcpu, uint16_t po
     return any;
 }
 
-static unsigned at(uint16_t port)
+static unsigned at(unsigned port)
 {
     return port / 2 < ARRAY_SIZE(at_ports) ? at_ports[port / 2] : AT_NOTHING;
 }

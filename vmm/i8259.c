@@ -35,7 +35,7 @@ static unsigned first_of(const struct i8259_chip *chip, unsigned set)
 
 static unsigned requests(const struct i8259_chip *chip)
 {
-    return (chip->high & chip->level) | (chip->edges & ~chip->level);
+    return chip->edges ^ ((chip->edges ^ chip->high) & chip->level); /* of each: high, or edges */
 }
 
 /* What is in service, but for what special mask mode disregards. */
@@ -63,10 +63,16 @@ static unsigned pending(const struct i8259_chip *chip)
     return n == busy && is_nested(chip, n) ? n : NONE;
 }
 
-/* Whether its output is high; mostly nothing is requested. */
+/* Mostly nothing is: then the output is low, and no OCW2 changes that. */
+static inline bool is_requested(const struct i8259_chip *chip)
+{
+    return (requests(chip) & ~chip->masked) != 0;
+}
+
+/* Whether its output is high. */
 static inline bool asks(const struct i8259_chip *chip)
 {
-    return (requests(chip) & ~chip->masked) != 0 && pending(chip) != NONE;
+    return is_requested(chip) && pending(chip) != NONE;
 }
 
 static void set_input(struct i8259_chip *chip, unsigned n, bool high)
@@ -80,7 +86,7 @@ static void set_input(struct i8259_chip *chip, unsigned n, bool high)
 }
 
 /* The slave's output leads to the master, and the master's to the CPU. */
-static inline void propagate(struct i8259 *pic)
+static __attribute__((noinline)) void propagate(struct i8259 *pic)
 {
     struct i8259_chip *master = &pic->chip[0], *slave = &pic->chip[1];
     slave->out = asks(slave);
@@ -201,21 +207,31 @@ static void write_chip(struct i8259_chip *chip, bool a0, uint8_t value)
         chip->masked = value;
     else if ((value & ICW1) != 0)
         initialize(chip, value);
-    else if ((value & OCW3) != 0)
-        write_ocw3(chip, value);
     else
-        write_ocw2(chip, value);
+        write_ocw3(chip, value);
 }
 
-bool i8259_write(struct i8259 *pic, unsigned reg, uint8_t value)
+/* Anything but an OCW2. */
+static __attribute__((noinline)) bool write_other(struct i8259 *pic, unsigned reg, uint8_t value)
 {
-    assert(reg < I8259_REGS);
     if (reg >= I8259_ELCR)
         pic->chip[reg - I8259_ELCR].level = value & elcr_bits[reg - I8259_ELCR];
     else
         write_chip(&pic->chip[reg / 2], (reg & 1) != 0, value);
     propagate(pic);
     return (reg & 1) != 0 || (value & ICW1) != 0;
+}
+
+bool i8259_write(struct i8259 *pic, unsigned reg, uint8_t value)
+{
+    assert(reg < I8259_REGS);
+    struct i8259_chip *chip = &pic->chip[reg / 2];
+    if ((reg & ~(unsigned)I8259_SLAVE) != I8259_MASTER || (value & (ICW1 | OCW3)) != 0)
+        return write_other(pic, reg, value);
+    write_ocw2(chip, value);
+    if (is_requested(chip))
+        propagate(pic);
+    return false;
 }
 
 /* "Poll Command": the read is the acknowledge, of this chip alone. */

@@ -6,12 +6,13 @@
 #include "lib/format.h"
 #include "vmm/rate.h"
 
-/* Control words: the channel, or READ_BACK, is in bits 7:6. */
-enum { READ_BACK = 3, BCD = 1 << 0, ACCESS_SHIFT = 4, ACCESS_LATCH = 0, MODE_SHIFT = 1 };
+/* Control words: the channel is in bits 7:6; 3 there is a read-back command. */
+enum { READ_BACK = 3 << 6, BCD = 1 << 0, ACCESS_SHIFT = 4, ACCESS_LATCH = 0, MODE_SHIFT = 1 };
 enum { ACCESS_LOW = 1, ACCESS_HIGH = 2, ACCESS_BOTH = 3, CONTROL_BITS = 0x3f };
 
-/* Read-back commands (0: it is asked for), and the status byte. */
-enum { BACK_NO_COUNT = 1 << 5, BACK_NO_STATUS = 1 << 4, STATUS_OUT = 1 << 7, STATUS_NULL = 1 << 6 };
+/* Read-back commands: what is asked for (0), of which channels (1); and the status byte. */
+enum { BACK_NO_COUNT = 1 << 5, BACK_NO_STATUS = 1 << 4, BACK_0 = 1 << 1, BACK_REST = 3 << 2 };
+enum { STATUS_OUT = 1 << 7, STATUS_NULL = 1 << 6 };
 
 /* The data sheet's "Interrupt on Terminal Count" and so on. */
 enum { TERMINAL, ONE_SHOT, RATE, SQUARE, SOFT_STROBE, HARD_STROBE };
@@ -278,19 +279,31 @@ static void latch_status(struct pit_channel *c)
     c->has_status = true;
 }
 
+static inline void latch(struct pit_channel *c, uint8_t command, uint64_t cycle)
+{
+    advance(c, cycle);
+    if ((command & BACK_NO_COUNT) == 0)
+        latch_count(c);
+    if ((command & BACK_NO_STATUS) == 0)
+        latch_status(c);
+}
+
+static __attribute__((noinline)) void read_back_rest(struct pit *pit, uint8_t command,
+                                                     uint64_t cycle)
+{
+    for (unsigned i = 1; i < PIT_CHANNELS; i++)
+        if ((command & BACK_0 << i) != 0)
+            latch(&pit->channel[i], command, cycle);
+}
+
+/* Mostly of channel 0 alone. */
 static void read_back(struct pit *pit, uint8_t command, uint64_t now)
 {
     uint64_t cycle = cycle_at(pit, now);
-    struct pit_channel *c = pit->channel;
-    for (unsigned left = command >> 1 & 7; left != 0; left >>= 1, c++) {
-        if ((left & 1) == 0)
-            continue;
-        advance(c, cycle);
-        if ((command & BACK_NO_COUNT) == 0)
-            latch_count(c);
-        if ((command & BACK_NO_STATUS) == 0)
-            latch_status(c);
-    }
+    if ((command & BACK_REST) != 0)
+        read_back_rest(pit, command, cycle);
+    if ((command & BACK_0) != 0)
+        latch(&pit->channel[0], command, cycle);
 }
 
 /* Anything else. */
@@ -312,10 +325,11 @@ static __attribute__((noinline)) bool write_other(struct pit *pit, unsigned reg,
 bool pit_write(struct pit *pit, unsigned reg, uint8_t value, uint64_t now)
 {
     assert(reg < PIT_REGS);
-    if (reg != PIT_CONTROL || value >> 6 != READ_BACK)
-        return write_other(pit, reg, value, now);
-    read_back(pit, value, now);
-    return false;
+    if (reg == PIT_CONTROL && value >= READ_BACK) {
+        read_back(pit, value, now);
+        return false;
+    }
+    return write_other(pit, reg, value, now);
 }
 
 static uint8_t read_channel(struct pit_channel *c)
