@@ -20,10 +20,15 @@ CR0_CD equ 1 << 30
 CPUID_HYPERVISOR equ 0x40000000 ; as in vmm/abi.h
 
 PIC equ 0x20
-EOI_OF_0 equ 0x60               ; of IRQ 0, specific
+PIC_MASK equ 0x21
+EOI equ 0x20                    ; of what is in service, not specific
+POLL equ 0x0c
+ALL_BUT_0 equ 0xfe
 PIT_0 equ 0x40
 PIT_COMMAND equ 0x43
 LATCH_0 equ 0xd2                ; read-back: the count of channel 0
+MODE_0 equ 0x30                 ; control words for channel 0: its output falls
+MODE_2 equ 0x34                 ; it rises
 
 APIC_TPR equ 0xfee00080
 APIC_BASE_OFF equ 0xfee00100
@@ -176,6 +181,11 @@ EMPTY equ 4
 %endif
 %endmacro
 
+%macro write_port 2
+    mov al, %2
+    out %1, al
+%endmacro
+
 %macro write_msr 2
     mov ecx, %1
     mov eax, %2
@@ -263,10 +273,63 @@ EMPTY equ 4
     add ebx, PAGE
 %endmacro
 
+; Not measured. EMPTY has the same with nothing.
+%macro untimed 0-1
+    rdtsc
+    mov ebp, eax
+    %1
+    rdtsc
+    sub eax, ebp
+    add edi, eax
+%endmacro
+
+; In OPERATION with an OUT, and what makes the next one do the same; in EMPTY without both.
+%macro latch 0-2
+    mov al, LATCH_0
+    %1
+    untimed %2
+%endmacro
+
+%macro read_latched 0
+    in al, PIT_0
+    in al, PIT_0
+%endmacro
+
+%macro end_irq 0-2
+    mov al, EOI
+    %1
+    untimed %2
+%endmacro
+
+; IRQ 0 rises, and is acknowledged by a poll: it is in service.
+%macro serve_irq_0 0
+    write_port PIT_COMMAND, MODE_0
+    write_port PIT_COMMAND, MODE_2
+    write_port PIC, POLL
+    in al, PIC
+%endmacro
+
+%macro to_irq_0 0
+    in al, PIC_MASK
+    mov bl, al
+    write_port PIC_MASK, ALL_BUT_0
+    serve_irq_0
+%endmacro
+
+; The timer has its longest period, as firmware leaves it.
+%macro from_irq_0 0
+    write_port PIC, EOI
+    mov al, bl
+    out PIC_MASK, al
+    write_port PIT_0, 0
+    write_port PIT_0, 0
+%endmacro
+
 %define RESULT(part) bench_results + result * 16 + (__?BITS?__ / 64) * 8 + part
 
 ; operation NAME, WHEN, INIT, OPERATION, EMPTY, UNDO: INIT runs once, then OPERATION and, for what
-; the loop itself costs, EMPTY run REPEAT times each, then UNDO. ESI and EDI are not theirs.
+; the loop itself costs, EMPTY run REPEAT times each, then UNDO. ESI and EDI, when it began, are not
+; theirs.
 %macro operation 5-6
 %if %2 == NOSNOOP
     cmp byte [bench_hypercall], ALWAYS
