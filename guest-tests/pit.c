@@ -3,12 +3,14 @@
  * TSC, and its interrupts against its counts, by the 8259s and by the I/O APIC.
  *
  * row: pit end=0 timeout=60 control-timeout=40
+ * row: pit.4 end=0 cpus=4 cmdline="only=interrupts"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
 #include "guest-tests/runtime/isa.h"
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
+#include "guest-tests/runtime/smp.h"
 
 enum { CHANNEL_0 = 0x40, CONTROL = 0x43, PORT_61 = 0x61, PIT_HZ = 1193182 };
 enum { LATCH = 0, LOW = 0x10, HIGH = 0x20, BOTH = 0x30, BCD = 1 };
@@ -291,6 +293,37 @@ static void one_shots(void)
     one_shot(BY_IOAPIC);
 }
 
+static void start_count(unsigned cpu)
+{
+    (void)cpu;
+    pit_start(0, 3000);
+}
+
+/* The first CPU halts while another one makes it due. */
+static void started_by_others(enum way way)
+{
+    unsigned others = smp_count() - 1, all = 4 * others;
+    pit_start(0, 0);
+    isa_open(IRQ_PIT, way, false);
+    isa_let_in();
+    isa_clear();
+    for (unsigned i = 1; i <= all; i++) {
+        unsigned cpu = 1 + i % others;
+        smp_begin(cpu, start_count);
+        while (isa_taken[IRQ_PIT] < i)
+            __asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
+        smp_wait(cpu);
+    }
+    isa_close(IRQ_PIT);
+    expect(isa_taken[IRQ_PIT] == all, "taken %u times, of %u", isa_taken[IRQ_PIT], all);
+}
+
+static void others(void)
+{
+    started_by_others(BY_PIC);
+    started_by_others(BY_IOAPIC);
+}
+
 /* --- rates ------------------------------------------------------------------------------------ */
 
 /* The TSC just before and after a look at a count. */
@@ -456,6 +489,7 @@ static const struct test_case cases[] = {
     {"mode 4", NULL, strobe},
     {"port 61h", NULL, speaker},
     {"one interrupt a count", NULL, one_shots},
+    {"started by other CPUs", needs_two_cpus, others},
     {"wakes from HLT", NULL, halting},
     {"rate of its counts", NULL, counts},
     {"rate of interrupts by the 8259s", NULL, rate_by_pic},
@@ -463,10 +497,23 @@ static const struct test_case cases[] = {
     {"rate of mode 3", NULL, square_by_pic},
 };
 
+static const struct test_case only_interrupts[] = {
+    {"started by other CPUs", needs_two_cpus, others},
+    {"one interrupt a count", NULL, one_shots},
+};
+
+static void run(const struct test_case *table, unsigned count)
+{
+    ktap_begin(count);
+    ktap_run(table, count);
+    ktap_end();
+}
+
 void test_main(void)
 {
     isa_init();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    smp_start();
+    if (cmdline_has("only", "interrupts"))
+        run(only_interrupts, ARRAY_SIZE(only_interrupts));
+    run(cases, ARRAY_SIZE(cases));
 }

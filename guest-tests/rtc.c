@@ -4,12 +4,14 @@
  * PIT.
  *
  * row: rtc end=0 timeout=120 control-timeout=90
+ * row: rtc.4 end=0 cpus=4 cmdline="only=interrupts"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
 #include "guest-tests/runtime/isa.h"
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
+#include "guest-tests/runtime/smp.h"
 #include "lib/string.h"
 
 enum { INDEX = 0x70, DATA, PIT_HZ = 1193182 };
@@ -256,6 +258,33 @@ static void periodics(void)
     periodic(BY_IOAPIC);
 }
 
+static void enable_periodic(unsigned cpu)
+{
+    (void)cpu;
+    set(B, HOURS_24 | PIE);
+}
+
+/* The first CPU halts while another one enables what it takes. */
+static void enabled_by_other(unsigned cpu, enum way way)
+{
+    begin(way, 0);
+    smp_begin(cpu, enable_periodic);
+    while (isa_taken[IRQ_RTC] < 5)
+        __asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
+    smp_wait(cpu);
+    end();
+    expect((causes & 0xc0) == 0xc0, "CPU %u: causes %x", cpu, causes);
+}
+
+static void others(void)
+{
+    set(A, RATE_1024);
+    for (unsigned cpu = 1; cpu < smp_count(); cpu++) {
+        enabled_by_other(cpu, BY_PIC);
+        enabled_by_other(cpu, BY_IOAPIC);
+    }
+}
+
 /* Once a second, when the time is new. */
 static void updates(void)
 {
@@ -428,6 +457,7 @@ static const struct test_case cases[] = {
     {"RAM", NULL, ram},
     {"flags", needs_flags, flags},
     {"periodic interrupt", NULL, periodics},
+    {"enabled by other CPUs", needs_two_cpus, others},
     {"update interrupt", NULL, updates},
     {"alarm", needs_setting, alarms},
     {"register C unread", NULL, unread},
@@ -436,10 +466,24 @@ static const struct test_case cases[] = {
     {"length of a second", NULL, seconds},
 };
 
+static const struct test_case only_interrupts[] = {
+    {"periodic interrupt", NULL, periodics},
+    {"enabled by other CPUs", needs_two_cpus, others},
+    {"register C unread", NULL, unread},
+};
+
+static void run(const struct test_case *table, unsigned count)
+{
+    ktap_begin(count);
+    ktap_run(table, count);
+    ktap_end();
+}
+
 void test_main(void)
 {
     isa_init();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    smp_start();
+    if (cmdline_has("only", "interrupts"))
+        run(only_interrupts, ARRAY_SIZE(only_interrupts));
+    run(cases, ARRAY_SIZE(cases));
 }
