@@ -12,7 +12,7 @@
 #include "vmm/passthrough.h"
 
 enum { PORTS_PIC = 0x20, PORTS_PIC2 = 0xa0, PORTS_ELCR = 0x4d0, PORTS_PIT = 0x40 };
-enum { PORT_61 = 0x61, PORTS_RTC = 0x70, PM_BITS = 32, PIN_INTR = 0, SOFT_OFF = 0 };
+enum { PORT_61 = 0x61, PORTS_RTC = 0x70, PIN_INTR = 0, SOFT_OFF = 0 };
 
 /* What is at ports, by twos. */
 enum { AT_NOTHING, AT_PIC, AT_ELCR, AT_PIT, AT_PORT_61, AT_RTC, AT_COM1, AT_COM2, AT_PM, AT_FWCFG };
@@ -644,7 +644,7 @@ static void reset_common(struct vm *vm)
     i8259_reset(&d->pic);
     ioapic_reset(&d->ioapic, platform_ioapic_id(config->cpus));
     pit_reset(&d->pit, khz(), d->now);
-    pmtimer_reset(&d->pm, PM_BITS, khz(), d->now);
+    pmtimer_reset(&d->pm, khz(), d->now);
     fwcfg_reset(&d->fwcfg, config->cpus, vm->ram[0].end + bytes_above_4g(vm));
     d->lines = 0;
     d->pci_pins = d->ended = 0;

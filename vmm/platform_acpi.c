@@ -94,14 +94,16 @@ enum { RESET_VALUE = 6 };
 /* "IA-PC Boot Architecture Flags": no keyboard controller, no VGA. */
 enum { BOOT_LEGACY_DEVICES = 1 << 0, BOOT_NO_VGA = 1 << 2 };
 
-/* "Fixed ACPI Description Table Fixed Feature Flags"; buttons are no fixed features. */
+/*
+ * "Fixed ACPI Description Table Fixed Feature Flags"; buttons are no fixed features, the PM timer
+ * has 24 bits.
+ */
 enum {
     FLAG_WBINVD = 1 << 0,
     FLAG_C1 = 1 << 2,
     FLAG_NO_POWER_BUTTON = 1 << 4,
     FLAG_NO_SLEEP_BUTTON = 1 << 5,
     FLAG_NO_RTC_WAKE = 1 << 6,
-    FLAG_TIMER_32 = 1 << 8,
     FLAG_RESET = 1 << 10,
 };
 
@@ -118,7 +120,7 @@ static const struct fadt fadt_template = {
     .century = CMOS_CENTURY,
     .boot_flags = BOOT_LEGACY_DEVICES | BOOT_NO_VGA,
     .flags = FLAG_WBINVD | FLAG_C1 | FLAG_NO_POWER_BUTTON | FLAG_NO_SLEEP_BUTTON |
-             FLAG_NO_RTC_WAKE | FLAG_TIMER_32 | FLAG_RESET,
+             FLAG_NO_RTC_WAKE | FLAG_RESET,
     .reset = {SPACE_IO, 8, 0, ACCESS_BYTE, PORT_RESET},
     .reset_value = RESET_VALUE,
     .x_pm1a_event = {SPACE_IO, 8 * PM1_EVENT_LENGTH, 0, ACCESS_WORD, PORT_PM1_EVENT},

@@ -16,22 +16,19 @@ enum { TMR = 1 << 0, ENABLE_KEPT = TMR | 1 << 5 | 1 << 8 | 1 << 10 };
 enum { SCI_EN = 1 << 0, SLP_TYP_SHIFT = 2, SLP_TYP = 7, SLP_EN = 1 << 5 };
 
 /* TMR_STS: the top bit of the timer's value has changed. */
-static unsigned half_shift(const struct pmtimer *t)
-{
-    return t->bits - 1u;
-}
+enum { HALF_SHIFT = PMTIMER_BITS - 1 };
 
 static void advance(struct pmtimer *t, uint64_t now)
 {
     uint64_t cycle = rate_cycles(now - t->start, t->khz, PMTIMER_HZ);
-    if (cycle >> half_shift(t) != t->at >> half_shift(t))
+    if (cycle >> HALF_SHIFT != t->at >> HALF_SHIFT)
         t->status |= TMR;
     t->at = cycle;
 }
 
 static uint32_t value_of(const struct pmtimer *t)
 {
-    return (uint32_t)(t->at & ((1ull << t->bits) - 1));
+    return (uint32_t)(t->at & ((1u << PMTIMER_BITS) - 1));
 }
 
 uint8_t pmtimer_read(struct pmtimer *t, unsigned reg, uint64_t now)
@@ -83,19 +80,18 @@ uint64_t pmtimer_due(const struct pmtimer *t)
 {
     if ((t->enable & TMR) == 0 || (t->status & TMR) != 0)
         return UINT64_MAX;
-    uint64_t cycle = ((t->at >> half_shift(t)) + 1) << half_shift(t);
+    uint64_t cycle = ((t->at >> HALF_SHIFT) + 1) << HALF_SHIFT;
     uint64_t tick = rate_tick(cycle, t->khz, PMTIMER_HZ);
     return tick > UINT64_MAX - t->start ? UINT64_MAX : t->start + tick;
 }
 
-void pmtimer_reset(struct pmtimer *t, unsigned bits, uint32_t khz, uint64_t now)
+void pmtimer_reset(struct pmtimer *t, uint32_t khz, uint64_t now)
 {
-    assert(bits == 24 || bits == 32);
-    *t = (struct pmtimer){.bits = (uint8_t)bits, .khz = khz, .start = now};
+    *t = (struct pmtimer){.khz = khz, .start = now};
 }
 
 size_t pmtimer_describe(const struct pmtimer *t, char *text, size_t size)
 {
-    return format(text, size, "PM timer: %08x of %u bits, PM1_STS %04x, PM1_EN %04x\n", value_of(t),
-                  t->bits, t->status, t->enable);
+    return format(text, size, "PM timer: %06x, PM1_STS %04x, PM1_EN %04x\n", value_of(t), t->status,
+                  t->enable);
 }

@@ -10,6 +10,9 @@
 
 #define PMTIMER_HZ 3579545u
 
+/* TMR_STS comes every 2.3 seconds: of a timer of 32 bits, every ten minutes. */
+enum { PMTIMER_BITS = 24 };
+
 /* Registers, little-endian, from the block's first port on. */
 enum {
     PMTIMER_STATUS = 0,  /* 2 bytes */
@@ -25,13 +28,12 @@ struct pmtimer {
     uint64_t start; /* tick of cycle 0 */
     uint64_t at;    /* the cycle that the state is of */
     uint32_t khz;   /* ticks in a millisecond */
-    uint8_t bits;   /* 24 or 32 */
     uint8_t sleep_type;
     uint16_t status, enable;
 };
 
 /* In ACPI mode. All times are in ticks of KHZ. */
-void pmtimer_reset(struct pmtimer *timer, unsigned bits, uint32_t khz, uint64_t now);
+void pmtimer_reset(struct pmtimer *timer, uint32_t khz, uint64_t now);
 
 /*
  * Accesses a byte at REG, 0 to PMTIMER_REGS - 1. A write returns the SLP_TYP that is to be entered,

@@ -116,7 +116,7 @@ def test_devices(system, tmp_path, bed):
                      "COM2: IER 00 FCR 00 LCR 1b MCR 03, divisor 4660, 0 characters",
                      "RTC: 20[0-9a-f]{2}-[01].-[0-3]. .*, alarm 12:34:56\n",
                      "RTC: index 05, A 26, B 02, C ",
-                     "PM timer: [0-9a-f]{8} of 32 bits, PM1_STS 000[01], PM1_EN 0100\n",
+                     "PM timer: [0-9a-f]{6}, PM1_STS 000[01], PM1_EN 0100\n",
                      "fw_cfg: 1 CPUs, 50331648 bytes, item 0x19 at byte 0\n"):
             assert re.search(f"^{line}", text, re.M), (line, text)
 

@@ -493,7 +493,7 @@ static void power(void **state)
     set_entry(9, 0x8051);
     world.messages = 0;
     out(0x602, 1);
-    uint64_t left = BOOT->mail.due - world.now, half = (1ull << 31) * KHZ * 1000 / 3579545;
+    uint64_t left = BOOT->mail.due - world.now, half = (1ull << 23) * KHZ * 1000 / 3579545;
     assert_in_range(left, half - 1000, half + 1);
     wait(left);
     assert_int_equal(world.messages, 1);

@@ -284,7 +284,7 @@ static const struct {
     {98, 2, 1001},                                      /* P_LVL3_LAT */
     {108, 1, 0x32},                                     /* CENTURY */
     {109, 2, 5},                                        /* IAPC_BOOT_ARCH */
-    {112, 4, 0x575},                                    /* Flags */
+    {112, 4, 0x475},                                    /* Flags: a timer of 24 bits */
     {116, 4, 0x01000801}, {120, 8, 0xcf9}, {128, 1, 6}, /* RESET_REG, RESET_VALUE */
     {148, 4, 0x02002001}, {152, 8, 0x600},              /* X_PM1a_EVT_BLK */
     {172, 4, 0x02001001}, {176, 8, 0x604},              /* X_PM1a_CNT_BLK */

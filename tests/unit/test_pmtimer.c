@@ -17,7 +17,7 @@ static unsigned below(unsigned n)
 /* --- the second model ------------------------------------------------------------------------ */
 
 struct naive {
-    uint64_t tick, khz, sum, count, wrap;
+    uint64_t tick, khz, sum, count;
     bool tmr_sts;
     bool tmr_en, gbl_en, button_en, rtc_en;
     unsigned sleep_type;
@@ -29,14 +29,16 @@ static bool naive_irq(const struct naive *n)
     return n->tmr_sts && n->tmr_en;
 }
 
+enum { WRAP = 1 << 24 };
+
 /* The status is of the top bit's change, in either direction. */
 static void naive_tick(struct naive *n)
 {
     n->tick++;
     for (n->sum += 3579545; n->sum >= 1000 * n->khz; n->sum -= 1000 * n->khz) {
-        bool top = n->count >= n->wrap / 2;
-        n->count = n->count + 1 == n->wrap ? 0 : n->count + 1;
-        if (top == (n->count >= n->wrap / 2))
+        bool top = n->count >= WRAP / 2;
+        n->count = n->count + 1 == WRAP ? 0 : n->count + 1;
+        if (top == (n->count >= WRAP / 2))
             continue;
         n->tmr_sts = true;
         if (naive_irq(n) && n->irq_tick == 0)
@@ -62,9 +64,7 @@ static unsigned naive_read(const struct naive *n, unsigned reg)
     case 9:
         return (unsigned)(n->count / 256 % 256);
     case 10:
-        return (unsigned)(n->count / 65536 % 256);
-    case 11:
-        return (unsigned)(n->count / 16777216);
+        return (unsigned)(n->count / 65536);
     default:
         return 0;
     }
@@ -96,16 +96,16 @@ struct both {
     struct naive naive;
 };
 
-static void begin_both(struct both *b, unsigned bits, unsigned khz, uint64_t cycles)
+static void begin_both(struct both *b, unsigned khz, uint64_t cycles)
 {
-    b->naive = (struct naive){.khz = khz, .wrap = 1ull << bits, .tick = 123};
-    pmtimer_reset(&b->timer, bits, khz, 123);
+    b->naive = (struct naive){.khz = khz, .tick = 123};
+    pmtimer_reset(&b->timer, khz, 123);
     /* In whole seconds, of which no part of a cycle is left over. */
     for (uint64_t c = 0; c + 3579545 <= cycles; c += 3579545) {
-        uint64_t top = b->naive.count >= b->naive.wrap / 2;
+        bool top = b->naive.count >= WRAP / 2;
         b->naive.tick += 1000 * khz;
-        b->naive.count = (b->naive.count + 3579545) % b->naive.wrap;
-        if (top != (b->naive.count >= b->naive.wrap / 2))
+        b->naive.count = (b->naive.count + 3579545) % WRAP;
+        if (top != (b->naive.count >= WRAP / 2))
             b->naive.tmr_sts = true;
     }
 }
@@ -138,23 +138,23 @@ static void pass(struct both *b)
     assert_int_equal(pmtimer_interrupts(&b->timer, n->tick), naive_irq(n));
 }
 
-/* From shortly before the top bit changes: of 32 bits it does every 10 minutes. */
+/* From the start, and from shortly before the top bit changes either way. */
 static void random_operations(void **context)
 {
     static const struct {
-        unsigned bits, khz;
+        unsigned khz;
         uint64_t from;
     } runs[] = {
-        {24, 3000, 0},
-        {24, 3580, 0},
-        {32, 1000, 0x7fffffff},
-        {32, 2999, 0xffffffff},
+        {3000, 0},
+        {3580, 0},
+        {1000, 0x7fffff},
+        {2999, 0xffffffff},
     };
     unsigned long left = device_ops(10000000) / ARRAY_SIZE(runs);
     struct both b;
     (void)context;
     for (unsigned i = 0; i < ARRAY_SIZE(runs); i++) {
-        begin_both(&b, runs[i].bits, runs[i].khz, runs[i].from);
+        begin_both(&b, runs[i].khz, runs[i].from);
         for (unsigned long k = 0; k < left; k++) {
             operate(&b);
             pass(&b);
@@ -191,53 +191,45 @@ static int write_word(unsigned reg, unsigned value, uint64_t now)
 static void values(void **context)
 {
     (void)context;
-    pmtimer_reset(&timer, 32, KHZ, 0);
-    assert_int_equal(read_wide(8, 4, at(0x12345678)), 0x12345678);
-    assert_int_equal(read_wide(8, 4, at(0x12345678) - 1), 0x12345677);
-    assert_int_equal(read_wide(8, 4, at(0x312345678)), 0x12345678);
-    pmtimer_reset(&timer, 24, KHZ, 0);
-    assert_int_equal(read_wide(8, 4, at(0x12345678)), 0x00345678);
-    pmtimer_reset(&timer, 32, 2999999, 5);
+    pmtimer_reset(&timer, KHZ, 0);
+    assert_int_equal(read_wide(8, 4, at(0x345678)), 0x345678);
+    assert_int_equal(read_wide(8, 4, at(0x345678) - 1), 0x345677);
+    assert_int_equal(read_wide(8, 4, at(0x312345678)), 0x345678);
+    pmtimer_reset(&timer, 2999999, 5);
     assert_int_equal(read_wide(8, 4, 5 + 86400ull * 2999999 * 1000),
-                     86400ull * 3579545 % (4 * GIB));
+                     86400ull * 3579545 % (1 << 24));
 }
 
 /* "Power Management Timer": TMR_STS is set whenever the top bit changes. */
 static void events(void **context)
 {
-    static const struct {
-        unsigned bits;
-        uint64_t half;
-    } widths[] = {{24, 1 << 23}, {32, 1ull << 31}};
+    const uint64_t half = at(1 << 23);
     (void)context;
-    for (unsigned i = 0; i < ARRAY_SIZE(widths); i++) {
-        uint64_t half = at(widths[i].half);
-        pmtimer_reset(&timer, widths[i].bits, KHZ, 0);
-        assert_int_equal(pmtimer_due(&timer), UINT64_MAX);
-        assert_int_equal(write_word(2, 0x0001, 10), PMTIMER_NO_SLEEP);
-        assert_int_equal(pmtimer_due(&timer), half);
-        assert_false(pmtimer_interrupts(&timer, half - 1));
-        assert_true(pmtimer_interrupts(&timer, half));
-        assert_int_equal(read_wide(0, 4, half), 0x00010001);
-        write_word(0, 0xfffe, half);
-        assert_true(pmtimer_interrupts(&timer, half));
-        write_word(0, 0x0001, half);
-        assert_false(pmtimer_interrupts(&timer, half));
-        assert_int_equal(pmtimer_due(&timer), 2 * half);
-        write_word(2, 0x0000, half);
-        assert_false(pmtimer_interrupts(&timer, 2 * half));
-        assert_int_equal(read_wide(0, 2, 2 * half), 1);
-        write_word(2, 0xffff, 2 * half);
-        assert_int_equal(read_wide(2, 2, 2 * half), 0x0521);
-        assert_true(pmtimer_interrupts(&timer, 2 * half));
-    }
+    pmtimer_reset(&timer, KHZ, 0);
+    assert_int_equal(pmtimer_due(&timer), UINT64_MAX);
+    assert_int_equal(write_word(2, 0x0001, 10), PMTIMER_NO_SLEEP);
+    assert_int_equal(pmtimer_due(&timer), half);
+    assert_false(pmtimer_interrupts(&timer, half - 1));
+    assert_true(pmtimer_interrupts(&timer, half));
+    assert_int_equal(read_wide(0, 4, half), 0x00010001);
+    write_word(0, 0xfffe, half);
+    assert_true(pmtimer_interrupts(&timer, half));
+    write_word(0, 0x0001, half);
+    assert_false(pmtimer_interrupts(&timer, half));
+    assert_int_equal(pmtimer_due(&timer), 2 * half);
+    write_word(2, 0x0000, half);
+    assert_false(pmtimer_interrupts(&timer, 2 * half));
+    assert_int_equal(read_wide(0, 2, 2 * half), 1);
+    write_word(2, 0xffff, 2 * half);
+    assert_int_equal(read_wide(2, 2, 2 * half), 0x0521);
+    assert_true(pmtimer_interrupts(&timer, 2 * half));
 }
 
 /* "PM1 Control Registers": SLP_TYPx counts when SLP_EN, which reads as 0, is written. */
 static void sleep_is_asked_for(void **context)
 {
     (void)context;
-    pmtimer_reset(&timer, 32, KHZ, 0);
+    pmtimer_reset(&timer, KHZ, 0);
     assert_int_equal(read_wide(4, 2, 0), 0x0001);
     assert_int_equal(write_word(4, 5 << 10, 0), PMTIMER_NO_SLEEP);
     assert_int_equal(read_wide(4, 2, 0), 0x1401);
@@ -252,11 +244,11 @@ static void described(void **context)
 {
     char text[128];
     (void)context;
-    pmtimer_reset(&timer, 24, KHZ, 0);
+    pmtimer_reset(&timer, KHZ, 0);
     write_word(2, 0x0100, at(0x9abcde));
     size_t length = pmtimer_describe(&timer, text, sizeof(text));
     assert_int_equal(length, strlen(text));
-    assert_string_equal(text, "PM timer: 009abcde of 24 bits, PM1_STS 0001, PM1_EN 0100\n");
+    assert_string_equal(text, "PM timer: 9abcde, PM1_STS 0001, PM1_EN 0100\n");
 }
 
 int main(void)

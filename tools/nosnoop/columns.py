@@ -66,11 +66,12 @@ SHORT = rows_of("cpuid value.7 memory memory.nowhere msr io shutdown.triple halt
                 "trace trace.denied policies switch policymap "
                 "reports.fixed reports.hidden alias apic apic.x2 devices "
                 "cpus.2 ipi.2 startup.2 locks.2 shootdown.2 exits.2 drift.2 "
-                "pic.2 ioapic.2 serial platform pcibus pcibus.2 mpmtrr.2 "
+                "pic.2 ioapic.2 serial platform platform.sci pcibus pcibus.2 mpmtrr.2 "
                 "tick32.2 tick64.2 together.2 e1000 ide wc")
 # What is the same on vmx-snb as on vmx, whatever their CPUs have.
 NOT_OF_THE_CPU = rows_of("text io storms startup.2 ipi.2 locks.2 exits.2 drift.2 pic.2 ioapic.2 "
-                         "serial platform pcibus pcibus.2 restart.port64 restart.triple")
+                         "serial platform platform.sci pcibus pcibus.2 restart.port64 "
+                         "restart.triple")
 COLUMNS = (
     Column("svm", "svm"),
     Column("vmx", "vmx", extra_time=5),
