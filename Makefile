@@ -111,7 +111,7 @@ HOST_SRC := $(wildcard mm/*.c lib/format.c boot/*.c boot/efi/elf.c \
 	$(wildcard drivers/iommu*.c) drivers/dmar.c $(wildcard drivers/vtd*.c) \
 	drivers/ivrs.c $(wildcard drivers/amdvi*.c) \
 	vmm/clock.c vmm/config.c vmm/config_check.c vmm/cpuid_table.c vmm/decode.c vmm/event.c \
-	vmm/ioapic.c vmm/lapic.c vmm/line.c vmm/walk.c vmm/alias.c vmm/assign.c vmm/image.c vmm/policy.c vmm/presets.c \
+	vmm/ioapic.c vmm/lapic.c vmm/legacy.c vmm/line.c vmm/walk.c vmm/alias.c vmm/assign.c vmm/image.c vmm/policy.c vmm/presets.c \
 	vmm/typing.c vmm/sharing.c vmm/uart.c vmm/fwcfg.c vmm/platform.c vmm/platform_acpi.c vmm/platform_mp.c \
 	vmm/coherence.c vmm/intx_route.c vmm/places.c vmm/i8259.c vmm/pit.c vmm/pmtimer.c vmm/rate.c vmm/rtc.c \
 	svm/npt.c svm/caps.c \

@@ -24,7 +24,7 @@ struct com {
 void com_init(struct com *com, uint16_t base, uint32_t khz, enum config_port where,
               const char *name);
 
-/* The same, where nobody is at the other end. */
+/* The same, where bytes go nowhere and none come in. */
 void com_init_alone(struct com *com, uint16_t base, uint32_t khz);
 
 static inline bool com_has(const struct com *com, uint16_t port)

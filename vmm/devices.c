@@ -69,13 +69,17 @@ static void end_pins(struct devices *d, uint32_t pins)
     d->ended |= pins;
 }
 
-/* A PIT's line stays high: its next edge is made of it, however late that is seen. */
+/*
+ * A PIT's line stays high: its next edge is made of it, however late that is seen. But where the
+ * guest has made it low it is so, and what was not taken of it has gone.
+ */
 static void serve_pit(struct devices *d)
 {
-    if (!pit_rises(&d->pit, d->now))
-        return;
-    set_line(d, IRQ_PIT, false);
-    set_line(d, IRQ_PIT, true);
+    bool rises = pit_rises(&d->pit, d->now);
+    if (rises || pit_is_held_low(&d->pit))
+        set_line(d, IRQ_PIT, false);
+    if (rises)
+        set_line(d, IRQ_PIT, true);
 }
 
 static void serve_com(struct devices *d, unsigned i)
@@ -245,9 +249,9 @@ static __attribute__((noinline)) void end_stirred(struct vcpu *vcpu)
         look_at_pci(d);
     look_at_intr(vm);
     look_at_time(vm);
-    bool sends = ioapic_ready(&d->ioapic) != 0, tell = d->tell, off = d->off;
+    bool sends = ioapic_ready(&d->ioapic) != 0, tell = d->tell, off = d->off, resets = d->resets;
     uint32_t ended = d->ended;
-    d->stirred = d->tell = d->off = false;
+    d->stirred = d->tell = d->off = d->resets = false;
     d->ended = 0;
     lock_release(&vm->lock);
     if (tell)
@@ -258,6 +262,8 @@ static __attribute__((noinline)) void end_stirred(struct vcpu *vcpu)
         passthrough_ended(vcpu, ended);
     if (off)
         soft_off(vm);
+    if (resets)
+        vm_reset(vm, "a port");
 }
 
 static inline void end(struct vcpu *vcpu)
@@ -273,8 +279,11 @@ static inline void end(struct vcpu *vcpu)
 /* Lines of IRQs that cannot get in are looked at when they can, and when IRR is read, or polled. */
 static uint8_t in_pic(struct devices *d, unsigned reg)
 {
-    if (reg == I8259_MASTER || reg == I8259_SLAVE)
+    if (reg == I8259_MASTER || reg == I8259_SLAVE) {
+        for (unsigned i = 0; i < COMS; i++)
+            com_poll(&d->com[i], d->now);
         look_at_all(d);
+    }
     uint8_t value = i8259_read(&d->pic, reg);
     d->stirred |= i8259_interrupts(&d->pic) != d->intr || d->pci_pins != 0; /* a poll */
     return value;
@@ -356,15 +365,32 @@ static __attribute__((noinline)) bool in_fwcfg_byte(struct devices *d, uint8_t *
     return any;
 }
 
+static bool is_fwcfg(uint16_t port)
+{
+    return (port & ~1u) == FWCFG_PORT;
+}
+
+/* What is seldom written. */
+static __attribute__((noinline)) bool out_other(struct devices *d, uint16_t port, uint8_t value)
+{
+    if (is_fwcfg(port))
+        return fwcfg_write(&d->fwcfg, port & 1, 1, value);
+    enum legacy_write answer = legacy_write(&d->legacy, port, value);
+    if (answer == LEGACY_RESETS)
+        d->resets = d->stirred = true;
+    return answer != LEGACY_NOTHING;
+}
+
 /*
- * Of CONFIG_DATA, with the lock, which is let go meanwhile: PCI has its own, and what is done under
- * that may need this one.
+ * What is seldom read. Of CONFIG_DATA, with the lock, which is let go meanwhile: PCI has its own,
+ * and what is done under that may need this one.
  */
-static __attribute__((noinline)) bool in_pci_byte(struct vcpu *vcpu, uint16_t port, uint8_t *value)
+static __attribute__((noinline)) bool in_other_byte(struct vcpu *vcpu, uint16_t port,
+                                                    uint8_t *value)
 {
     uint32_t wide = *value;
     if (!devices_is_pci(port))
-        return false;
+        return legacy_read(&vcpu->vm->devices.legacy, port, value);
     lock_release(&vcpu->vm->lock);
     bool any = devices_in_pci(vcpu, port, 1, &wide);
     lock_take(&vcpu->vm->lock);
@@ -391,7 +417,8 @@ static inline bool in_byte(struct vcpu *vcpu, struct devices *d, uint16_t port, 
         *value = pit_read(&d->pit, port - PORTS_PIT, d->now);
         return true;
     case AT_PORT_61:
-        *value = pit_read_port61(&d->pit, d->now);
+        if ((port & 1) != 0)
+            *value = pit_read_port61(&d->pit, d->now);
         return (port & 1) != 0;
     case AT_RTC:
         *value = in_rtc(d, port & 1);
@@ -405,7 +432,7 @@ static inline bool in_byte(struct vcpu *vcpu, struct devices *d, uint16_t port, 
     case AT_FWCFG:
         return in_fwcfg_byte(d, value);
     default:
-        return in_pci_byte(vcpu, port, value);
+        return in_other_byte(vcpu, port, value);
     }
 }
 
@@ -434,16 +461,9 @@ static inline bool out_byte(struct devices *d, uint16_t port, uint8_t value)
     case AT_PM:
         out_pm(d, port & 15, value);
         return true;
-    case AT_FWCFG:
-        return fwcfg_write(&d->fwcfg, port & 1, 1, value);
     default:
-        return false;
+        return out_other(d, port, value);
     }
-}
-
-static bool is_fwcfg(uint16_t port)
-{
-    return (port & ~1u) == FWCFG_PORT;
 }
 
 /* Devices that take wider accesses themselves. */
@@ -646,11 +666,12 @@ static void reset_common(struct vm *vm)
     pit_reset(&d->pit, khz(), d->now);
     pmtimer_reset(&d->pm, khz(), d->now);
     fwcfg_reset(&d->fwcfg, config->cpus, vm->ram[0].end + bytes_above_4g(vm));
+    legacy_reset(&d->legacy);
     d->lines = 0;
     d->pci_pins = d->ended = 0;
     d->pci_masked = false;
     d->open = open_of(d);
-    d->intr = d->tell = d->off = d->moved = d->stirred = false;
+    d->intr = d->tell = d->off = d->resets = d->moved = d->stirred = false;
     for (unsigned i = 0; i < DEVICES; i++)
         d->due[i] = UINT64_MAX;
 }
@@ -713,6 +734,7 @@ void devices_describe(struct vm *vm, char text[DEVICES_TEXT])
     used += rtc_describe(&d->rtc, text + used, DEVICES_TEXT - used);
     used += pmtimer_describe(&d->pm, text + used, DEVICES_TEXT - used);
     used += fwcfg_describe(&d->fwcfg, text + used, DEVICES_TEXT - used);
+    used += legacy_describe(&d->legacy, text + used, DEVICES_TEXT - used);
     lock_release(&vm->lock);
     (void)vpci_bus_describe(&vm->pci, text + used, DEVICES_TEXT - used);
 }

@@ -6,6 +6,7 @@
 #include "vmm/fwcfg.h"
 #include "vmm/i8259.h"
 #include "vmm/ioapic.h"
+#include "vmm/legacy.h"
 #include "vmm/pit.h"
 #include "vmm/platform.h"
 #include "vmm/pmtimer.h"
@@ -27,6 +28,7 @@ struct devices {
     struct rtc rtc;
     struct pmtimer pm;
     struct fwcfg fwcfg;
+    struct legacy legacy;
     uint64_t now;          /* the latest time that any has seen: the host's TSC */
     uint64_t due[DEVICES]; /* when each may next interrupt by itself, where that can get in */
     uint16_t lines, open;  /* a bit an IRQ: it is high; it can get in */
@@ -38,6 +40,7 @@ struct devices {
     bool pci_masked;       /* their IRQ was, when that was last looked at */
     uint32_t ended;        /* a bit a pin: it was, and is to be asked for anew */
     bool off;              /* the guest asks for soft off */
+    bool resets;           /* it asks for a reset */
 };
 
 struct vm;

@@ -8,10 +8,7 @@
 #include "vmm/passthrough.h"
 
 enum {
-    PORT_KEYBOARD = 0x64,
     KEYBOARD_RESET = 0xfe,
-    PORT_A = 0x92,
-    PORT_A_RESET = 1,
     RESET_CPU = 4,
 };
 
@@ -31,7 +28,7 @@ static bool is_assigned(uint16_t port)
     static const uint64_t eights[] = {
         [0] = EIGHT(0x20) | EIGHT(0x40) | EIGHT(0x60) | EIGHT(0x70) | EIGHT(0x90) | EIGHT(0xa0) |
               EIGHT(0xf0),
-        [1] = EIGHT(0x2f8) | EIGHT(0x3f8),
+        [1] = EIGHT(0x2f8) | EIGHT(0x3d0) | EIGHT(0x3f8),
         [2] = EIGHT(0x4d0) | EIGHT(0x510),
         [3] = EIGHT(0x600) | EIGHT(0x608),
         [6] = EIGHT(0xcf8),
@@ -69,9 +66,6 @@ static __attribute__((noinline)) void other_out(struct vcpu *vcpu, uint16_t port
         break;
     case PORT_KEYBOARD:
         reset_out(vcpu, (value & 0xff) == KEYBOARD_RESET);
-        break;
-    case PORT_A:
-        reset_out(vcpu, (value & PORT_A_RESET) != 0);
         break;
     case PORT_RESET:
         reset_out(vcpu, (value & RESET_CPU) != 0);

@@ -387,6 +387,12 @@ bool pit_rises(struct pit *pit, uint64_t now)
     return rose;
 }
 
+bool pit_is_held_low(const struct pit *pit)
+{
+    const struct pit_channel *c = &pit->channel[0];
+    return c->mode == TERMINAL && !c->out;
+}
+
 /* Cycles from the state to the next rise, where the gate is open; 0: there will be none. */
 static uint32_t until_rise(const struct pit_channel *c)
 {

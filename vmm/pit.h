@@ -59,6 +59,9 @@ bool pit_output(struct pit *pit, unsigned channel, uint64_t now);
 /* Whether channel 0's output has risen since this was last asked. */
 bool pit_rises(struct pit *pit, uint64_t now);
 
+/* Whether the guest has made it low, and its count has not ended since: mode 0. */
+bool pit_is_held_low(const struct pit *pit);
+
 /* The tick at which it next will if nobody touches it; UINT64_MAX: never. */
 uint64_t pit_due(const struct pit *pit);
 

@@ -83,11 +83,11 @@ static void add_pci(struct space *space, struct mp_header *header, const struct 
     }
 }
 
-/* The 8259s are at all CPUs' LINT0, NMI at LINT1. */
+/* The 8259s are at the boot CPU's LINT0, NMI at all LINT1. */
 static void add_local_interrupts(struct space *space, struct mp_header *header)
 {
     static const struct mp_interrupt entries[] = {
-        {MP_ENTRY_LOCAL_INTERRUPT, MP_EXTINT, INTI_AS_BUS, BUS_ISA, 0, MP_ALL_APICS, 0},
+        {MP_ENTRY_LOCAL_INTERRUPT, MP_EXTINT, INTI_AS_BUS, BUS_ISA, 0, 0, 0},
         {MP_ENTRY_LOCAL_INTERRUPT, MP_NMI, INTI_AS_BUS, BUS_ISA, 0, MP_ALL_APICS, 1},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(entries); i++)

@@ -165,7 +165,7 @@ static uint8_t read_iir(struct uart *u, uint64_t now)
 
 bool uart_interrupts(const struct uart *u, uint64_t now)
 {
-    return (u->mcr & MCR_OUT2) != 0 && identify(u, now) != IIR_NONE;
+    return identify(u, now) != IIR_NONE;
 }
 
 bool uart_has_dipped(struct uart *u)

@@ -37,7 +37,7 @@ struct uart {
 
 /*
  * As firmware leaves one: 9600 baud, 8 bits, no parity, FIFOs and interrupts off. All times are in
- * ticks of KHZ. At the other end there is somebody: DCD, DSR and CTS.
+ * ticks of KHZ. DCD, DSR and CTS are on, as if somebody were at the other end.
  */
 void uart_reset(struct uart *uart, uint32_t khz);
 
@@ -51,7 +51,10 @@ void uart_receive(struct uart *uart, uint8_t data, uint8_t errors, uint64_t now)
 /* How many can come in before one is lost. */
 unsigned uart_room(const struct uart *uart);
 
-/* Its interrupt signal, which OUT2 lets through, in loopback too. */
+/*
+ * Its interrupt signal. A PC's board lets it through where OUT2 is on; QEMU's does always, on which
+ * kernels that set up nothing rely: so does this.
+ */
 bool uart_interrupts(const struct uart *uart, uint64_t now);
 
 /*

@@ -29,6 +29,7 @@ static struct {
     unsigned messages, tells, drains;
     uint32_t ended; /* pins that the machine's own devices asserted, since it was last cleared */
     int exit_value; /* -1: none */
+    unsigned resets;
     /* The machine's UART: what is about to come in, with LSR's errors, and what was sent. */
     uint8_t in[WORLD_CHARS], errors[WORLD_CHARS];
     unsigned ins;
@@ -98,6 +99,12 @@ void vm_exit_value(struct vm *vm, unsigned value)
 {
     assert(!vm->lock.held);
     world.exit_value = (int)value;
+}
+
+void vm_reset(struct vm *vm, const char *why)
+{
+    assert(!vm->lock.held && why != NULL);
+    world.resets++;
 }
 
 /* The PCI bus is not of these files. */
@@ -283,7 +290,7 @@ static inline void world_check(void)
 {
     const struct devices *d = &world.vm.devices;
     const struct mailbox *mail = &world.vcpu[0].mail;
-    assert(!world.vm.lock.held && !d->stirred && !d->moved && !d->tell && !d->off);
+    assert(!world.vm.lock.held && !d->stirred && !d->moved && !d->tell && !d->off && !d->resets);
     world_check_lines();
     for (unsigned i = 0; i < 2; i++)
         assert(d->pic.chip[i].out == world_asks(&d->pic.chip[i]));

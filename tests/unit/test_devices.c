@@ -102,6 +102,65 @@ static void whole_accesses(void **state)
     assert_int_equal(BOOT->port_reads, 1);
 }
 
+/* Port 92h is written back as it was read; a reset is bit 0's rise, once more after a reset. */
+static void port_a(void **state)
+{
+    (void)state;
+    assert_int_equal(in(0x92, 1), 0x02);
+    out(0x92, in(0x92, 1) | 2);
+    out(0x92, 0xfc);
+    assert_int_equal(in(0x92, 1), 0xfc);
+    assert_int_equal(world.resets, 0);
+    out(0x92, 0x03);
+    assert_int_equal(world.resets, 1);
+    out(0x92, 0x01); /* it is on already */
+    assert_int_equal(in(0x92, 1), 0x01);
+    assert_int_equal(world.resets, 1);
+    assert_true(devices_out(BOOT, 0x91, 2, 0x0200));
+    assert_true(devices_out(BOOT, 0x92, 2, 0xff03)); /* of a word that port's byte */
+    assert_int_equal(world.resets, 2);
+    world_reset();
+    assert_int_equal(in(0x92, 1), 0x02);
+    assert_int_equal(BOOT->port_reads, 0);
+    assert_false(devices_out(BOOT, 0x93, 1, 1));
+}
+
+/* Nothing is to be read, and what was written has been taken; its data port is not there. */
+static void no_keyboard(void **state)
+{
+    (void)state;
+    assert_int_equal(in(0x64, 1), 0);
+    assert_int_equal(BOOT->port_reads, 0);
+    assert_int_equal(in(0x60, 1), 0xff);
+    assert_int_equal(in(0x65, 1), 0xff);
+    assert_int_equal(BOOT->port_reads, 2);
+    assert_false(devices_out(BOOT, 0x64, 1, 0xfe)); /* by whoever has the ports' others */
+}
+
+/* The CRTC's cursor, at 0 at first, and its index; no other register of it. */
+static void crtc(void **state)
+{
+    static const uint8_t values[] = {0x07, 0xd0};
+    (void)state;
+    assert_int_equal(in(0x3d4, 1), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        out(0x3d4, 0x0e + i);
+        assert_int_equal(in(0x3d5, 1), 0);
+        out(0x3d5, values[i]);
+    }
+    assert_int_equal(in(0x3d4, 2), 0xd00f);
+    assert_true(devices_out(BOOT, 0x3d4, 2, 0x120e)); /* both at once */
+    assert_int_equal(in(0x3d5, 1), 0x12);
+    assert_int_equal(BOOT->port_reads, 0);
+    out(0x3d4, 0x0c);
+    assert_false(devices_out(BOOT, 0x3d5, 1, 0x55));
+    assert_int_equal(in(0x3d5, 1), 0xff);
+    assert_int_equal(BOOT->port_reads, 1);
+    world_reset();
+    out(0x3d4, 0x0f);
+    assert_int_equal(in(0x3d5, 1), 0);
+}
+
 /* The PIT, at 1 kHz by its divisor of 1193: not before it is due, and at once when it is. */
 static void pit_by_pic(void **state)
 {
@@ -128,6 +187,29 @@ static void pit_by_pic(void **state)
     assert_int_equal(devices_acknowledge(BOOT), 0x20);
     out(0x20, 0x20);
     assert_false(BOOT->mail.intr);
+}
+
+/* A tick that nobody has taken goes where the guest makes the output low, and comes no more. */
+static void pit_made_low(void **state)
+{
+    (void)state;
+    open_pic(0xfffe);
+    wait(66ull * KHZ);
+    assert_true(BOOT->mail.intr);
+    out(0x43, 0xb6); /* channel 2 is another */
+    assert_true(BOOT->mail.intr);
+    out(0x43, 0x30);
+    assert_false(BOOT->mail.intr);
+    assert_false(world_line(0));
+    out(0x40, 0xa9);
+    out(0x40, 0x04);
+    wait(2ull * KHZ);
+    assert_true(BOOT->mail.intr && world_line(0));
+    out(0x40, 0xa9); /* a count makes it low, too */
+    assert_false(BOOT->mail.intr);
+    out(0x40, 0x04);
+    wait(2ull * KHZ);
+    assert_int_equal(devices_acknowledge(BOOT), 0x20);
 }
 
 /* The same line by the I/O APIC: pin 2, an edge is one message; and the 8259s by pin 0, ExtINT. */
@@ -526,6 +608,19 @@ static void com1(void **state)
     assert_int_equal(world.drains, 1);
 }
 
+/* IRR tells of a character that has come in, although it is masked, and without OUT2. */
+static void com1_polled_by_irr(void **state)
+{
+    (void)state;
+    open_pic(0xffff);
+    out(0x3f9, 1);
+    assert_int_equal(in(0x20, 1) & 0x10, 0);
+    assert_true(world_type('a', 0));
+    assert_int_equal(in(0x20, 1) & 0x10, 0x10);
+    assert_int_equal(in(0x3f8, 1), 'a');
+    assert_int_equal(in(0x20, 1) & 0x10, 0);
+}
+
 /* Where lines go to the log, and where a guest has no port, which COM2 without a peer is not. */
 static void other_ports(void **state)
 {
@@ -600,7 +695,9 @@ int main(void)
         CASE(pci_pins_by_pic),    CASE(pci_pins_by_other_ways),
         CASE(machine_lines),      CASE(machine_lines_by_pic),
         CASE(pit_behind_a_pin),   CASE(rtc_behind_a_pin),
-        CASE(intr_behind_a_pin),
+        CASE(intr_behind_a_pin),  CASE(port_a),
+        CASE(no_keyboard),        CASE(crtc),
+        CASE(com1_polled_by_irr), CASE(pit_made_low),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
