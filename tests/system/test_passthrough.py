@@ -239,11 +239,10 @@ def test_one_attacks_the_other(system, tmp_path, guest, cmdline, other):
     assert outcome.status == 0, outcome.guest + outcome.log_text.encode()
     assert memory_of(outcome.log_text)["b"][0][1] + POOL == at["b"]
     faults = {(bdf, how, where) for _, bdf, how, where in faults_of(outcome.log_text)}
-    assert {(EDU, "read", at["b"]), (EDU, "write", at["b"])} <= faults
     attackers = {EDU} | ({EDU_3} if guest == "attack" else set())
     assert {bdf for bdf, _, _ in faults} == attackers
-    if guest == "attack":
-        assert {(EDU_3, "read", at["a"]), (EDU_3, "write", at["a"])} <= faults
+    if guest != "attack":  # of two faults at once the unit, which has one record, loses one
+        assert {(EDU, "read", at["b"]), (EDU, "write", at["b"])} <= faults
 
 
 def test_a_line_of_two_vms(system, tmp_path):
