@@ -177,8 +177,8 @@ static void svm_vcpu_reset(struct vcpu *vcpu)
 
 /*
  * Its one vCPU flushes at its next entry; it is not running, as this CPU is executing this. Before
- * it has run its first entry does so anyway. The tag is the ASID alone, whatever the root (APM, "TLB
- * Control").
+ * it has run its first entry does so anyway. The tag is the ASID alone, whatever the root (APM,
+ * "TLB Control").
  */
 static void svm_invalidate(struct vm *vm, hpa_t root, struct cpu_set cpus)
 {
