@@ -87,6 +87,8 @@ static void begin(void)
 static void open_for(unsigned irq, unsigned cpu)
 {
     pin_set(pin_of(irq), (uint64_t)cpu << 56 | (VECTOR_PIN + irq));
+    if (irq == IRQ_RTC) /* what rose behind the mask is no edge any more */
+        (void)get_rtc(RTC_C);
 }
 
 /* What is on its way comes. */

@@ -95,9 +95,9 @@ static void try_rtc(void)
     uint8_t before = inb(0x71);
     outb(0x70, 0x0b);
     outb(0x71, before | 0x40);
-    outb(0x70, 0x0c);
-    (void)inb(0x71);
     ioapic_open(8, VECTOR_PIC + 8, true);
+    outb(0x70, 0x0c);
+    (void)inb(0x71); /* what rose before the pin was open is no edge any more */
     wait_for("RTC", VECTOR_PIC + 8);
     ioapic_open(8, VECTOR_PIC + 8, false);
     outb(0x70, 0x0b);
