@@ -60,7 +60,7 @@ def test_translation_and_remapping_are_on(live):
     on = TES | RTPS | QIES | IRES | IRTPS
     assert registers[GSTS] & (on | CFIS) == on
     assert wide[RTADDR] & 0xC00 == 0  # legacy mode
-    assert wide[IRTA] & 0xF == 7      # 256 entries
+    assert wide[IRTA] & 0xF == 9      # 1024 entries
 
 
 def test_every_device_is_blocked(live):
