@@ -42,7 +42,7 @@ struct ids {
 
 static struct ids ids_of(struct pci_bdf requester)
 {
-    struct ids ids = {{ivrs_id(requester), ivrs_alias_of(&amdvi.ivrs, requester)}, 1};
+    struct ids ids = {{pci_id(requester), ivrs_alias_of(&amdvi.ivrs, requester)}, 1};
     ids.count = ids.id[0] == ids.id[1] ? 1 : 2;
     return ids;
 }
@@ -154,8 +154,7 @@ static void find_ioapics(struct iommu_ioapics *ioapics)
          u++)
         for (unsigned i = 0; i < u->entry_count && ioapics->count < IOMMU_MAX_IOAPICS; i++) {
             const struct ivrs_entry *e = &amdvi.ivrs.entries[u->first_entry + i];
-            struct pci_bdf bdf = {u->segment, (uint8_t)(e->first >> 8), e->first >> 3 & 0x1f,
-                                  e->first & 7};
+            struct pci_bdf bdf = pci_of_id(u->segment, e->first);
             struct amdvi_unit *unit = &amdvi.units[u - amdvi.ivrs.units];
             if (e->kind == IVRS_IOAPIC && unit->on && make_source(unit, bdf) == 0)
                 ioapics->r[ioapics->count++] = (struct iommu_ioapic){e->handle, bdf};
@@ -207,14 +206,13 @@ static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
     const struct amdvi_unit *u = unit_of(requester);
     if (u == NULL)
         return false;
-    uint16_t alias = ivrs_alias_of(&amdvi.ivrs, requester);
     *facts = (struct iommu_facts){
         .unit = u->number,
         .coherent = true,
         .snoops = true,
         .remaps = true,
         .x2apic = u->x2apic,
-        .alias = {requester.segment, (uint8_t)(alias >> 8), alias >> 3 & 0x1f, alias & 7},
+        .alias = pci_of_id(requester.segment, ivrs_alias_of(&amdvi.ivrs, requester)),
     };
     for (unsigned levels = AMDVI_MIN_LEVELS; levels <= AMDVI_MAX_LEVELS; levels++)
         facts->bits = (uint8_t)max_u64(facts->bits, reach(u, levels));

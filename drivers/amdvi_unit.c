@@ -235,8 +235,7 @@ unsigned amdvi_unit_faults(struct amdvi_unit *u)
 
 static struct pci_bdf own_bdf(const struct amdvi_unit *u)
 {
-    uint16_t id = u->ivrs->id;
-    return (struct pci_bdf){u->ivrs->segment, (uint8_t)(id >> 8), id >> 3 & 0x1f, id & 7};
+    return pci_of_id(u->ivrs->segment, u->ivrs->id);
 }
 
 /* Whether there is AMDVI_FEATURES, by the unit's own function. */

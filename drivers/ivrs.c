@@ -366,7 +366,7 @@ int ivrs_parse(const struct ivrs_reader *reader, const struct acpi_table *table,
 
 const struct ivrs_unit *ivrs_unit_of(const struct ivrs *ivrs, struct pci_bdf bdf)
 {
-    uint16_t id = ivrs_id(bdf);
+    uint16_t id = pci_id(bdf);
     for (const struct ivrs_unit *u = ivrs->units; u < ivrs->units + ivrs->unit_count; u++) {
         const struct ivrs_entry *e = ivrs->entries + u->first_entry;
         for (unsigned i = 0; i < u->entry_count && u->segment == bdf.segment; i++)
@@ -379,7 +379,7 @@ const struct ivrs_unit *ivrs_unit_of(const struct ivrs *ivrs, struct pci_bdf bdf
 uint16_t ivrs_alias_of(const struct ivrs *ivrs, struct pci_bdf bdf)
 {
     const struct ivrs_unit *u = ivrs_unit_of(ivrs, bdf);
-    uint16_t id = ivrs_id(bdf), alias = id;
+    uint16_t id = pci_id(bdf), alias = id;
     for (unsigned i = 0; u != NULL && i < u->entry_count; i++) {
         const struct ivrs_entry *e = &ivrs->entries[u->first_entry + i];
         if (e->aliased && id >= e->first && id <= e->last)
@@ -390,6 +390,6 @@ uint16_t ivrs_alias_of(const struct ivrs *ivrs, struct pci_bdf bdf)
 
 bool ivrs_names(const struct ivrs_reserved *reserved, struct pci_bdf bdf)
 {
-    uint16_t id = ivrs_id(bdf);
+    uint16_t id = pci_id(bdf);
     return reserved->segment == bdf.segment && id >= reserved->first && id <= reserved->last;
 }

@@ -8,12 +8,6 @@
 
 enum { IVRS_MAX_UNITS = 32, IVRS_MAX_RESERVED = 32, IVRS_MAX_ENTRIES = 512 };
 
-/* As requests carry it: bus, device and function. */
-static inline uint16_t ivrs_id(struct pci_bdf bdf)
-{
-    return (uint16_t)(bdf.bus << 8 | bdf.device << 3 | bdf.function);
-}
-
 enum ivrs_entry_kind {
     IVRS_DEVICES,
     IVRS_IOAPIC, /* FIRST is what its interrupts carry */

@@ -17,6 +17,17 @@ static inline bool pci_same_bdf(struct pci_bdf a, struct pci_bdf b)
            a.function == b.function;
 }
 
+/* Bus, device and function as requests carry them ("Requester ID"), and back. */
+static inline uint16_t pci_id(struct pci_bdf bdf)
+{
+    return (uint16_t)(bdf.bus << 8 | bdf.device << 3 | bdf.function);
+}
+
+static inline struct pci_bdf pci_of_id(uint16_t segment, uint16_t id)
+{
+    return (struct pci_bdf){segment, (uint8_t)(id >> 8), id >> 3 & 0x1f, id & 7};
+}
+
 /* A BDF as the log has it, with its segment where that is not 0: at most sizeof(name) bytes. */
 struct pci_name {
     char text[16];

@@ -186,7 +186,7 @@ static uint64_t *context_of(const struct vtd_unit *u, struct pci_bdf requester)
     if ((root & ENTRY_P) == 0)
         return NULL;
     uint64_t *table = vtd.machine->at(hpa(root & ENTRY_ADDRESS));
-    return &table[2 * (vtd_source(requester) & 0xff)];
+    return &table[2 * (pci_id(requester) & 0xff)];
 }
 
 /* Makes the requester's context table, which stays. */

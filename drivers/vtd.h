@@ -108,9 +108,3 @@ void vtd_release_in(struct vtd_unit *u, unsigned first, unsigned n);
 void vtd_set_interrupt(struct vtd_unit *u, struct pci_bdf requester, unsigned index,
                        const struct iommu_interrupt *interrupt);
 struct iommu_message vtd_message(unsigned index, const struct iommu_interrupt *interrupt);
-
-/* As requests carry it. */
-static inline uint16_t vtd_source(struct pci_bdf bdf)
-{
-    return (uint16_t)(bdf.bus << 8 | bdf.device << 3 | bdf.function);
-}

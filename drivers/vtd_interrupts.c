@@ -48,7 +48,7 @@ void vtd_set_interrupt(struct vtd_unit *u, struct pci_bdf requester, unsigned in
         assert(u->x2apic || id <= UINT8_MAX);
         low = IRTE_P | (interrupt->level ? IRTE_LEVEL : 0) | IRTE_VECTOR(interrupt->vector) |
               (u->x2apic ? IRTE_X2APIC(id) : IRTE_XAPIC(id));
-        uint64_t high = IRTE_SOURCE(vtd_source(requester));
+        uint64_t high = IRTE_SOURCE(pci_id(requester));
         assert((entry[0] & IRTE_P) == 0 || entry[1] == high);
         __atomic_store_n(&entry[1], high, __ATOMIC_RELEASE);
     }

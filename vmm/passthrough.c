@@ -76,10 +76,7 @@ static bool master_bus(void *context, bool on)
     const struct passed *d = context;
     const struct pci_bdf id = d->requester;
     bool masters = on && d->reachable && !d->lost;
-    trace(TRACE_MASTER, masters, 0,
-          (uint64_t)id.segment << 16 | (uint64_t)id.bus << 8 | (uint64_t)id.device << 3 |
-              id.function,
-          0);
+    trace(TRACE_MASTER, masters, 0, (uint64_t)id.segment << 16 | pci_id(id), 0);
     return masters;
 }
 

@@ -36,7 +36,7 @@ static void check_entries(const struct ivrs_unit *unit)
                               e->last & 7};
         require(e->first <= e->last && e->last <= unit->last && e->kind <= IVRS_HPET);
         require(!e->aliased || e->alias <= unit->last);
-        require(ivrs_id(bdf) == e->last);
+        require(pci_id(bdf) == e->last);
         require(ivrs_unit_of(&ivrs, bdf) != NULL && ivrs_unit_of(&ivrs, bdf) <= unit);
         require(ivrs_alias_of(&ivrs, bdf) <= ivrs_unit_of(&ivrs, bdf)->last);
     }

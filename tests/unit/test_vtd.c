@@ -45,7 +45,7 @@ static bool find_table(const char *signature, struct acpi_table *found)
 static uint32_t config(struct pci_bdf bdf, unsigned reg)
 {
     bool bridge = bdf.bus == 0 && bdf.device == 1;
-    bool there = bridge || vtd_source(bdf) == SOURCE_A;
+    bool there = bridge || pci_id(bdf) == SOURCE_A;
     assert_int_equal(reg % 4, 0);
     if (!there)
         return 0xffffffff;
