@@ -3,20 +3,21 @@
 #include "drivers/amdvi.h"
 
 #include "drivers/amdvi_format.h"
+#include "drivers/iommu_domain.h"
 #include "drivers/iommu_slots.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
 
-enum { MOST_DOMAINS = 64, MOST_SOURCES = 96 };
+enum { MOST_SOURCES = 96 };
 
 static struct {
     const struct iommu_machine *machine;
     struct ivrs ivrs;
     struct amdvi_unit units[IVRS_MAX_UNITS];      /* as ivrs.units */
     struct amdvi_devices devices[IVRS_MAX_UNITS]; /* of the first unit of each segment */
+    struct iommu_ids ids;                         /* of domains that exist; 0: what is blocked */
     struct lock lock;                             /* of what follows, and of device entries */
-    uint64_t ids; /* domains that exist, a bit each; 0 is that of what is blocked */
     struct amdvi_source sources[MOST_SOURCES];
 } amdvi;
 
@@ -167,7 +168,6 @@ static int start(const struct iommu_machine *machine, struct iommu_ioapics *ioap
     struct acpi_table table;
     memset(&amdvi, 0, sizeof(amdvi));
     amdvi.machine = machine;
-    amdvi.ids = 1;
     if (!machine->find("IVRS", &table))
         return -ENODEV;
     int error = ivrs_parse(&reader, &table, &amdvi.ivrs);
@@ -232,55 +232,16 @@ static void forget_domain(const struct iommu_domain *domain)
             amdvi_forget_domain(&amdvi.units[i], domain->id);
 }
 
-static bool table_alloc(struct pt *pt, hpa_t *page)
-{
-    (void)pt;
-    void *p = amdvi.machine->alloc(1);
-    if (p != NULL)
-        *page = amdvi.machine->hpa(p);
-    return p != NULL;
-}
-
-static void table_free(struct pt *pt, hpa_t page)
-{
-    (void)pt;
-    amdvi.machine->free(amdvi.machine->at(page));
-}
-
-static uint64_t *table_at(const struct pt *pt, hpa_t page)
-{
-    (void)pt;
-    return amdvi.machine->at(page);
-}
-
 static void table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old)
 {
     (void)va, (void)size, (void)old;
     forget_domain(pt->context);
 }
 
-static const struct pt_owner table_owner = {
-    .alloc = table_alloc, .free = table_free, .at = table_at, .invalidate = table_invalidate};
-
-/* 0: none is left. */
-static uint16_t take_id(void)
-{
-    uint16_t id = 1;
-    lock_take(&amdvi.lock);
-    while (id < MOST_DOMAINS && (amdvi.ids >> id & 1) != 0)
-        id++;
-    if (id < MOST_DOMAINS)
-        amdvi.ids |= 1ull << id;
-    lock_release(&amdvi.lock);
-    return id < MOST_DOMAINS ? id : 0;
-}
-
-static void give_id_back(const struct iommu_domain *domain)
-{
-    lock_take(&amdvi.lock);
-    amdvi.ids &= ~(1ull << domain->id);
-    lock_release(&amdvi.lock);
-}
+static const struct pt_owner table_owner = {.alloc = iommu_table_alloc,
+                                            .free = iommu_table_free,
+                                            .at = iommu_table_at,
+                                            .invalidate = table_invalidate};
 
 /* The fewest levels by which all units of the domain reach 2^BITS; 0: none do. */
 static unsigned levels_of(const struct iommu_domain *domain, unsigned bits)
@@ -301,8 +262,11 @@ static int create(struct iommu_domain *domain, const struct pci_bdf *requesters,
 {
     enum { LARGEST_LEAF = 3 };
     assert(count >= 1);
-    *domain = (struct iommu_domain){
-        .requesters = requesters, .count = count, .snoops = snoop, .coherent = true};
+    *domain = (struct iommu_domain){.requesters = requesters,
+                                    .count = count,
+                                    .snoops = snoop,
+                                    .coherent = true,
+                                    .machine = amdvi.machine};
     for (unsigned i = 0; i < count; i++) {
         const struct amdvi_unit *u = unit_of(requesters[i]);
         assert(u != NULL);
@@ -313,11 +277,9 @@ static int create(struct iommu_domain *domain, const struct pci_bdf *requesters,
         log_line("iommu: no tables that all units of a VM's devices have reach %u bits", bits);
         return -ERANGE;
     }
-    domain->id = take_id();
-    if (domain->id == 0) {
-        log_line("iommu: no domain is left");
+    domain->id = iommu_take_id(&amdvi.ids, IOMMU_MOST_DOMAINS);
+    if (domain->id == 0)
         return -ENOSPC;
-    }
     int error = 0;
     for (unsigned i = 0; i < count && error == 0; i++)
         error = make_source(unit_of(requesters[i]), requesters[i]);
@@ -325,29 +287,23 @@ static int create(struct iommu_domain *domain, const struct pci_bdf *requesters,
         error = pt_init(&domain->pt, &amdvi_formats[levels - AMDVI_MIN_LEVELS], &table_owner,
                         domain, LARGEST_LEAF);
     if (error != 0)
-        give_id_back(domain);
+        iommu_give_id_back(&amdvi.ids, domain->id);
     return error;
 }
 
 static void destroy(struct iommu_domain *domain)
 {
     pt_destroy(&domain->pt);
-    give_id_back(domain);
+    iommu_give_id_back(&amdvi.ids, domain->id);
 }
 
 /* Units may cache that nothing is present, too. */
 static int map(struct iommu_domain *domain, uint64_t address, hpa_t to, uint64_t size,
                unsigned perm)
 {
-    struct pt_attr attr = {.perm = (uint8_t)perm, .type = domain->snoops ? MT_WB : MT_UC};
-    unsigned bits = amdvi.ivrs.address_bits;
     if (perm == 0)
         return pt_unmap(&domain->pt, address, size);
-    if (bits < 64 && to.v + size > 1ull << bits) {
-        log_line("iommu: memory at 0x%lx lies where no device reaches: beyond %u bits", to.v, bits);
-        return -ERANGE;
-    }
-    int error = pt_map(&domain->pt, address, to, size, attr);
+    int error = iommu_domain_map(domain, address, to, size, perm, amdvi.ivrs.address_bits);
     forget_domain(domain);
     return error;
 }

@@ -74,9 +74,10 @@ struct iommu_domain {
     struct pt pt;
     const struct pci_bdf *requesters; /* all that will be attached; the caller's */
     unsigned count;
-    bool snoops;    /* every access of its devices is made to look into the CPUs' caches */
-    bool coherent;  /* the driver's: all of its units' walks snoop */
-    uint16_t id;    /* the driver's: never 0 */
+    bool snoops;   /* every access of its devices is made to look into the CPUs' caches */
+    bool coherent; /* the driver's: all of its units' walks snoop */
+    uint16_t id;   /* the driver's: never 0 */
+    const struct iommu_machine *machine; /* the driver's: where its table pages come from */
     uint64_t units; /* the driver's: those that have its requesters, a bit each */
 };
 

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "drivers/vtd.h"
 
+#include "drivers/iommu_domain.h"
 #include "drivers/vtd_format.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -13,14 +14,12 @@
 #define CONTEXT_ID(id)     ((uint64_t)(id) << 8)
 #define CONTEXT_AW(levels) ((uint64_t)(levels)-2)
 
-enum { MOST_DOMAINS = 64 };
-
 static struct {
     const struct iommu_machine *machine;
     struct dmar dmar;
     struct vtd_unit units[DMAR_MAX_UNITS]; /* as dmar.units */
-    struct lock lock;                      /* of what follows, and of root tables */
-    uint64_t ids;                          /* domains that exist, a bit each; 0 is never used */
+    struct lock lock;                      /* of root and context tables */
+    struct iommu_ids ids;                  /* of domains that exist */
 } vtd;
 
 static struct vtd_unit *unit_of(struct pci_bdf requester)
@@ -52,7 +51,6 @@ static int start(const struct iommu_machine *machine, struct iommu_ioapics *ioap
     struct acpi_table table;
     memset(&vtd, 0, sizeof(vtd));
     vtd.machine = machine;
-    vtd.ids = 1;
     if (!machine->find("DMAR", &table))
         return -ENODEV;
     int error = dmar_parse(&reader, &table, &vtd.dmar);
@@ -122,27 +120,6 @@ static void forget_domain(const struct iommu_domain *domain)
         vtd_forget_domain(u, domain->id);
 }
 
-static bool table_alloc(struct pt *pt, hpa_t *page)
-{
-    (void)pt;
-    void *p = vtd.machine->alloc(1);
-    if (p != NULL)
-        *page = vtd.machine->hpa(p);
-    return p != NULL;
-}
-
-static void table_free(struct pt *pt, hpa_t page)
-{
-    (void)pt;
-    vtd.machine->free(vtd.machine->at(page));
-}
-
-static uint64_t *table_at(const struct pt *pt, hpa_t page)
-{
-    (void)pt;
-    return vtd.machine->at(page);
-}
-
 static void table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old)
 {
     const struct iommu_domain *domain = pt->context;
@@ -157,26 +134,19 @@ static void table_flush(const struct pt *pt, const void *at, size_t n)
         vtd.machine->flush(at, n);
 }
 
-static const struct pt_owner table_owner = {.alloc = table_alloc,
-                                            .free = table_free,
-                                            .at = table_at,
+static const struct pt_owner table_owner = {.alloc = iommu_table_alloc,
+                                            .free = iommu_table_free,
+                                            .at = iommu_table_at,
                                             .invalidate = table_invalidate,
                                             .flush = table_flush};
 
-/* A number that every unit has room for; 0: none is left. */
-static uint16_t take_id(const struct iommu_domain *domain)
+/* How many numbers of domains every unit has room for. */
+static unsigned most_domains(const struct iommu_domain *domain)
 {
-    unsigned most = MOST_DOMAINS;
-    uint16_t id = 1;
+    unsigned most = IOMMU_MOST_DOMAINS;
     for (struct vtd_unit *u = next_unit(domain, NULL); u != NULL; u = next_unit(domain, u))
         most = (unsigned)min_u64(most, 16u << 2 * VTD_CAP_ND(u->cap));
-    lock_take(&vtd.lock);
-    while (id < most && (vtd.ids >> id & 1) != 0)
-        id++;
-    if (id < most)
-        vtd.ids |= 1ull << id;
-    lock_release(&vtd.lock);
-    return id < most ? id : 0;
+    return most;
 }
 
 /* The entry of the requester's context; NULL: no table has it. */
@@ -244,19 +214,15 @@ static int make_tables(struct iommu_domain *domain, unsigned levels)
                    largest_leaf(domain));
 }
 
-static void give_id_back(const struct iommu_domain *domain)
-{
-    lock_take(&vtd.lock);
-    vtd.ids &= ~(1ull << domain->id);
-    lock_release(&vtd.lock);
-}
-
 static int create(struct iommu_domain *domain, const struct pci_bdf *requesters, unsigned count,
                   unsigned bits, bool snoop)
 {
     assert(count >= 1);
-    *domain = (struct iommu_domain){
-        .requesters = requesters, .count = count, .snoops = snoop, .coherent = true};
+    *domain = (struct iommu_domain){.requesters = requesters,
+                                    .count = count,
+                                    .snoops = snoop,
+                                    .coherent = true,
+                                    .machine = vtd.machine};
     for (unsigned i = 0; i < count; i++) {
         const struct vtd_unit *u = unit_of(requesters[i]);
         assert(u != NULL);
@@ -269,35 +235,27 @@ static int create(struct iommu_domain *domain, const struct pci_bdf *requesters,
         log_line("iommu: no tables that all units of a VM's devices have reach %u bits", bits);
         return -ERANGE;
     }
-    domain->id = take_id(domain);
-    if (domain->id == 0) {
-        log_line("iommu: no domain is left");
+    domain->id = iommu_take_id(&vtd.ids, most_domains(domain));
+    if (domain->id == 0)
         return -ENOSPC;
-    }
     int error = make_tables(domain, levels);
     if (error != 0)
-        give_id_back(domain);
+        iommu_give_id_back(&vtd.ids, domain->id);
     return error;
 }
 
 static void destroy(struct iommu_domain *domain)
 {
     pt_destroy(&domain->pt);
-    give_id_back(domain);
+    iommu_give_id_back(&vtd.ids, domain->id);
 }
 
 static int map(struct iommu_domain *domain, uint64_t address, hpa_t to, uint64_t size,
                unsigned perm)
 {
-    struct pt_attr attr = {.perm = (uint8_t)perm, .type = domain->snoops ? MT_WB : MT_UC};
-    unsigned bits = vtd.dmar.address_bits;
     if (perm == 0)
         return pt_unmap(&domain->pt, address, size);
-    if (bits < 64 && to.v + size > 1ull << bits) {
-        log_line("iommu: memory at 0x%lx lies where no device reaches: beyond %u bits", to.v, bits);
-        return -ERANGE;
-    }
-    int error = pt_map(&domain->pt, address, to, size, attr);
+    int error = iommu_domain_map(domain, address, to, size, perm, vtd.dmar.address_bits);
     for (struct vtd_unit *u = next_unit(domain, NULL); u != NULL; u = next_unit(domain, u))
         vtd_tell_of_more(u, domain->id);
     return error;
