@@ -112,14 +112,16 @@ static int check_reset(const struct candidate *c)
 
 static int check_dma(const struct candidate *c)
 {
-    if (!c->facts->reaches(pci_requester(c->f)))
+    struct iommu_facts unit;
+    if (!c->facts->iommu(pci_requester(c->f), &unit))
         return refuse(c, "has no IOMMU in use; turn it on in the firmware's set-up, or write "
                          "iommu = unsafe-identity in [host] if that is meant");
-    if (c->config->host.iommu != IOMMU_UNSAFE_IDENTITY && !c->facts->remaps(pci_requester(c->f)))
+    if (c->config->host.iommu != IOMMU_UNSAFE_IDENTITY && !unit.remaps)
         return refuse(c, "has an IOMMU that does not remap interrupts: it could send any CPU any "
                          "vector; turn remapping on in the firmware's set-up, or write "
                          "iommu = unsafe-identity in [host] if that is meant");
-    if (c->facts->has_reserved_memory(c->f->bdf) && !c->wanted->map_rmrr)
+    bool reserved = c->facts->iommu(c->f->bdf, &unit) && unit.reserved_count > 0;
+    if (reserved && !c->wanted->map_rmrr)
         return refuse(c, "has reserved memory (RMRR) that the firmware may go on to use; write "
                          "rmrr=map behind it if that is meant");
     return 0;

@@ -2,21 +2,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
-#include "drivers/pci.h"
+#include "drivers/iommu.h"
 #include "vmm/config.h"
 
 /* What else the answer depends on. */
 struct assign_facts {
     uint16_t log_port;    /* the port of the log's UART; 0: none */
     uint64_t framebuffer; /* the address of what the firmware shows; 0: not known */
-    /* Whether DMA by that requester ID can be led to a VM's memory. */
-    bool (*reaches)(struct pci_bdf requester);
-    /* Whether an I/O APIC's interrupts carry it, too. */
+    /* As iommu_ops.facts(), false where there is no IOMMU. */
+    bool (*iommu)(struct pci_bdf requester, struct iommu_facts *facts);
+    /* Whether an I/O APIC's interrupts carry that requester ID, too. */
     bool (*is_ioapic)(struct pci_bdf requester);
-    /* Whether an interrupt by that requester ID comes by an entry alone, if it is reached. */
-    bool (*remaps)(struct pci_bdf requester);
-    /* Whether firmware has memory for the device, which it goes on to use by itself (RMRR). */
-    bool (*has_reserved_memory)(struct pci_bdf bdf);
 };
 
 /*

@@ -297,10 +297,9 @@ static int fill_bus(struct vm *vm)
     return 0;
 }
 
-static bool reaches(struct pci_bdf requester)
+static bool iommu_of(struct pci_bdf requester, struct iommu_facts *facts)
 {
-    struct iommu_facts facts;
-    return iommu_host() != NULL && iommu_host()->facts(requester, &facts);
+    return iommu_host() != NULL && iommu_host()->facts(requester, facts);
 }
 
 static bool is_ioapic(struct pci_bdf requester)
@@ -310,18 +309,6 @@ static bool is_ioapic(struct pci_bdf requester)
         if (pci_same_bdf(chips->r[i].requester, requester))
             return true;
     return false;
-}
-
-static bool remaps(struct pci_bdf requester)
-{
-    struct iommu_facts facts;
-    return iommu_host() != NULL && iommu_host()->facts(requester, &facts) && facts.remaps;
-}
-
-static bool has_reserved_memory(struct pci_bdf bdf)
-{
-    struct iommu_facts facts;
-    return iommu_host() != NULL && iommu_host()->facts(bdf, &facts) && facts.reserved_count > 0;
 }
 
 bool passthrough_is_noncoherent(const struct vm *vm)
@@ -336,10 +323,8 @@ int passthrough_create(struct vm *vm, const struct config *config)
     const struct assign_facts facts = {
         .log_port = log_port(),
         .framebuffer = vm->boot->framebuffer.format != 0 ? vm->boot->framebuffer.hpa : 0,
-        .reaches = reaches,
+        .iommu = iommu_of,
         .is_ioapic = is_ioapic,
-        .remaps = remaps,
-        .has_reserved_memory = has_reserved_memory,
     };
     if (vm->config->device_count == 0)
         return 0;

@@ -13,24 +13,16 @@ static struct config config;
 static struct assign_facts facts;
 static struct pci_bdf unreached, unremapped, reserved, ioapic;
 
-static bool reaches(struct pci_bdf requester)
+static bool iommu(struct pci_bdf requester, struct iommu_facts *unit)
 {
+    *unit = (struct iommu_facts){.remaps = !pci_same_bdf(requester, unremapped),
+                                 .reserved_count = pci_same_bdf(requester, reserved)};
     return !pci_same_bdf(requester, unreached);
 }
 
 static bool is_ioapic(struct pci_bdf requester)
 {
     return pci_same_bdf(requester, ioapic);
-}
-
-static bool remaps(struct pci_bdf requester)
-{
-    return !pci_same_bdf(requester, unremapped);
-}
-
-static bool has_reserved_memory(struct pci_bdf bdf)
-{
-    return pci_same_bdf(bdf, reserved);
 }
 
 static const struct pci_bdf nowhere = {0xffff, 0, 0, 0};
@@ -68,7 +60,7 @@ static int reset(void **state)
     set_bar(DISPLAY, 0, PCI_BAR_MEMORY, 0xc0000000, 0x1000000);
     set_bar(UART, 0, PCI_BAR_IO, 0x3000, 8);
     set_bar(DISK, 0, PCI_BAR_MEMORY, 0xd0000000, 0x4000);
-    facts = (struct assign_facts){0x3f8, 0, reaches, is_ioapic, remaps, has_reserved_memory};
+    facts = (struct assign_facts){0x3f8, 0, iommu, is_ioapic};
     unreached = unremapped = reserved = ioapic = nowhere;
     config.vm_count = 2;
     strcpy(config.vms[0].name, "one");
