@@ -1,33 +1,17 @@
 /* DMARs as machines have them, well made and not. */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "tests/unit/host.h"
+#include "tests/unit/acpi_bytes.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "drivers/dmar.h"
 #include "lib/errno.h"
 #include "tests/unit/dmar_records.h"
 
-enum { TABLE = 0x7000, SIZE = 8192 };
-
-static uint8_t bytes[SIZE];
-static unsigned used;
-static struct memmap map;
 static struct dmar dmar;
 static bool recorded; /* the machine is one of those in dmar_records.h */
 
 /* --- the machine: 00:02.0 is a bridge to 01, 01:00.0 one to 02 and 03; devices below ---------- */
-
-static bool read_bytes(const struct firmware *firmware, uint64_t at, void *to, size_t n)
-{
-    (void)firmware;
-    assert_true(n <= 512);
-    if (at < TABLE || at - TABLE > SIZE || n > SIZE - (at - TABLE))
-        return false;
-    memcpy(to, bytes + (at - TABLE), n);
-    return true;
-}
 
 /* Every function is there; on buses above 0 those of devices 0 to 3 are ports to the next bus. */
 static uint32_t config_recorded(struct pci_bdf bdf, unsigned reg)
@@ -64,7 +48,6 @@ static uint32_t config(struct pci_bdf bdf, unsigned reg)
     return UINT32_MAX;
 }
 
-static const struct firmware firmware = {read_bytes};
 static const struct dmar_reader reader = {&firmware, &map, 40, config};
 
 static int parse(void)
@@ -75,24 +58,11 @@ static int parse(void)
 
 /* --- tables ----------------------------------------------------------------------------------- */
 
-static void put(uint64_t value, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        bytes[used++] = (uint8_t)(i < 8 ? value >> 8 * i : 0);
-}
-
 static void begin(void)
 {
-    memset(bytes, 0, sizeof(bytes));
-    memcpy(bytes, "DMAR", 4);
+    begin_table("DMAR", (struct range){0xfed90000, 0xfed91000});
     bytes[36] = 38;
     bytes[37] = 1;
-    used = 48;
-    map = (struct memmap){.count = 4};
-    map.r[0] = (struct mem_range){.start = 0, .end = 0x7e000000, .kind = MEM_RAM};
-    map.r[1] = (struct mem_range){.start = 0x7e000000, .end = 0x80000000, .kind = MEM_FIRMWARE};
-    map.r[3] = (struct mem_range){.start = 4 * GIB, .end = 5 * GIB, .kind = MEM_RAM};
-    map.r[2] = (struct mem_range){.start = 0xfed90000, .end = 0xfed91000, .kind = MEM_MMIO};
 }
 
 /* Structures; the length is put in by end(). */
@@ -117,12 +87,6 @@ static unsigned atsr(unsigned flags, unsigned segment)
     return at;
 }
 
-static void end(unsigned at)
-{
-    bytes[at + 2] = (uint8_t)(used - at);
-    bytes[at + 3] = (uint8_t)((used - at) >> 8);
-}
-
 /* A scope of up to two hops; DEVICE2 0xff: one. */
 static void scope(unsigned type, unsigned enumeration, unsigned bus, unsigned device,
                   unsigned function, unsigned device2)
@@ -133,26 +97,12 @@ static void scope(unsigned type, unsigned enumeration, unsigned bus, unsigned de
         put(device2, 1), put(0, 1);
 }
 
-static void unhex(const char *text)
-{
-    begin();
-    for (used = 0; text[2 * used] != '\0'; used++) {
-        char pair[3] = {text[2 * used], text[2 * used + 1], 0};
-        bytes[used] = (uint8_t)strtoul(pair, NULL, 16);
-    }
-}
-
 static const struct pci_bdf vga = {0, 0, 2, 0}, behind = {0, 2, 3, 0}, usb = {0, 0, 0x1d, 0};
 
 static unsigned unit_of(struct pci_bdf bdf)
 {
     const struct dmar_unit *unit = dmar_unit_of(&dmar, bdf);
     return unit == NULL ? 99 : (unsigned)(unit - dmar.units);
-}
-
-static bool logged(const char *text)
-{
-    return strstr(host_log, text) != NULL;
 }
 
 /* --- good ones -------------------------------------------------------------------------------- */
@@ -162,6 +112,7 @@ static bool logged(const char *text)
 static void test_qemu(void **state)
 {
     (void)state;
+    begin();
     unhex("444d4152780000000103424f4348532042585043202020200100000042585043010000002f01000000000000"
           "0000000000004800000000000000d9fe000000000308000000ff000001080000000000000108000000000100"
           "02080000000002000108000000001f000108000000001f020108000000001f03");

@@ -1,31 +1,14 @@
 /* IVRSs as machines have them, well made and not. All but QEMU's are made from the manual. */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "tests/unit/host.h"
+#include "tests/unit/acpi_bytes.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "drivers/ivrs.h"
 #include "lib/errno.h"
 
-enum { TABLE = 0x7000, SIZE = 8192 };
-
-static uint8_t bytes[SIZE];
-static unsigned used;
-static struct memmap map;
 static struct ivrs ivrs;
 
-static bool read_bytes(const struct firmware *firmware, uint64_t at, void *to, size_t n)
-{
-    (void)firmware;
-    assert_true(n <= 512);
-    if (at < TABLE || at - TABLE > SIZE || n > SIZE - (at - TABLE))
-        return false;
-    memcpy(to, bytes + (at - TABLE), n);
-    return true;
-}
-
-static const struct firmware firmware = {read_bytes};
 static const struct ivrs_reader reader = {&firmware, &map, 40};
 
 static int parse(void)
@@ -36,24 +19,12 @@ static int parse(void)
 
 /* --- tables ----------------------------------------------------------------------------------- */
 
-static void put(uint64_t value, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        bytes[used++] = (uint8_t)(i < 8 ? value >> 8 * i : 0);
-}
-
 static void begin(void)
 {
-    memset(bytes, 0, sizeof(bytes));
-    memcpy(bytes, "IVRS", 4);
+    begin_table("IVRS", (struct range){0xfeb80000, 0xfeb84000});
     used = 36;
     put(0x00203040, 4); /* VASize 64, PASize 48 */
     used = 48;
-    map = (struct memmap){.count = 4};
-    map.r[0] = (struct mem_range){.start = 0, .end = 0x7e000000, .kind = MEM_RAM};
-    map.r[1] = (struct mem_range){.start = 0x7e000000, .end = 0x80000000, .kind = MEM_FIRMWARE};
-    map.r[2] = (struct mem_range){.start = 0xfeb80000, .end = 0xfeb84000, .kind = MEM_MMIO};
-    map.r[3] = (struct mem_range){.start = 4 * GIB, .end = 5 * GIB, .kind = MEM_RAM};
 }
 
 /* Blocks; the length is put in by end(). */
@@ -74,12 +45,6 @@ static unsigned ivmd(unsigned type, unsigned flags, unsigned first, unsigned las
     put(type, 1), put(flags, 1), put(0, 2), put(first, 2), put(last, 2), put(0, 8);
     put(start, 8), put(size, 8);
     return at;
-}
-
-static void end(unsigned at)
-{
-    bytes[at + 2] = (uint8_t)(used - at);
-    bytes[at + 3] = (uint8_t)((used - at) >> 8);
 }
 
 static void entry(unsigned type, unsigned id, unsigned setting)
@@ -106,15 +71,6 @@ static void acpi(unsigned id, const char *hid, unsigned uid_size)
     put(0, uid_size);
 }
 
-static void unhex(const char *text)
-{
-    begin();
-    for (used = 0; text[2 * used] != '\0'; used++) {
-        char pair[3] = {text[2 * used], text[2 * used + 1], 0};
-        bytes[used] = (uint8_t)strtoul(pair, NULL, 16);
-    }
-}
-
 static struct pci_bdf device(unsigned id)
 {
     return (struct pci_bdf){0, (uint8_t)(id >> 8), id >> 3 & 31, id & 7};
@@ -126,17 +82,13 @@ static unsigned unit_of(unsigned id)
     return unit == NULL ? 99 : (unsigned)(unit - ivrs.units);
 }
 
-static bool logged(const char *text)
-{
-    return strstr(host_log, text) != NULL;
-}
-
 /* --- good ones -------------------------------------------------------------------------------- */
 
 /* As QEMU 7.2's q35 with a root port has it in memory. */
 static void test_qemu(void **state)
 {
     (void)state;
+    begin();
     unhex("495652537400000001f1424f4348532042585043202020200100000042585043010000000028000000000000"
           "0000"
           "000010d14400100040000000d8fe000000000000000044000000020000000208000002100000023000000300"
