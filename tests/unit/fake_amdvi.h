@@ -6,15 +6,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
-#include <stdlib.h>
+#include "tests/unit/fake_iommu.h"
 
-#include "drivers/iommu.h"
-#include "tests/unit/host.h"
-
-enum { PAGES = 400, UNITS = 2, CACHED = 32, REGISTERS = 0x4000 };
-#define RAM_BASE  0x7000000ull
+enum { UNITS = 2, CACHED = 32, REGISTERS = 0x4000 };
 #define UNIT_BASE 0xfed80000ull
-#define NO_HPA    UINT64_MAX
 
 /* What a unit is like. */
 struct model {
@@ -53,75 +48,23 @@ struct fake_unit {
     unsigned messages; /* that it has sent for events */
 };
 
-static uint64_t ram[PAGES][512];
-static bool used[PAGES];
-static unsigned used_count, budget;
 static struct fake_unit fake[UNITS];
 static char arena[UNITS][REGISTERS];
-static unsigned stopped;
-static jmp_buf on_stop;
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
-/* Pages of rubbish in a row, or NULL. */
-static void *find_pages(unsigned pages)
-{
-    unsigned first = 0, i = 0;
-    if (budget < pages)
-        return NULL;
-    budget -= pages;
-    for (; i < first + pages; i++) {
-        assert_true(i < PAGES);
-        if (used[i])
-            first = i + 1;
-    }
-    memset(&used[first], true, pages);
-    used_count += pages;
-    return ram[first];
-}
-
 static void *fake_alloc(unsigned pages)
 {
-    void *p = find_pages(pages);
-    if (p != NULL)
-        memset(p, 0, pages * 4096ul);
-    return p;
-}
-
-static unsigned page_of(const void *page)
-{
-    size_t offset = (size_t)((const char *)page - (const char *)ram);
-    assert_true(offset < sizeof(ram));
-    return (unsigned)(offset / 4096);
-}
-
-static void fake_free(void *page)
-{
-    unsigned i = page_of(page);
-    assert_true(used[i]);
-    used[i] = false;
-    used_count--;
-    memset(ram[i], 0xff, sizeof(ram[i]));
-}
-
-static hpa_t fake_hpa(const void *page)
-{
-    return hpa(RAM_BASE + page_of(page) * 4096ull);
+    return find_zeroed(pages, pages);
 }
 
 static void *fake_take(uint64_t size, hpa_t *at)
 {
-    void *p = find_pages((unsigned)(size / 4096));
+    void *p = find_pages((unsigned)(size / 4096), (unsigned)(size / 4096));
     assert_int_equal(size % 4096, 0);
     if (p != NULL)
         *at = fake_hpa(p);
     return p;
-}
-
-static void *fake_at(hpa_t page)
-{
-    assert_true(page.v >= RAM_BASE && page.v < RAM_BASE + PAGES * 4096ull && page.v % 4096 == 0);
-    return ram[(page.v - RAM_BASE) / 4096];
 }
 
 static void fake_flush(const void *at, size_t n)
@@ -353,13 +296,6 @@ static volatile void *fake_map(hpa_t registers, uint64_t size)
     uint64_t i = (registers.v - UNIT_BASE) / 0x10000;
     assert_true(i < UNITS && size == REGISTERS && registers.v == UNIT_BASE + i * 0x10000);
     return arena[i];
-}
-
-static void fake_stop(const char *why)
-{
-    assert_non_null(why);
-    stopped++;
-    longjmp(on_stop, 1);
 }
 
 /* --- its PCI function: a capability block at 40h, another at 58h, MSI at 64h ------------------ */

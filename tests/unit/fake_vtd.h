@@ -6,16 +6,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
-#include <stdlib.h>
-
-#include "drivers/iommu.h"
 #include "lib/errno.h"
-#include "tests/unit/host.h"
+#include "tests/unit/fake_iommu.h"
 
-enum { PAGES = 600, UNITS = 3, CACHED = 4096, RECORDS = 4, SPACE = 0x5000 };
-#define RAM_BASE  0x7000000ull
+enum { UNITS = 3, CACHED = 4096, RECORDS = 4, SPACE = 0x5000 };
 #define UNIT_BASE 0xfed90000ull
-#define NO_HPA    UINT64_MAX
 
 /* What a unit is like. */
 struct model {
@@ -45,58 +40,22 @@ struct fake_unit {
     unsigned flushes; /* of write buffers */
 };
 
-static uint64_t ram[PAGES][512], memory[PAGES][512];
-static bool used[PAGES];
-static unsigned used_count, budget;
+static uint64_t memory[PAGES][512]; /* what has reached it of ram */
 static struct fake_unit fake[UNITS];
 static char arena[UNITS][SPACE];
 static uint64_t mapped[UNITS]; /* bytes of it */
-static unsigned stopped;
-static jmp_buf on_stop;
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
 static void *fake_alloc(unsigned pages)
 {
-    unsigned i = 0;
-    if (budget == 0)
-        return NULL;
-    budget--;
-    while (i + pages <= PAGES && memchr(&used[i], 1, pages) != NULL)
-        i++;
-    assert_true(i + pages <= PAGES);
-    memset(&used[i], 1, pages);
-    used_count += pages;
-    memset(ram[i], 0, pages * sizeof(ram[i]));
-    return ram[i];
-}
-
-static unsigned page_of(const void *page)
-{
-    size_t offset = (size_t)((const char *)page - (const char *)ram);
-    assert_true(offset < sizeof(ram));
-    return (unsigned)(offset / 4096);
+    return find_zeroed(pages, 1);
 }
 
 static void fake_free(void *page)
 {
-    unsigned i = page_of(page);
-    assert_true(used[i]);
-    used[i] = false;
-    used_count--;
-    memset(ram[i], 0xff, sizeof(ram[i]));
-    memset(memory[i], 0xff, sizeof(memory[i]));
-}
-
-static hpa_t fake_hpa(const void *page)
-{
-    return hpa(RAM_BASE + page_of(page) * 4096ull);
-}
-
-static void *fake_at(hpa_t page)
-{
-    assert_true(page.v >= RAM_BASE && page.v < RAM_BASE + PAGES * 4096ull && page.v % 4096 == 0);
-    return ram[(page.v - RAM_BASE) / 4096];
+    free_page(page);
+    memset(memory[page_of(page)], 0xff, sizeof(memory[0]));
 }
 
 /* Whole lines. */
@@ -368,13 +327,6 @@ static volatile void *fake_map(hpa_t registers, uint64_t size)
     assert_true(i < UNITS && size <= SPACE && registers.v == UNIT_BASE + i * 0x10000);
     mapped[i] = size;
     return arena[i];
-}
-
-static void fake_stop(const char *why)
-{
-    assert_non_null(why);
-    stopped++;
-    longjmp(on_stop, 1);
 }
 
 /* --- what devices do -------------------------------------------------------------------------- */

@@ -83,11 +83,8 @@ static const struct model modern = {
 
 static void reset(const struct model *model)
 {
-    memset(used, 0, sizeof(used));
-    memset(ram, 0xff, sizeof(ram));
+    fake_iommu_reset();
     memset(fake, 0, sizeof(fake));
-    used_count = stopped = 0;
-    budget = PAGES;
     there_is_a_table = true;
     for (unsigned i = 0; i < UNITS; i++) {
         fake[i].model = *model;
@@ -104,7 +101,7 @@ static void reset(const struct model *model)
         .phys_bits = 40,
         .x2apic = true,
         .alloc = fake_alloc,
-        .free = fake_free,
+        .free = free_page,
         .take = fake_take,
         .hpa = fake_hpa,
         .at = fake_at,

@@ -69,12 +69,9 @@ static const struct model modern = {.coherent = true,
 
 static void reset(const struct model *model)
 {
-    memset(used, 0, sizeof(used));
-    memset(ram, 0xff, sizeof(ram));
+    fake_iommu_reset();
     memset(memory, 0xff, sizeof(memory));
     memset(fake, 0, sizeof(fake));
-    used_count = stopped = 0;
-    budget = PAGES;
     there_is_a_table = true;
     for (unsigned i = 0; i < UNITS; i++) {
         fake[i].model = *model;
