@@ -201,17 +201,14 @@ static void take(unsigned cpu, unsigned vector)
 
 static void open_interrupts(enum told by)
 {
-    unsigned pin;
     how = by;
     told = 0;
     taken_clear();
     taken_hook = take;
     if (by == BY_MSI)
         expect(pci_open_msi(ahci, VECTOR), "no MSI");
-    if (by == BY_INTX && expect(pci_intx(ahci, &pin), "no INTx")) {
-        print("# INTx is pin %u\n", pin);
-        pci_open_intx(ahci, VECTOR);
-    }
+    if (by == BY_INTX)
+        pci_expect_intx(ahci, VECTOR);
     if (by == POLLED)
         return;
     put(port + PORT_IE, IS_REGISTERS | IS_SET_BITS | IS_TASK_FILE);

@@ -120,10 +120,8 @@ static void take(unsigned cpu, unsigned vector)
 /* Frames whose ends are told by INTx. */
 static void tell(void)
 {
-    unsigned pin;
-    if (!expect(pci_intx(nic.bdf, &pin) && pci_open_intx(nic.bdf, VECTOR_INTX), "no INTx"))
+    if (!pci_expect_intx(nic.bdf, VECTOR_INTX))
         return;
-    print("# INTx is pin %u\n", pin);
     taken_clear();
     taken_hook = take;
     (void)nic_get(&nic, NIC_CAUSES);

@@ -143,10 +143,8 @@ static void interrupts(unsigned vector)
 
 static void intx(void)
 {
-    unsigned pin;
-    if (!expect(pci_intx(edu, &pin) && pci_open_intx(edu, VECTOR_INTX), "no INTx"))
+    if (!pci_expect_intx(edu, VECTOR_INTX))
         return;
-    print("# INTx is pin %u\n", pin);
     interrupts(VECTOR_INTX);
     pci_close_intx(edu);
 }

@@ -107,10 +107,8 @@ static void take(unsigned cpu, unsigned vector)
 static void open_pin(void)
 {
     const struct nic *nic = &nics[PIN_NIC];
-    unsigned pin;
-    if (!expect(pci_intx(nic->bdf, &pin) && pci_open_intx(nic->bdf, VECTOR_INTX), "no INTx"))
+    if (!pci_expect_intx(nic->bdf, VECTOR_INTX))
         return;
-    print("# INTx is pin %u\n", pin);
     nic_put(nic, NIC_IMS, CAUSE_SENT | CAUSE_RECEIVED);
 }
 

@@ -220,11 +220,8 @@ static void open_interrupts(enum told told)
     how = told;
     if (told == BY_MSIX)
         expect(pci_open_msix(nvme, VECTOR_QUEUE, QUEUES), "no MSI-X of %u vectors", QUEUES);
-    unsigned pin;
-    if (told == BY_INTX && expect(pci_intx(nvme, &pin), "no INTx")) {
-        print("# INTx is pin %u\n", pin);
-        pci_open_intx(nvme, VECTOR_INTX);
-    }
+    if (told == BY_INTX)
+        pci_expect_intx(nvme, VECTOR_INTX);
 }
 
 static void close_interrupts(void)

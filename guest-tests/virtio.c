@@ -63,17 +63,14 @@ static void take(unsigned cpu, unsigned vector)
 /* Entries up to QUEUE_ENTRY have vectors from VECTOR on; the last is the queue's. */
 static void open_interrupts(const struct virtio *v, enum told by, unsigned vector)
 {
-    unsigned pin;
     how = by;
     told = 0;
     taken_clear();
     taken_hook = take;
     if (by == BY_MSIX)
         expect(pci_open_msix(v->bdf, vector - QUEUE_ENTRY, QUEUE_ENTRY + 1), "no MSI-X");
-    if (by == BY_INTX && expect(pci_intx(v->bdf, &pin), "no INTx")) {
-        print("# INTx is pin %u\n", pin);
-        pci_open_intx(v->bdf, vector);
-    }
+    if (by == BY_INTX)
+        pci_expect_intx(v->bdf, vector);
 }
 
 static void close_interrupts(const struct virtio *v, unsigned vector)

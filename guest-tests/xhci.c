@@ -238,16 +238,13 @@ static void take(unsigned cpu, unsigned vector)
 
 static void open_interrupts(enum told by)
 {
-    unsigned pin;
     how = by;
     taken_clear();
     taken_hook = take;
     if (by == BY_MSIX)
         expect(pci_open_msix(xhci, VECTOR, 1), "no MSI-X");
-    if (by == BY_INTX && expect(pci_intx(xhci, &pin), "no INTx")) {
-        print("# INTx is pin %u\n", pin);
-        pci_open_intx(xhci, VECTOR);
-    }
+    if (by == BY_INTX)
+        pci_expect_intx(xhci, VECTOR);
 }
 
 static void close_interrupts(void)

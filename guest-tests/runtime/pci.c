@@ -3,8 +3,10 @@
 #include "guest-tests/runtime/pci.h"
 
 #include "guest-tests/runtime/apic.h"
+#include "guest-tests/runtime/console.h"
 #include "guest-tests/runtime/firmware.h"
 #include "guest-tests/runtime/isa.h"
+#include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
 #include "guest-tests/runtime/smp.h"
 #include "lib/assert.h"
@@ -302,6 +304,15 @@ bool pci_open_intx(bdf_t bdf, unsigned vector)
     pci_command(bdf, 0, COMMAND_NO_INTX);
     pin_set(found.pin, vector | (found.level ? PIN_LEVEL : 0) |
                            (found.low_active ? PIN_LOW_ACTIVE : 0) | (uint64_t)smp_index() << 56);
+    return true;
+}
+
+bool pci_expect_intx(bdf_t bdf, unsigned vector)
+{
+    unsigned pin;
+    if (!expect(pci_intx(bdf, &pin) && pci_open_intx(bdf, vector), "no INTx"))
+        return false;
+    print("# INTx is pin %u\n", pin);
     return true;
 }
 

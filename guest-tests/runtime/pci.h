@@ -81,6 +81,9 @@ bool pci_intx(bdf_t bdf, unsigned *pin);
 
 /* Opens that pin for VECTOR, or masks it. */
 bool pci_open_intx(bdf_t bdf, unsigned vector);
+
+/* The same of a test case, which fails without; the pin is printed. */
+bool pci_expect_intx(bdf_t bdf, unsigned vector);
 void pci_close_intx(bdf_t bdf);
 
 /* One message; it takes the place of INTx. False: the function has no MSI. */
