@@ -272,7 +272,7 @@ static bool overlap(const struct pci_ecam *a, const struct pci_ecam *b)
 {
     struct range x = ecam_range(a), y = ecam_range(b);
     bool buses = a->segment == b->segment && a->first <= b->last && b->first <= a->last;
-    return buses || (x.start < y.end && y.start < x.end);
+    return buses || ranges_overlap(x, y);
 }
 
 static bool can_be_registers(const struct memmap *map, struct range range)

@@ -78,4 +78,9 @@ struct range {
     uint64_t start, end;
 };
 
+static inline bool ranges_overlap(struct range a, struct range b)
+{
+    return a.start < b.end && b.start < a.end;
+}
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))

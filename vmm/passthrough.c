@@ -179,7 +179,7 @@ static int map_memory(struct vm *vm)
 static bool is_own(const struct vm *vm, struct range r)
 {
     for (unsigned i = 0; i < vm->ram_count; i++)
-        if (r.start < vm->ram[i].end && vm->ram[i].start < r.end)
+        if (ranges_overlap(r, vm->ram[i]))
             return true;
     return false;
 }

@@ -11,15 +11,10 @@ static const struct range ports[] = {{0, 0x100}, {0xcf8, 0xd00}};
 
 enum { LOG_PORTS = 8, BUS_SHIFT = 20 };
 
-static bool overlap(struct range a, struct range b)
-{
-    return a.start < b.end && b.start < a.end;
-}
-
 static bool is_in(const struct range *ranges, unsigned count, struct range r)
 {
     for (unsigned i = 0; i < count; i++)
-        if (overlap(ranges[i], r))
+        if (ranges_overlap(ranges[i], r))
             return true;
     return false;
 }
@@ -46,7 +41,7 @@ static bool is_config(const struct pci_ecams *ecams, struct range r)
         const struct pci_ecam *e = &ecams->r[i];
         struct range buses = {e->base + ((uint64_t)e->first << BUS_SHIFT),
                               e->base + (((uint64_t)e->last + 1) << BUS_SHIFT)};
-        if (overlap(buses, r))
+        if (ranges_overlap(buses, r))
             return true;
     }
     return false;
@@ -59,7 +54,7 @@ static bool is_anothers(const struct places *p, const struct pci_function *f, un
     for (const struct pci_function *other = p->pci->f; other < p->pci->f + p->pci->count; other++)
         for (unsigned i = 0; i < PCI_BARS && other != f; i++)
             if (other->bar[i].kind == kind && other->bar[i].address != 0 &&
-                overlap(range_of(&other->bar[i]), r))
+                ranges_overlap(range_of(&other->bar[i]), r))
                 return true;
     return false;
 }
@@ -84,7 +79,7 @@ static const char *judge_ports(const struct places *p, const struct pci_bar *bar
 {
     const struct range log = {p->log_port, (uint64_t)p->log_port + LOG_PORTS};
     struct range r = range_of(bar);
-    if (is_in(ports, ARRAY_SIZE(ports), r) || (p->log_port != 0 && overlap(log, r)))
+    if (is_in(ports, ARRAY_SIZE(ports), r) || (p->log_port != 0 && ranges_overlap(log, r)))
         return "has a BAR over ports that the host uses; change the firmware's set-up";
     return NULL;
 }
