@@ -65,10 +65,11 @@
 #define XCR0_AVX512 (7u << 5)
 #define XCR0_GUEST  (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512)
 
-#define DR6_BS    (1ull << 14)
-#define DR6_RESET 0xffff0ff0ull
-#define DR7_GD    (1ull << 13)
-#define DR7_RESET 0x400ull
+#define DR6_BS     (1ull << 14)
+#define DR6_RESET  0xffff0ff0ull
+#define DR7_ENABLE 0xffull /* L0 to G3 */
+#define DR7_GD     (1ull << 13)
+#define DR7_RESET  0x400ull
 
 enum vector {
     VECTOR_DE = 0,

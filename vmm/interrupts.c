@@ -4,6 +4,7 @@
 
 #include "lib/rare.h"
 #include "lib/x86.h"
+#include "vmm/access.h"
 #include "vmm/devices.h"
 #include "vmm/exits.h"
 #include "vmm/passthrough.h"
@@ -406,6 +407,37 @@ static unsigned settle_nmi(struct vcpu *vcpu, unsigned blocked)
     return 0;
 }
 
+/* What is at RIP, if that is in the page of the instruction before: then it may be executed too. */
+static uint8_t next_byte(struct vcpu *vcpu)
+{
+    unsigned code_size = vcpu_code_size(vcpu);
+    gva_t at = vcpu_code_address(vcpu, code_size, 0);
+    uint64_t bytes;
+    if (at.v % PAGE_SIZE == 0 ||
+        (code_size != 8 && vcpu->state.rip > vcpu->state.seg[SEG_CS].limit) ||
+        !vcpu_peek(vcpu, gva(at.v & ~7ull), &bytes))
+        return 0;
+    return (uint8_t)(bytes >> at.v % 8 * 8);
+}
+
+/*
+ * Completes a HLT that alone keeps an interrupt from the guest: the one in the shadow of STI or MOV
+ * SS, as kernels wait. It would exit at once and be woken; and where an entry loses the shadow, as
+ * it may under another hypervisor, the guest would handle the interrupt and then sleep for good.
+ */
+static __attribute__((noinline)) bool pass_halt(struct vcpu *vcpu, unsigned blocked)
+{
+    struct guest_state *state = &vcpu->state;
+    if (vcpu->event.valid || (blocked & BLOCKED_BY_SHADOW) == 0 ||
+        (state->rflags & (RFLAGS_IF | RFLAGS_TF)) != RFLAGS_IF)
+        return false;
+    vcpu_fetch(vcpu, STATE_CODE | STATE_CR);
+    if (state->cpl != 0 || (state->dr7 & DR7_ENABLE) != 0 || next_byte(vcpu) != 0xf4)
+        return false;
+    vcpu_skip(vcpu, state->rip + 1);
+    return true;
+}
+
 /* The same of the APIC's interrupts; what one in service holds back, its EOI will bring up. */
 static unsigned settle_interrupt(struct vcpu *vcpu, unsigned blocked)
 {
@@ -414,8 +446,9 @@ static unsigned settle_interrupt(struct vcpu *vcpu, unsigned blocked)
     int vector = lapic_pending(&vcpu->lapic);
     if (vector < 0)
         return AWAIT_CR8;
-    if (vcpu->event.valid || (blocked & BLOCKED_BY_SHADOW) != 0 ||
-        (vcpu->state.rflags & RFLAGS_IF) == 0)
+    if ((vcpu->event.valid || (blocked & BLOCKED_BY_SHADOW) != 0 ||
+         (vcpu->state.rflags & RFLAGS_IF) == 0) &&
+        !pass_halt(vcpu, blocked))
         return AWAIT_INTERRUPT;
     lapic_take(&vcpu->lapic, (unsigned)vector);
     inject(vcpu, DELIVER_INTERRUPT, (unsigned)vector);
@@ -441,8 +474,9 @@ static __attribute__((noinline)) unsigned settle_extint(struct vcpu *vcpu, unsig
 {
     if (!has_extint(vcpu))
         return 0;
-    if (vcpu->event.valid || (blocked & BLOCKED_BY_SHADOW) != 0 ||
-        (vcpu->state.rflags & RFLAGS_IF) == 0)
+    if ((vcpu->event.valid || (blocked & BLOCKED_BY_SHADOW) != 0 ||
+         (vcpu->state.rflags & RFLAGS_IF) == 0) &&
+        !pass_halt(vcpu, blocked))
         return AWAIT_INTERRUPT;
     vcpu->extint = false;
     inject(vcpu, DELIVER_INTERRUPT, devices_acknowledge(vcpu));
