@@ -32,8 +32,8 @@ static uint32_t ask(uint16_t port, uint32_t value)
 #define window_close(...) close_window(__VA_ARGS__)
 static void *open_window(struct cpu *cpu, enum window_slot slot, hpa_t at, enum memtype type);
 static void close_window(struct cpu *cpu, enum window_slot slot);
-#include "vmm/passed_memory.c"
 #pragma weak passed_follow_intx /* no test here comes to it */
+#include "vmm/passed_memory.c"
 
 #define REAL 0xfe000000ull
 enum { MEMORY = 0, SMALL = 1, PORTS = 2, UNPLACED = 3, SIZE = 0x10, NO_PORT = 0x10000 };

@@ -25,9 +25,7 @@ static int reset_function(const struct pci_function *f, void (*delay)(uint32_t u
 #define pci_reset(f, delay)   reset_function(f, delay)
 #define pci_restore(f, saved) ((void)(f), (void)(saved))
 #pragma GCC diagnostic ignored "-Wframe-larger-than=" /* with sanitizers they are larger */
-#include "vmm/passthrough.c"
-
-/* What no test here comes to. */
+/* What no test here comes to; clang wants it said before. */
 #pragma weak devices_level_pci
 #pragma weak iommu_host
 #pragma weak iommu_host_ioapics
@@ -49,6 +47,7 @@ static int reset_function(const struct pci_function *f, void (*delay)(uint32_t u
 #pragma weak pci_host_functions
 #pragma weak smp_apic_id
 #pragma weak vm_address_bits
+#include "vmm/passthrough.c"
 
 void request_serve(uint32_t me)
 {
