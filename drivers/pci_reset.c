@@ -102,6 +102,13 @@ static void reset_by_pm(const struct pci_function *f, wait *delay)
     delay(10 * MS);
 }
 
+/* Whether a link of PCI Express, and no conventional bus, leads from the bridge to F. */
+static bool is_by_link(const struct pci_function *f)
+{
+    unsigned port = f->parent->port;
+    return port == PCI_PORT_ROOT || port == PCI_PORT_DOWNSTREAM || port == PCI_PORT_FROM_PCI;
+}
+
 /*
  * PCI Express Base Specification, "Conventional Reset", has the first request 100 ms after; PCI
  * Local Bus Specification, "Timing and Configuration Specifications", 2^25 clocks: a second.
@@ -113,7 +120,7 @@ static void reset_by_bus(const struct pci_function *f, wait *delay)
     pci_write16(bridge, PCI_BRIDGE_CONTROL, control | BRIDGE_RESET);
     delay(2 * MS);
     pci_write16(bridge, PCI_BRIDGE_CONTROL, control & (uint16_t)~BRIDGE_RESET);
-    delay(f->pcie != 0 ? 100 * MS : 1000 * MS);
+    delay(is_by_link(f) ? 100 * MS : 1000 * MS);
 }
 
 /* "Configuration Request Retry Status": a root that shows it gives the vendor 0001h. */

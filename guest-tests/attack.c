@@ -8,8 +8,8 @@
  * row: attack.no-snoop end=0 timeout=60 device=edu iommu=no-snoop set=control=yes control=skip control-reason="as attack"
  * row: attack.two end=0 timeout=60 device=edu device=edu-2 set=control=yes cmdline="dma=coherent at=83886080" control=skip control-reason="as attack"
  * row: attack.amd end=0 timeout=60 device=edu iommu=amd set=control=yes cmdline="dma=coherent index=yes" control=skip control-reason="as attack"
- * row: attack.dies end=0 timeout=60 memory=36M device=edu-port set=control=yes set=on_reset=restart cmdline="dma=coherent dies=10" control=skip control-reason="the machine ends there"
- * row: attack.amd-dies end=0 timeout=60 memory=36M device=edu iommu=amd set=control=yes set=on_reset=restart cmdline="dma=coherent dies=10" control=skip control-reason="the machine ends there"
+ * row: attack.dies end=0 timeout=60 memory=36M device=edu-port set=control=yes set=on_reset=restart cmdline="dma=coherent dies=100" control=skip control-reason="the machine ends there"
+ * row: attack.amd-dies end=0 timeout=60 memory=36M device=edu iommu=amd set=control=yes set=on_reset=restart cmdline="dma=coherent dies=100" control=skip control-reason="the machine ends there"
  *
  * With `dies=N` on the command line it ends N times with DMA on the way. With `faults=N` it does no
  * more than N transfers in a row to successive pages that are not its own and, with `more=yes`, one
@@ -27,7 +27,7 @@
 #include "guest-tests/runtime/taken.h"
 #include "vmm/abi.h"
 
-enum { BYTES = 4000, KEYBOARD = 0x64, RESET = 0xfe, VECTOR_FORGED = 0xe5, WAIT_MS = 150 };
+enum { BYTES = 4000, KEYBOARD = 0x64, RESET = 0xfe, VECTOR_SLEEP = 0x50, VECTOR_FORGED = 0xe5 };
 #define MESSAGES 0xfee00000ull
 
 static void busy(unsigned ms)
@@ -360,8 +360,10 @@ static void lines_of_both(void)
 
 /* Where nothing is loaded, and dma_init() fills nothing. */
 static struct record {
-    uint64_t magic, boots, late;
-    uint64_t arrived; /* transfers that came when the guest was gone */
+    uint64_t magic, boots;
+    volatile uint8_t *late; /* where the last transfer was to go: a page of the pool */
+    /* Boots that found it come, never ended, or the device a bus master. */
+    uint64_t arrived, endless, masters;
 } *const record = (struct record *)0x70000;
 #define MAGIC 0x61747461636b6564ull
 static uint64_t boots;
@@ -373,26 +375,46 @@ static void count_boots(void)
     boots = ++record->boots;
 }
 
-/* Memory is as it was at the end, but for what has come since. */
-static void look_at_last(void)
+/* Sleeps until the device has ended what it was told in the boot before; false: for 2 s. */
+static bool sleep_until_done(void)
 {
-    if (boots == 1)
-        return;
-    busy(WAIT_MS);
-    record->arrived += alike((const volatile uint8_t *)record->late, 4) > BYTES / 2;
+    enum { TICKS = 2000000, PATIENCE_MS = 2000 };
+    uint64_t start = rdtsc();
+    apic_set(DIVIDE, BY_1);
+    apic_set(LVT_TIMER, PERIODIC | VECTOR_SLEEP);
+    apic_set(INITIAL, TICKS);
+    while ((edu_get(EDU_DMA) & DMA_START) != 0 && rdtsc() - start < machine_ticks(PATIENCE_MS))
+        __asm__ volatile("sti; hlt; cli" : : : "memory");
+    apic_set(LVT_TIMER, MASKED);
+    return (edu_get(EDU_DMA) & DMA_START) == 0;
 }
 
-/* A transfer into memory that comes when the guest is gone. */
-static void die(void)
+/* Whether a page of the pool, which is not mapped yet, is no longer as dma_begin() had left it. */
+static bool has_changed(const volatile uint8_t *page)
+{
+    const volatile uint8_t *physical = (const volatile uint8_t *)dma_address(page);
+    for (unsigned i = 0; i < PAGE_SIZE; i++)
+        if (physical[i] != dma_pattern(page + i))
+            return true;
+    return false;
+}
+
+static void look_at_last(void)
+{
+    record->masters += (pci_get(edu, PCI_COMMAND, 2) & COMMAND_MASTER) != 0;
+    record->endless += !sleep_until_done();
+    record->arrived += has_changed(record->late);
+}
+
+/* A transfer into memory that comes when the guest is gone; it brings what is not the pattern. */
+static noreturn void die(void)
 {
     pci_command(edu, COMMAND_MASTER, 0);
     dma_begin(DMA_WB);
-    volatile uint8_t *mine = dma_take(1), *late = dma_take(8);
-    fill(mine, 4);
-    edu_transfer(dma_address(mine), EDU_BUFFER, BYTES, 0);
-    record->late = dma_address(late) + 5 * PAGE_SIZE;
-    edu_start(EDU_BUFFER, record->late, BYTES, DMA_FROM_DEVICE);
-    out8(KEYBOARD, RESET);
+    record->late = (volatile uint8_t *)dma_take(8) + 5 * PAGE_SIZE;
+    edu_start(EDU_BUFFER, dma_address(record->late), BYTES, DMA_FROM_DEVICE);
+    for (;;)
+        out8(KEYBOARD, RESET);
 }
 
 static void after_death(void)
@@ -402,10 +424,8 @@ static void after_death(void)
         return;
     expect(boots == 1 + cmdline_number("dies", 0), "boot %lu", boots);
     expect(record->arrived == 0, "%lu transfers have come", record->arrived);
-    expect((pci_get(edu, PCI_COMMAND, 2) & COMMAND_MASTER) == 0, "it is a bus master");
-    dma_begin(DMA_WB);
-    busy(WAIT_MS);
-    dma_end();
+    expect(record->endless == 0, "%lu transfers have no end", record->endless);
+    expect(record->masters == 0, "in %lu boots it is a bus master", record->masters);
     dma_check_memory();
     dma_begin(DMA_WB);
     pci_command(edu, COMMAND_MASTER, 0);
@@ -473,9 +493,12 @@ void test_main(void)
     pci_init();
     edu_find();
     count_boots();
-    if (dies != 0)
+    if (boots == 1) {
+        dma_init();
+    } else {
         look_at_last();
-    dma_init();
+        dma_init_again();
+    }
     if (boots <= dies && edu != PCI_NOT_THERE)
         die();
     if (dies != 0)

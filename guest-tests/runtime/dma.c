@@ -213,6 +213,11 @@ void dma_init(void)
 {
     assert(has_pool());
     fill_memory();
+    dma_init_again();
+}
+
+void dma_init_again(void)
+{
     find_free_pair();
     wrmsr(MSR_PAT, PAT_WITH_WC);
     for (unsigned page = 0; page < DMA_PAGES; page++)

@@ -41,6 +41,9 @@ enum { DMA_PAGES = 128 };
 /* Before all others: memory from 2 MiB up to 64 MiB holds a pattern from here on. */
 void dma_init(void);
 
+/* The same after a reset that has left memory as it was: it holds what dma_init() gave it. */
+void dma_init_again(void);
+
 /* All pages have TYPE and hold the pattern, and none is taken. */
 void dma_begin(enum dma_type type);
 

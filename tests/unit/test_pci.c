@@ -938,7 +938,12 @@ static void reset_methods(void **state)
     add_pm(f, false);
     expect_reset(PCI_RESET_BUS, &fake.buses, 101000);
     assert_int_equal(fake_get(&fake.f[0], PCI_BRIDGE_CONTROL, 2), 0);
-    begin_reset(state, false);
+    begin_reset(state, false); /* whatever it says of itself, a link leads to it */
+    expect_reset(PCI_RESET_BUS, &fake.buses, 101000);
+    assert_true(fake.waited < 1000000);
+    reset(state);
+    add_bridge(0, 1, 0, 1, 1);
+    add(1, 0, 0, DEVICE);
     expect_reset(PCI_RESET_BUS, &fake.buses, 1001000);
 }
 
