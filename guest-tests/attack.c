@@ -380,12 +380,8 @@ static bool sleep_until_done(void)
 {
     enum { TICKS = 2000000, PATIENCE_MS = 2000 };
     uint64_t start = rdtsc();
-    apic_set(DIVIDE, BY_1);
-    apic_set(LVT_TIMER, PERIODIC | VECTOR_SLEEP);
-    apic_set(INITIAL, TICKS);
     while ((edu_get(EDU_DMA) & DMA_START) != 0 && rdtsc() - start < machine_ticks(PATIENCE_MS))
-        __asm__ volatile("sti; hlt; cli" : : : "memory");
-    apic_set(LVT_TIMER, MASKED);
+        apic_sleep(VECTOR_SLEEP, TICKS);
     return (edu_get(EDU_DMA) & DMA_START) == 0;
 }
 

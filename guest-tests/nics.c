@@ -1,7 +1,8 @@
 /*
  * Two network controllers on one wire, an 82540EM (e1000) and an 82574 (e1000e): frames of many
  * lengths both ways, with rings and frames in memory of every type; told by INTx on the one, and by
- * MSI-X and by MSI on the other.
+ * MSI-X and by MSI on the other. With `apart=yes` on the command line it has one of them, and the
+ * other one is in another VM that runs it, too.
  *
  * row: nics end=0 timeout=60 control-timeout=30 device=wire-e1000 device=wire-e1000e set=control=yes cmdline=dma=coherent
  * row: nics.amd end=0 timeout=60 device=wire-e1000 device=wire-e1000e iommu=amd set=control=yes cmdline=dma=coherent control=skip control-reason="as nics"
@@ -17,7 +18,16 @@
 #include "guest-tests/runtime/taken.h"
 #include "lib/assert.h"
 
-enum { PIN_NIC, MESSAGE_NIC, NICS, VECTOR_INTX = 0x51, VECTOR_MSI, VECTOR_RX, VECTOR_TX };
+enum {
+    PIN_NIC,
+    MESSAGE_NIC,
+    NICS,
+    VECTOR_INTX = 0x51,
+    VECTOR_MSI,
+    VECTOR_RX,
+    VECTOR_TX,
+    VECTOR_SLEEP
+};
 enum { LONG_MS = 2000, THROTTLED_MS = 20 };
 enum told { POLLED, BY_MSI, BY_MSIX, WAYS }; /* of MESSAGE_NIC; the other's frames by INTx then */
 
@@ -25,11 +35,14 @@ static struct nic nics[NICS];
 static volatile uint32_t causes[NICS];
 static enum told how;
 
+static bool is_there(unsigned nic)
+{
+    return nics[nic].bdf != PCI_NOT_THERE;
+}
+
 static const char *needs_nics(void)
 {
-    return nics[PIN_NIC].bdf != PCI_NOT_THERE && nics[MESSAGE_NIC].bdf != PCI_NOT_THERE
-               ? NULL
-               : "there are not both controllers";
+    return is_there(PIN_NIC) && is_there(MESSAGE_NIC) ? NULL : "there are not both controllers";
 }
 
 /* --- frames ----------------------------------------------------------------------------------- */
@@ -71,11 +84,9 @@ static void make(volatile uint8_t *frame, unsigned from, unsigned number)
     nic_put_checksum(body, length - ETHERNET, SUM_AT);
 }
 
-static void expect_frame(unsigned from, unsigned number)
+static void check(const volatile uint8_t *frame, unsigned length, unsigned from, unsigned number)
 {
     unsigned wrong = 0;
-    volatile uint8_t *frame;
-    unsigned length = nic_receive(&nics[!from], &frame);
     if (!expect(length == lengths[number], "from %u, frame %u has %u bytes", from, number, length))
         return;
     const volatile uint8_t *body = frame + ETHERNET;
@@ -86,6 +97,13 @@ static void expect_frame(unsigned from, unsigned number)
         wrong += body[i] != data_byte(from, number, i);
     uint16_t sum = nic_checksum(body, length - ETHERNET);
     expect(wrong == 0 && sum == 0, "frame %u: %u bytes are wrong, checksum %x", number, wrong, sum);
+}
+
+static void expect_frame(unsigned from, unsigned number)
+{
+    volatile uint8_t *frame;
+    unsigned length = nic_receive(&nics[!from], &frame);
+    check(frame, length, from, number);
 }
 
 /* --- interrupts ------------------------------------------------------------------------------- */
@@ -135,25 +153,27 @@ static void open_interrupts(enum told told)
     taken_clear();
     taken_hook = take;
     for (unsigned i = 0; i < NICS; i++)
-        (void)nic_get(&nics[i], NIC_CAUSES);
-    if (told == POLLED)
-        return;
-    open_pin();
-    open_messages();
+        if (is_there(i))
+            (void)nic_get(&nics[i], NIC_CAUSES);
+    if (told != POLLED && is_there(PIN_NIC))
+        open_pin();
+    if (told != POLLED && is_there(MESSAGE_NIC))
+        open_messages();
 }
 
 /* QEMU's 82574 asserts that what throttles interrupts ends with the interrupts as it began. */
 static void close_interrupts(void)
 {
     for (unsigned i = 0; i < NICS; i++)
-        nic_put(&nics[i], NIC_IMC, ~0u);
+        if (is_there(i))
+            nic_put(&nics[i], NIC_IMC, ~0u);
     for (uint64_t start = rdtsc(); how != POLLED && rdtsc() - start < machine_ticks(THROTTLED_MS);)
         cpu_relax();
-    if (how == BY_MSIX)
+    if (how == BY_MSIX && is_there(MESSAGE_NIC))
         pci_close_msix(nics[MESSAGE_NIC].bdf);
     if (how == BY_MSI)
         pci_close_msi(nics[MESSAGE_NIC].bdf);
-    if (how != POLLED)
+    if (how != POLLED && is_there(PIN_NIC))
         pci_close_intx(nics[PIN_NIC].bdf);
     how = POLLED;
 }
@@ -216,6 +236,13 @@ static void are_found(void)
     expect(needs_nics() == NULL, "%x and %x", nics[PIN_NIC].bdf, nics[MESSAGE_NIC].bdf);
 }
 
+static void retype(const struct nic *nic)
+{
+    dma_retype((void *)(uintptr_t)nic->sender.at, 1, DMA_WC_PAT);
+    dma_retype((void *)(uintptr_t)nic->receiver.at, 1, DMA_WC_PAT);
+    dma_retype((void *)(uintptr_t)nic->receiver.buffers, NIC_DESCRIPTORS, DMA_WC_PAT);
+}
+
 /* One's rings and buffers become WC, after frames and before more of them. */
 static void retyped(void)
 {
@@ -223,10 +250,7 @@ static void retyped(void)
     if (start()) {
         send(PIN_NIC, 0);
         send(MESSAGE_NIC, 1);
-        const struct nic *nic = &nics[MESSAGE_NIC];
-        dma_retype((void *)(uintptr_t)nic->sender.at, 1, DMA_WC_PAT);
-        dma_retype((void *)(uintptr_t)nic->receiver.at, 1, DMA_WC_PAT);
-        dma_retype((void *)(uintptr_t)nic->receiver.buffers, NIC_DESCRIPTORS, DMA_WC_PAT);
+        retype(&nics[MESSAGE_NIC]);
         for (unsigned i = 2; i < ARRAY_SIZE(lengths); i++) {
             send(PIN_NIC, i);
             send(MESSAGE_NIC, i);
@@ -236,12 +260,104 @@ static void retyped(void)
     dma_end();
 }
 
+/* --- each in a VM of its own ------------------------------------------------------------------ */
+
+/* A frame that says no more than that its sender is there, of the first length. */
+enum { HELLO = 0, FIRST = 1, HELLO_MS = 200, HELLOS = 100 };
+
+static const char *needs_one(void)
+{
+    return is_there(PIN_NIC) != is_there(MESSAGE_NIC) ? NULL : "there is not one controller";
+}
+
+/* Sleeps until a frame is there; false: for MS there is none. */
+static bool comes(const struct nic *nic, unsigned ms)
+{
+    enum { TICKS = 2000000 };
+    uint64_t begin = rdtsc();
+    while (!nic_has_received(nic)) {
+        if (rdtsc() - begin > machine_ticks(ms))
+            return false;
+        apic_sleep(VECTOR_SLEEP, TICKS);
+    }
+    return true;
+}
+
+static void transmit(unsigned own, unsigned number)
+{
+    make(nic_to_send(&nics[own]), own, number);
+    if (nic_send(&nics[own], lengths[number]))
+        expect(wait_told(own, CAUSE_SENT), "frame %u: causes %x", number, causes[own]);
+    causes[own] &= ~(uint32_t)CAUSE_SENT;
+}
+
+/* The other one's; what it said before it had an answer may come first. */
+static void take_frame(unsigned own, unsigned number)
+{
+    volatile uint8_t *frame;
+    unsigned length;
+    do {
+        if (!expect(comes(&nics[own], LONG_MS), "frame %u has not come", number))
+            return;
+        length = nic_receive(&nics[own], &frame);
+    } while (number != HELLO && frame[ETHERNET + NUMBER_AT + 1] == HELLO);
+    check(frame, length, !own, number);
+    expect(wait_told(own, CAUSE_RECEIVED), "frame %u: causes %x", number, causes[own]);
+    causes[own] &= ~(uint32_t)CAUSE_RECEIVED;
+}
+
+/* One says that it is there until the other one answers, which waits for that. */
+static bool meet(unsigned own)
+{
+    bool met = false;
+    for (unsigned i = 0; i < HELLOS && !met; i++) {
+        if (own == PIN_NIC)
+            transmit(own, HELLO);
+        met = comes(&nics[own], HELLO_MS);
+    }
+    if (!expect(met, "there is no other one"))
+        return false;
+    take_frame(own, HELLO);
+    if (own != PIN_NIC)
+        transmit(own, HELLO);
+    return true;
+}
+
+/* By turns; while nothing is on its way to it the rings and buffers of each become WC. */
+static void with_another_vm(void)
+{
+    enum { RETYPED = 3 };
+    unsigned own = is_there(PIN_NIC) ? PIN_NIC : MESSAGE_NIC;
+    dma_begin(DMA_WB);
+    if (nic_start(&nics[own])) {
+        open_interrupts(BY_MSIX);
+        for (unsigned i = meet(own) ? FIRST : ARRAY_SIZE(lengths); i < ARRAY_SIZE(lengths); i++)
+            for (unsigned from = 0; from < NICS; from++) {
+                if (from == own && i == RETYPED)
+                    retype(&nics[own]);
+                if (from == own)
+                    transmit(own, i);
+                else
+                    take_frame(own, i);
+            }
+        close_interrupts();
+        nic_stop(&nics[own]);
+    }
+    dma_end();
+}
+
+/* --- tables ----------------------------------------------------------------------------------- */
+
 static const struct test_case cases[] = {
     {"memory that is made WC between frames", needs_nics, retyped},
     {"no other memory has changed", needs_nics, dma_check_memory},
 };
 static const struct test_case first[] = {
     {"both functions are found", NULL, are_found},
+};
+static const struct test_case apart[] = {
+    {"frames from and to another VM", needs_one, with_another_vm},
+    {"no other memory has changed", needs_one, dma_check_memory},
 };
 
 void test_main(void)
@@ -252,6 +368,11 @@ void test_main(void)
     nic_find(&nics[PIN_NIC], NIC_82540);
     nic_find(&nics[MESSAGE_NIC], NIC_82574);
     dma_init();
+    if (cmdline_has("apart", "yes")) {
+        ktap_begin(ARRAY_SIZE(apart));
+        ktap_run(apart, ARRAY_SIZE(apart));
+        ktap_end();
+    }
     ktap_begin(ARRAY_SIZE(first) + DMA_TYPES + ARRAY_SIZE(cases));
     ktap_run(first, ARRAY_SIZE(first));
     dma_run("frames both ways", needs_nics, both_ways);

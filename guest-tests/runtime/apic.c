@@ -28,3 +28,13 @@ void apic_enable(void)
     apic_set(INITIAL, 0);
     apic_set(TPR, 0);
 }
+
+void apic_sleep(unsigned vector, uint32_t ticks)
+{
+    apic_set(DIVIDE, BY_1);
+    apic_set(LVT_TIMER, vector);
+    apic_set(INITIAL, ticks);
+    __asm__ volatile("sti; hlt; cli" : : : "memory");
+    apic_set(INITIAL, 0);
+    apic_set(LVT_TIMER, MASKED);
+}

@@ -84,3 +84,6 @@ const char *needs_deadline(void);
 
 /* Software-enables it; nothing is held back, no timer runs, and its own sources are masked. */
 void apic_enable(void);
+
+/* Halts for TICKS of the timer, whose VECTOR has a handler, or until another interrupt comes. */
+void apic_sleep(unsigned vector, uint32_t ticks);

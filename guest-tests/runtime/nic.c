@@ -112,12 +112,17 @@ void nic_stop(const struct nic *nic)
 
 static bool is_done(const volatile struct nic_descriptor *d)
 {
+    dma_sync(d, sizeof(*d));
+    return (d->status & DONE) != 0;
+}
+
+static bool wait_done(const volatile struct nic_descriptor *d)
+{
     uint64_t begin = rdtsc();
-    do {
-        dma_sync(d, sizeof(*d));
-        if ((d->status & DONE) != 0)
+    do
+        if (is_done(d))
             return true;
-    } while (rdtsc() - begin < machine_ticks(LONG_MS));
+    while (rdtsc() - begin < machine_ticks(LONG_MS));
     return false;
 }
 
@@ -136,7 +141,12 @@ bool nic_send(struct nic *nic, unsigned length)
     dma_sync(d, sizeof(*d));
     nic->sender.next = (nic->sender.next + 1) % NIC_DESCRIPTORS;
     nic_put(nic, NIC_TDBAL + RING_TAIL, nic->sender.next);
-    return expect(is_done(d), "a frame is not sent");
+    return expect(wait_done(d), "a frame is not sent");
+}
+
+bool nic_has_received(const struct nic *nic)
+{
+    return is_done(&nic->receiver.at[nic->receiver.next]);
 }
 
 unsigned nic_receive(struct nic *nic, volatile uint8_t **frame)
@@ -144,7 +154,7 @@ unsigned nic_receive(struct nic *nic, volatile uint8_t **frame)
     struct nic_ring *ring = &nic->receiver;
     volatile struct nic_descriptor *d = &ring->at[ring->next];
     *frame = ring->buffers + ring->next * PAGE_SIZE;
-    if (!expect(is_done(d), "no frame has come"))
+    if (!expect(wait_done(d), "no frame has come"))
         return 0;
     unsigned length = d->length;
     dma_sync(*frame, PAGE_SIZE);

@@ -70,6 +70,9 @@ bool nic_send(struct nic *nic, unsigned length);
  */
 unsigned nic_receive(struct nic *nic, volatile uint8_t **frame);
 
+/* Whether it has come, already. */
+bool nic_has_received(const struct nic *nic);
+
 /* COUNT bytes become a frame's. */
 void nic_put_bytes(volatile uint8_t *at, const uint8_t *bytes, unsigned count);
 

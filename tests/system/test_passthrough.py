@@ -16,6 +16,7 @@ REGISTERS, ROOT, TABLE = 0xFED90000, 0x20, 0xB8
 MIB = 1 << 20
 PAGE = 4096
 EDU, EDU_2, EDU_3, NVME_2 = "00:05.0", "00:08.0", "00:0b.0", "00:0a.0"
+WIRE_E1000, WIRE_E1000E = "00:05.0", "00:06.0"
 KNOWN = 0x1800000  # in the guests' memory: a pattern, which they look at in the end
 WRITE = 5         # VT-d, "Fault Reasons": no right to write
 FAULT = re.compile(r"^\[ *(\d+) \d+\] iommu 0: fault: (\S+), (read|write) of 0x(\w+), "
@@ -252,6 +253,21 @@ def test_one_attacks_the_other(system, tmp_path, iommu, guest, cmdline, other):
     assert {bdf for bdf, _, _ in faults} == attackers
     if guest != "attack":  # of two faults at once the unit, which has one record, loses one
         assert {(EDU, "read", at["b"]), (EDU, "write", at["b"])} <= faults
+
+
+@pytest.mark.parametrize("iommu", ["snoop", "amd"])
+def test_a_wire_between_two_vms(system, tmp_path, iommu):
+    """Each has one of two network controllers: what the one sends the other one receives."""
+    outcome = system.run("--bed", "svm", "--timeout", "40", *config(system, tmp_path, [
+        vm(name, "nics", "dma=coherent apart=yes", memory="64M", control="yes",
+           device=device(bdf), serial=serial)
+        for name, bdf, serial in (("a", WIRE_E1000, "com1"), ("b", WIRE_E1000E, "log"))]),
+                         "--device", "wire-e1000", "--device", "wire-e1000e", "--iommu", iommu)
+    assert outcome.status == 0, outcome.guest + outcome.log_text.encode()
+    came = "ok 1 frames from and to another VM\r?$"
+    assert re.search("^" + came, outcome.guest.decode(), re.M)
+    assert re.search(r"\[b\] " + came, outcome.log_text, re.M)
+    assert faults_of(outcome.log_text) == []
 
 
 def test_a_line_of_two_vms(system, tmp_path):
