@@ -40,19 +40,20 @@ all: $(BUILD)/nosnoop.elf $(BUILD)/BOOTX64.EFI guests
 
 # Files that run at every exit are compiled for speed, those with most to gain for most of it, and
 # the rest for size. Nothing is padded to be aligned.
-HOT := mm/mtrr vmm/access vmm/cr vmm/decode vmm/devices vmm/i8259 vmm/interrupts vmm/io \
-	vmm/ioapic vmm/lapic vmm/pit vmm/run vmm/views vmx/run vmx/state
+HOT := mm/mtrr vmm/typing/views vmx/run vmx/state \
+	$(addprefix vmm/vcpu/,access cr decode interrupts io run) \
+	$(addprefix vmm/devices/,devices i8259 ioapic lapic pit)
 UNPADDED := -falign-functions=1 -falign-loops=1 -falign-jumps=1 -falign-labels=1 \
 	-Wno-ignored-optimization-argument # clang: of the last two
-HOTTEST := vmm/advance vmm/walk vmm/cpuid vmm/msr svm/run svm/state
+HOTTEST := vmm/vcpu/advance vmm/vcpu/walk vmm/vcpu/cpuid vmm/vcpu/msr svm/run svm/state
 # The same for a kernel of tests/kernel/kernel.mk.
 compiled = $(1:%=$(BUILD)/kernel/%.o) $(1:%=$(BUILD)/untraced/%.o)
 $(call compiled,$(HOT)): OPTIMIZE := -O2 $(UNPADDED)
 $(call compiled,$(HOTTEST)): OPTIMIZE := -O3 $(UNPADDED)
 
 # --- the kernel: linked twice, the second time with the first one's symbol table ----------------
-KERNEL_C   := $(wildcard boot/*.c vmm/*.c svm/*.c vmx/*.c mm/*.c drivers/*.c lib/*.c)
-KERNEL_ASM := $(wildcard boot/*.asm vmm/*.asm svm/*.asm vmx/*.asm)
+KERNEL_C   := $(wildcard boot/*.c vmm/*.c vmm/*/*.c svm/*.c vmx/*.c mm/*.c drivers/*.c lib/*.c)
+KERNEL_ASM := $(wildcard boot/*.asm vmm/*/*.asm svm/*.asm vmx/*.asm)
 KERNEL_OBJ := $(KERNEL_C:%.c=$(BUILD)/kernel/%.o) $(KERNEL_ASM:%.asm=$(BUILD)/kernel/%.asm.o)
 KERNEL_LD  := ld -nostdlib -z max-page-size=4096 -z noexecstack -no-pie -T linker.ld
 
@@ -62,7 +63,7 @@ GIT     := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 $(BUILD)/gen/version.h: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '#define NOSNOOP_VERSION "$(VERSION)"' '#define NOSNOOP_GIT "$(GIT)"' \
-		"#define NOSNOOP_BUILD \"$$(cat $(KERNEL_C) $(KERNEL_ASM) vmm/dsdt.asl linker.ld | sha1sum | cut -c1-8)\"" \
+		"#define NOSNOOP_BUILD \"$$(cat $(KERNEL_C) $(KERNEL_ASM) vmm/devices/dsdt.asl linker.ld | sha1sum | cut -c1-8)\"" \
 		> $@.new
 	@cmp -s $@.new $@ || mv $@.new $@
 	@rm -f $@.new
@@ -81,8 +82,8 @@ $(BUILD)/kernel/%.asm.o: %.asm boot/entry.inc Makefile
 	$(NASM) -f elf64 -g -w+all -w-number-overflow -i$(BUILD)/gen/ -o $@ $<
 
 # What guests find as their DSDT.
-$(BUILD)/kernel/vmm/dsdt.asm.o: $(BUILD)/gen/dsdt.aml
-$(BUILD)/gen/dsdt.aml: vmm/dsdt.asl Makefile
+$(BUILD)/kernel/vmm/devices/dsdt.asm.o: $(BUILD)/gen/dsdt.aml
+$(BUILD)/gen/dsdt.aml: vmm/devices/dsdt.asl Makefile
 	@mkdir -p $(@D)
 	iasl -we -p $(BUILD)/gen/dsdt $< > $@.log 2>&1 || { cat $@.log; exit 1; }
 
@@ -106,17 +107,17 @@ include tests/kernel/kernel.mk
 # --- host tests: the same C files, linked into a process -------------------------------------
 # HOST_SRC: every file that also compiles for the host. tests/unit/test_*.c are cmocka programs
 # that link with all of them (and with tests/unit/host.c, which gives them log and assert).
-HOST_SRC := $(wildcard mm/*.c lib/format.c boot/*.c boot/efi/elf.c \
-	drivers/acpi.c drivers/firmware.c drivers/mptable.c $(wildcard drivers/pci*.c) \
-	$(wildcard drivers/iommu*.c) drivers/dmar.c $(wildcard drivers/vtd*.c) \
-	drivers/ivrs.c $(wildcard drivers/amdvi*.c) \
-	vmm/clock.c vmm/config.c vmm/config_check.c vmm/cpuid_table.c vmm/decode.c vmm/event.c \
-	vmm/ioapic.c vmm/lapic.c vmm/legacy.c vmm/line.c vmm/walk.c vmm/alias.c vmm/assign.c vmm/image.c vmm/policy.c vmm/presets.c \
-	vmm/typing.c vmm/sharing.c vmm/uart.c vmm/fwcfg.c vmm/platform.c vmm/platform_acpi.c vmm/platform_mp.c \
-	vmm/coherence.c vmm/intx_route.c vmm/places.c vmm/i8259.c vmm/pit.c vmm/pmtimer.c vmm/rate.c vmm/rtc.c \
-	svm/npt.c svm/caps.c \
-	$(wildcard vmm/vpci*.c) \
-	vmx/ept.c vmx/check.c vmx/caps.c vmx/fields.c vmx/types.c svm/types.c)
+HOST_SRC := $(wildcard mm/*.c boot/*.c drivers/pci*.c drivers/iommu*.c drivers/vtd*.c \
+	drivers/amdvi*.c vmm/devices/vpci*.c vmm/devices/platform*.c) lib/format.c boot/efi/elf.c \
+	$(addprefix drivers/,acpi.c firmware.c mptable.c dmar.c ivrs.c) \
+	$(addprefix vmm/,config.c config_check.c image.c) \
+	$(addprefix vmm/host/,clock.c rate.c) \
+	$(addprefix vmm/vcpu/,cpuid_table.c decode.c event.c walk.c) \
+	$(addprefix vmm/typing/,policy.c presets.c sharing.c typing.c) \
+	$(addprefix vmm/devices/,fwcfg.c i8259.c ioapic.c lapic.c legacy.c pit.c pmtimer.c rtc.c uart.c) \
+	$(addprefix vmm/passthrough/,assign.c coherence.c intx_route.c places.c) \
+	$(addprefix vmm/instruments/,alias.c line.c) \
+	svm/caps.c svm/npt.c svm/types.c $(addprefix vmx/,caps.c check.c ept.c fields.c types.c)
 HOST_OBJ := $(HOST_SRC:%.c=$(BUILD)/host/%.o) $(BUILD)/host/tests/unit/host.o
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 HOST     := $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -139,10 +140,10 @@ $(CORPORA): $(BUILD)/unit/test_corpus_%: $(BUILD)/host/tests/fuzz/fuzz_%.o \
 
 # The decoder is compared with Zydis, by the fuzzer's own comparison; so are operands' addresses.
 $(BUILD)/unit/test_decode: $(BUILD)/host/tests/fuzz/fuzz_decode.o
-$(BUILD)/unit/test_operand: $(BUILD)/host/vmm/access.o $(BUILD)/host/vmm/hole.o
+$(BUILD)/unit/test_operand: $(BUILD)/host/vmm/vcpu/access.o $(BUILD)/host/vmm/vcpu/hole.o
 $(BUILD)/unit/test_decode $(BUILD)/unit/test_operand: UNIT_LIBS := -lZydis
-$(BUILD)/unit/test_platform: $(BUILD)/kernel/vmm/dsdt.asm.o
-$(BUILD)/unit/test_passed_irq: $(BUILD)/host/vmm/irq.o $(BUILD)/host/vmm/passed_irq.o
+$(BUILD)/unit/test_platform: $(BUILD)/kernel/vmm/devices/dsdt.asm.o
+$(BUILD)/unit/test_passed_irq: $(BUILD)/host/vmm/host/irq.o $(BUILD)/host/vmm/passthrough/passed_irq.o
 # The table of exceptions is made of absolute addresses.
 $(BUILD)/unit/test_msr: UNIT_LIBS := -no-pie
 # Other CPUs may come between while types are asked for.
@@ -200,7 +201,7 @@ FUZZ_BUILD   := $(BUILD)/fuzz/$(if $(FUZZ_RUNS),fast,checked)
 FUZZ_NAMES   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SRC     := $(HOST_SRC) tests/unit/host.c
 FUZZ_HEADERS := $(wildcard tests/fuzz/*.h tests/unit/*.h boot/*.h boot/efi/*.h lib/*.h mm/*.h \
-	vmm/*.h svm/*.h vmx/*.h drivers/*.h)
+	vmm/*.h vmm/*/*.h svm/*.h vmx/*.h drivers/*.h)
 $(BUILD)/fuzz/checked/%: FUZZ_FLAGS := -O1 -fsanitize=fuzzer,address,undefined \
 	-fno-sanitize-recover=all
 $(BUILD)/fuzz/fast/%: FUZZ_FLAGS := -O2 -fsanitize=fuzzer,undefined \

@@ -8,7 +8,7 @@ global trampoline_start, trampoline_patch, trampoline_end
 
 %define OFFSET(symbol) (symbol - trampoline_start) ; in the page that the code is copied to
 
-; struct smp_slot of vmm/smp.c.
+; struct smp_slot of vmm/host/smp.c.
 SLOT_ROOT    equ 0
 SLOT_STACK   equ 8
 SLOT_APIC_ID equ 16
@@ -61,7 +61,7 @@ gdt:
     dq 0x00cf9b000000ffff       ; EARLY_CODE32
     dq 0x00af9b000000ffff       ; EARLY_CODE64
     dq 0x00cf93000000ffff       ; EARLY_DATA
-; struct trampoline_patch of vmm/smp.c: the first CPU adds the page's address to these three.
+; struct trampoline_patch of vmm/host/smp.c: the first CPU adds the page's address to these three.
 trampoline_patch:
 gdtr:
     dw gdtr - gdt - 1

@@ -3,7 +3,7 @@
 #include "drivers/apic.h"
 
 #include "lib/x86.h"
-#include "vmm/host.h"
+#include "vmm/host/host.h"
 
 enum { BASE_BOOT_CPU = 1 << 8, BASE_X2APIC = 1 << 10, BASE_ENABLE = 1 << 11 };
 

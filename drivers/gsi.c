@@ -7,7 +7,7 @@
 #include "lib/lock.h"
 #include "lib/log.h"
 #include "lib/string.h"
-#include "vmm/host.h"
+#include "vmm/host/host.h"
 
 /* 82093AA data sheet, "Memory Mapped Registers for Accessing IOAPIC Registers". */
 enum { SELECT = 0x00, WINDOW = 0x10, END = 0x40, REG_VERSION = 1, REG_ENTRIES = 0x10 };

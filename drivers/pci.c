@@ -6,7 +6,7 @@
 #include "lib/lock.h"
 #include "lib/log.h"
 #include "lib/x86.h"
-#include "vmm/window.h"
+#include "vmm/host/window.h"
 
 struct pci_name pci_name(struct pci_bdf bdf)
 {

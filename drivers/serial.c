@@ -6,8 +6,8 @@
 
 #include "drivers/pic.h"
 #include "lib/x86.h"
-#include "vmm/traps.h"
-#include "vmm/watchdog.h"
+#include "vmm/host/traps.h"
+#include "vmm/host/watchdog.h"
 
 enum { RBR = 0, THR = 0, DLL = 0, DLM = 1, IER = 1, IIR = 2, FCR = 2, LCR = 3, MCR = 4, LSR = 5 };
 enum { LSR_DR = 0x01, LSR_THRE = 0x20, LSR_TEMT = 0x40, LCR_8N1 = 0x03, LCR_DLAB = 0x80 };

@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/x86.h"
 #include "svm/svm.h"
-#include "vmm/traps.h"
+#include "vmm/host/traps.h"
 
 /* Codes that mean one kind and nothing more. */
 static const uint8_t kinds[] = {

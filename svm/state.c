@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/x86.h"
 #include "svm/svm.h"
-#include "vmm/log.h"
+#include "vmm/host/log.h"
 
 /* The VMCB packs a descriptor's bits 55:52 next to 47:40. */
 static struct seg unpack(const struct vmcb_seg *seg)

@@ -8,12 +8,12 @@
 #include "svm/caps.h"
 #include "svm/npt.h"
 #include "svm/types.h"
-#include "vmm/decode.h"
-#include "vmm/host.h"
-#include "vmm/log.h"
-#include "vmm/msr.h"
-#include "vmm/panic.h"
-#include "vmm/trace.h"
+#include "vmm/vcpu/decode.h"
+#include "vmm/host/host.h"
+#include "vmm/host/log.h"
+#include "vmm/vcpu/msr.h"
+#include "vmm/host/panic.h"
+#include "vmm/instruments/trace.h"
 
 /* Deny by default: one map of each kind serves all guests (APM, "MSR Intercepts", "IOIO
  * Intercepts"). */

@@ -49,7 +49,7 @@ enum hypercall {
     HYPERCALL_LOG_MAP = 7,
 };
 
-/* Whose rules make a guest's memory types (vmm/policy.h); the config has them by name. */
+/* Whose rules make a guest's memory types (vmm/typing/policy.h); the config has them by name. */
 enum policy_number {
     POLICY_EXACT = 0,
     POLICY_WB,
@@ -99,7 +99,7 @@ struct type_answer {
     uint8_t effective; /* enum effective */
     uint8_t rule;      /* enum mtrr_rule or enum type_rule */
     uint8_t cd;        /* the guest's CR0.CD */
-    uint8_t view;      /* enum view_kind of vmm/policy.h */
+    uint8_t view;      /* enum view_kind of vmm/typing/policy.h */
     uint8_t unused[4];
 };
 

@@ -1,7 +1,7 @@
 /* Picks the backend by CPUID feature bit: the one file of vmm/ that names a vendor. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/x86.h"
-#include "vmm/log.h"
+#include "vmm/host/log.h"
 #include "svm/svm.h"
 #include "vmx/vmx.h"
 

@@ -5,7 +5,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/config.h"
-#include "vmm/cpu.h"
+#include "vmm/host/cpu.h"
 
 /* A field whose value may be at most MOST. */
 struct limit {

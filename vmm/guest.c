@@ -4,12 +4,12 @@
 
 #include "lib/errno.h"
 #include "lib/x86.h"
-#include "vmm/host.h"
+#include "vmm/host/host.h"
 #include "vmm/image.h"
-#include "vmm/log.h"
-#include "vmm/panic.h"
-#include "vmm/passthrough.h"
-#include "vmm/platform.h"
+#include "vmm/host/log.h"
+#include "vmm/host/panic.h"
+#include "vmm/passthrough/passthrough.h"
+#include "vmm/devices/platform.h"
 
 enum { MULTIBOOT_MAGIC = 0x2badb002 };
 

@@ -7,7 +7,7 @@
 
 #include "mm/effective.h"
 #include "mm/pt.h"
-#include "vmm/cpu.h"
+#include "vmm/host/cpu.h"
 
 struct host;
 struct vm;
@@ -188,7 +188,7 @@ struct virt_caps {
     uint8_t hypercall; /* enum insn_op: the instruction of this vendor */
 };
 
-/* What of a vCPU's control structure follows from its policy and state: vmm/views.c decides it. */
+/* What of a vCPU's control structure follows from its policy and state, as vmm/typing/ decides. */
 enum control {
     CONTROL_CR0_READS = 1 << 0,  /* where the guest owns CR0.CD: reads of CR0 exit all the same */
     CONTROL_CR0_WRITES = 1 << 1, /* the same for writes */

@@ -8,15 +8,15 @@
 #include "lib/assert.h"
 #include "lib/x86.h"
 #include "mm/memtype.h"
-#include "vmm/exits.h"
+#include "vmm/vcpu/exits.h"
 #include "vmm/guest.h"
-#include "vmm/host.h"
-#include "vmm/identity.h"
-#include "vmm/log.h"
-#include "vmm/passthrough.h"
-#include "vmm/request.h"
-#include "vmm/smp.h"
-#include "vmm/views.h"
+#include "vmm/host/host.h"
+#include "vmm/passthrough/identity.h"
+#include "vmm/host/log.h"
+#include "vmm/passthrough/passthrough.h"
+#include "vmm/host/request.h"
+#include "vmm/host/smp.h"
+#include "vmm/typing/views.h"
 
 enum { EXIT_VALUE_MAX = 99, LOGGED_RESTARTS = 10 };
 

@@ -7,14 +7,14 @@
 #include "mm/extents.h"
 #include "mm/mtrr.h"
 #include "vmm/config.h"
-#include "vmm/cpuid.h"
-#include "vmm/devices.h"
+#include "vmm/vcpu/cpuid.h"
+#include "vmm/devices/devices.h"
 #include "vmm/image.h"
-#include "vmm/lapic.h"
-#include "vmm/request.h"
-#include "vmm/sharing.h"
+#include "vmm/devices/lapic.h"
+#include "vmm/host/request.h"
+#include "vmm/typing/sharing.h"
 #include "vmm/virt.h"
-#include "vmm/walk.h"
+#include "vmm/vcpu/walk.h"
 
 enum { VM_MAX_EXTENTS = 32, VM_MAX_RAM = IMAGE_MAX_RAM, VM_LOGGED_MSRS = 32 };
 
@@ -212,7 +212,7 @@ unsigned vm_address_bits(const struct vm *vm);
 /* The MTRRs that a vCPU begins with. */
 void vm_reset_mtrrs(const struct vm *vm, struct mtrr_state *mtrr);
 
-/* vmm/cpuid.c: fills what CPUID answers to the VM's guest. */
+/* vmm/vcpu/cpuid.c: fills what CPUID answers to the VM's guest. */
 void cpuid_init(struct vm *vm);
 
 /* Makes the CPUs of the VM's other vCPUs than the running one leave their guest. */
@@ -240,7 +240,7 @@ bool vm_restart(struct vcpu *vcpu);
 /* Logs the lines of the text screen that its guest has written to. */
 void vm_show_screen(const struct vm *vm);
 
-/* vmm/reset.c: a vCPU as its VM starts it, after an INIT, and at the startup IPI that ends that.
+/* vmm/vcpu/reset.c: a vCPU as its VM starts it, after an INIT, and at the startup IPI that ends it.
  * The first returns 0 or a negative errno, logged. */
 int vcpu_reset(struct vcpu *vcpu);
 void vcpu_init(struct vcpu *vcpu);

@@ -1,7 +1,7 @@
 /* What the CPU does of a guest's local APIC by itself (SDM, "APIC Virtualization and Virtual
  * Interrupts"). */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/host.h"
+#include "vmm/host/host.h"
 #include "vmx/controls.h"
 #include "vmx/vmx.h"
 

@@ -1,6 +1,6 @@
 /* Says why a VM entry failed: the broken rules by name, and the whole VMCS. */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/log.h"
+#include "vmm/host/log.h"
 #include "vmx/check.h"
 #include "vmx/vmx.h"
 

@@ -1,9 +1,9 @@
 /* Enters the guest, and decodes what the VMCS says of its exit (SDM, "VMX Basic Exit Reasons"). */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/x86.h"
-#include "vmm/log.h"
-#include "vmm/trace.h"
-#include "vmm/traps.h"
+#include "vmm/host/log.h"
+#include "vmm/instruments/trace.h"
+#include "vmm/host/traps.h"
 #include "vmx/controls.h"
 #include "vmx/insn.h"
 #include "vmx/vmx.h"

@@ -3,9 +3,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/string.h"
 #include "lib/x86.h"
-#include "vmm/host.h"
-#include "vmm/msr.h"
-#include "vmm/traps.h"
+#include "vmm/host/host.h"
+#include "vmm/vcpu/msr.h"
+#include "vmm/host/traps.h"
 #include "vmx/controls.h"
 #include "vmx/vmx.h"
 

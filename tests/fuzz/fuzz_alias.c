@@ -6,7 +6,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/errno.h"
 #include "tests/fuzz/fuzz.h"
-#include "vmm/alias.h"
+#include "vmm/instruments/alias.h"
 
 enum { TABLES = 16, SCAN_SIZE = 12 * PAGE_SIZE, ROOTS = 2 };
 

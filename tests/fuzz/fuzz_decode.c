@@ -10,7 +10,7 @@
 
 #include "lib/errno.h"
 #include "tests/fuzz/fuzz.h"
-#include "vmm/decode.h"
+#include "vmm/vcpu/decode.h"
 
 struct code {
     const uint8_t *bytes;

@@ -9,7 +9,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/vpci_fake.h"
-#include "vmm/vpci_bus.h"
+#include "vmm/devices/vpci_bus.h"
 
 enum { ENTRIES = 64, FIRST = 0x40, END = 0x100 };
 enum { SETUP_ALLOWS = 1, SETUP_INTX = 2, SETUP_SNOOPS = 4, SETUP_RESETS = 8, SETUP_WILD = 16 };

@@ -8,7 +8,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/errno.h"
 #include "tests/fuzz/fuzz.h"
-#include "vmm/walk.h"
+#include "vmm/vcpu/walk.h"
 
 enum { ACCESSED = 0x20, DIRTY = 0x40, MOST_READS = 5 * 16, LEVELS = 5 };
 

@@ -8,7 +8,7 @@ $(BUILD)/vmx-rules.elf: $(BUILD)/kernel/tests/kernel/vmx_rules.o $(BUILD)/nosnoo
 	$(KERNEL_LD) --wrap=vmx_run -o $@ $(KERNEL_OBJ) $(BUILD)/kernel/symbols.asm.o $<
 
 # Without a trace: tools/bench tells what the kernel's costs while it is off.
-TRACED   := $(shell grep -lE 'trace_is_on|\<trace[^ ._a-z]' $(filter-out vmm/trace.c,$(KERNEL_C)))
+TRACED   := $(shell grep -lE 'trace_is_on|\<trace[^ ._a-z]' $(filter-out vmm/instruments/trace.c,$(KERNEL_C)))
 UNTRACED := $(TRACED:%.c=$(BUILD)/untraced/%.o)
 
 $(UNTRACED): $(BUILD)/untraced/%.o: %.c tests/kernel/untraced.h Makefile

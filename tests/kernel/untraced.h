@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
-#include "vmm/trace.h"
+#include "vmm/instruments/trace.h"
 
 #define trace_is_on() false
 #define trace(...)    (false ? trace_put(__VA_ARGS__) : (void)0)

@@ -1,8 +1,8 @@
 /* Enters a guest with one field of an accepted VMCS wrong at a time, which the CPU must refuse. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/assert.h"
-#include "vmm/log.h"
-#include "vmm/panic.h"
+#include "vmm/host/log.h"
+#include "vmm/host/panic.h"
 #include "vmx/controls.h"
 #include "vmx/vmx.h"
 

@@ -16,7 +16,7 @@ OTHERS = {"passthrough_take", "passthrough_ended", "passthrough_read", "passthro
 # What is called by pointers, by those that are reached from devices: functions, or tables of them.
 CPU, IOMMU = ("svm_ops", "vmx_ops"), ("vtd_ops", "amdvi_ops")
 PASSED = ("read_real", "write_real", "master_bus", "passed_decode", "passed_interrupts",
-          "passed_message", "reset_real")  # vmm/passthrough.c has them for a device's model
+          "passed_message", "reset_real")  # a device's model has them of vmm/passthrough/
 RESETS = ("reset_by_flr", "reset_by_af", "reset_by_pm", "reset_by_bus", "wait_us")
 TARGETS = {
     "log_line": ("wipe", "draw"),  # the monitor's
@@ -26,7 +26,7 @@ TARGETS = {
                      "vpci_tell_interrupts", "vpci_restore_caps", "set_command", "restore",
                      "tell"), PASSED),
     **dict.fromkeys(("read", "write"), ("machine", "read_ecam", "write_ecam")),
-    # vmm/iommu_host.c has what a driver of IOMMUs needs of the machine.
+    # vmm/host/iommu_host.c has what a driver of IOMMUs needs of the machine.
     **dict.fromkeys(("wait_for", "read32", "read64"), ("read_register",)),
     **dict.fromkeys(("write32", "write64"), ("write_register",)),
     "vtd_flush": ("iommu_host.c:flush",), "late": ("iommu_host.c:stop",),
@@ -42,8 +42,8 @@ def kernel_calls():
 
 
 def entries():
-    """All that vmm/devices.h declares, and OTHERS."""
-    text = (paths.ROOT / "vmm/devices.h").read_text(encoding="utf-8")
+    """All that vmm/devices/devices.h declares, and OTHERS."""
+    text = (paths.ROOT / "vmm/devices/devices.h").read_text(encoding="utf-8")
     declared = set(re.findall(r"^\w[\w ]*[ *](\w+)\(", text, re.M))
     return declared - MADE | OTHERS
 

@@ -83,9 +83,9 @@ def plain(name):
 
 
 @pytest.mark.parametrize("names, path, enum, prefix", [
-    (trace.KINDS, "vmm/trace.h", "trace_kind", "TRACE_"),
+    (trace.KINDS, "vmm/instruments/trace.h", "trace_kind", "TRACE_"),
     (trace.EXITS, "vmm/virt.h", "exit_kind", "EXIT_"),
-    (trace.VIEWS, "vmm/policy.h", "view_kind", "VIEW_"),
+    (trace.VIEWS, "vmm/typing/policy.h", "view_kind", "VIEW_"),
 ])
 def test_names(names, path, enum, prefix):
     listed = [name.removeprefix(prefix) for name in enum_of(path, enum)]
@@ -273,5 +273,6 @@ def test_exits_have_the_names_of_the_hypervisor():
     header = (paths.ROOT / "vmm/virt.h").read_text()
     body = re.search(r"enum exit_kind \{(.*?)EXIT_KINDS", header, re.S)[1]
     order = re.findall(r"\b(EXIT_\w+),", re.sub(r"/\*.*?\*/", "", body, flags=re.S))
-    names = dict(re.findall(r'\[(EXIT_\w+)\] = "(.*)"', (paths.ROOT / "vmm/run.c").read_text()))
+    run = (paths.ROOT / "vmm/vcpu/run.c").read_text()
+    names = dict(re.findall(r'\[(EXIT_\w+)\] = "(.*)"', run))
     assert trace.EXITS == tuple(names[kind] for kind in order)

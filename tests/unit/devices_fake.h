@@ -13,9 +13,9 @@
 #include "drivers/serial.h"
 #include "lib/assert.h"
 #include "lib/x86.h"
-#include "vmm/clock.h"
-#include "vmm/interrupts.h"
-#include "vmm/log.h"
+#include "vmm/host/clock.h"
+#include "vmm/vcpu/interrupts.h"
+#include "vmm/host/log.h"
 
 enum { WORLD_MESSAGES = 64, WORLD_CHARS = 32, WORLD_TEXT = 256 };
 
@@ -71,8 +71,8 @@ static inline uint8_t world_in8(uint16_t port)
 #define lock_take(lock)    world_lock(lock)
 #define lock_release(lock) world_unlock(lock)
 
-#include "vmm/com.c"
-#include "vmm/devices.c"
+#include "vmm/devices/com.c"
+#include "vmm/devices/devices.c"
 
 /* --- what those files need -------------------------------------------------------------------- */
 

@@ -5,8 +5,8 @@
 
 #include "lib/log.h"
 #include "tests/unit/host.h"
-#include "vmm/trace.h"
-#include "vmm/watchdog.h"
+#include "vmm/instruments/trace.h"
+#include "vmm/host/watchdog.h"
 
 #undef assert
 #include "lib/assert.h"

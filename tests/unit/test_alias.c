@@ -9,7 +9,7 @@
 #include "tests/unit/host.h"
 
 #include "lib/errno.h"
-#include "vmm/alias.h"
+#include "vmm/instruments/alias.h"
 
 #define P   0x1ull
 #define PCD 0x10ull

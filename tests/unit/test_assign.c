@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/errno.h"
 #include "tests/unit/host.h"
-#include "vmm/assign.h"
+#include "vmm/passthrough/assign.h"
 
 /* --- a machine -------------------------------------------------------------------------------- */
 

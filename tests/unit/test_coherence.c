@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/errno.h"
 #include "tests/unit/host.h"
-#include "vmm/coherence.h"
+#include "vmm/passthrough/coherence.h"
 
 enum { N, Y };
 

@@ -3,8 +3,8 @@
 #include "tests/unit/host.h"
 
 #include "vmm/abi.h"
-#include "vmm/clock.h"
-#include "vmm/cpuid.h"
+#include "vmm/host/clock.h"
+#include "vmm/vcpu/cpuid.h"
 
 enum { EAX, EBX, ECX, EDX };
 

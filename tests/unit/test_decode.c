@@ -6,7 +6,7 @@
 #include "tests/unit/host.h"
 
 #include "lib/errno.h"
-#include "vmm/decode.h"
+#include "vmm/vcpu/decode.h"
 
 enum { RANDOM_CASES = 1000000, NO = INSN_NO_REG };
 

@@ -1,6 +1,6 @@
 /* Exceptions during the delivery of others: every pair, as the manual's tables have them. */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "vmm/event.h"
+#include "vmm/vcpu/event.h"
 
 #include "tests/unit/host.h"
 

@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/device_ops.h"
 #include "tests/unit/host.h"
-#include "vmm/fwcfg.h"
+#include "vmm/devices/fwcfg.h"
 
 enum { CPUS = 0x0104 };
 

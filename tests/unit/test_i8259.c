@@ -5,7 +5,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/device_ops.h"
 #include "tests/unit/host.h"
-#include "vmm/i8259.h"
+#include "vmm/devices/i8259.h"
 
 static uint64_t seed = 8259;
 

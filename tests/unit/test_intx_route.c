@@ -4,7 +4,7 @@
 
 #include "tests/unit/firmware_tables.h"
 #include "tests/unit/host.h"
-#include "vmm/intx_route.h"
+#include "vmm/passthrough/intx_route.h"
 
 /* SeaBIOS on QEMU's q35, with devices at 5 (INTA), 6, 7 and 9, and on i440fx at 1, 5, 7 and 9. */
 static const char q35_mp_table[] =

@@ -5,7 +5,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/device_ops.h"
 #include "tests/unit/host.h"
-#include "vmm/ioapic.h"
+#include "vmm/devices/ioapic.h"
 
 enum { PINS = 24 };
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "tests/unit/host.h"
-#include "vmm/lapic.h"
+#include "vmm/devices/lapic.h"
 
 enum { STEPS = 150000, SETS = 100000, SET_SIZE = 8 };
 

@@ -1,8 +1,8 @@
-/* vmm/line.c by the keys that a terminal sends (ECMA-48, xterm's control sequences). */
+/* vmm/instruments/line.c by the keys that a terminal sends (ECMA-48, xterm's control sequences). */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/host.h"
 #include "lib/assert.h"
-#include "vmm/line.h"
+#include "vmm/instruments/line.h"
 
 #define UP    "\033[A"
 #define DOWN  "\033[B"

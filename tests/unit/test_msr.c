@@ -3,7 +3,7 @@
 #include "tests/unit/host.h"
 
 /* The table and its search are the file's own. */
-#include "vmm/msr.c"
+#include "vmm/vcpu/msr.c"
 
 static struct vm_config config = {.name = "test"};
 static struct virt_caps caps;

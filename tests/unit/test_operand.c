@@ -13,11 +13,11 @@
 
 #undef assert
 #include "lib/x86.h"
-#include "vmm/passthrough.h"
-#include "vmm/access.h"
-#include "vmm/devices.h"
-#include "vmm/exits.h"
-#include "vmm/interrupts.h"
+#include "vmm/passthrough/passthrough.h"
+#include "vmm/vcpu/access.h"
+#include "vmm/devices/devices.h"
+#include "vmm/vcpu/exits.h"
+#include "vmm/vcpu/interrupts.h"
 
 enum { RANDOM_CASES = 1000000, SIB_CASES = 3 * 2 * 0x10000 };
 

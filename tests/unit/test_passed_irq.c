@@ -14,12 +14,12 @@
 
 #include "drivers/apic.h"
 #include "lib/errno.h"
-#include "vmm/host.h"
-#include "vmm/interrupts.h"
-#include "vmm/iommu_host.h"
-#include "vmm/passed.h"
-#include "vmm/smp.h"
-#include "vmm/traps.h"
+#include "vmm/host/host.h"
+#include "vmm/vcpu/interrupts.h"
+#include "vmm/host/iommu_host.h"
+#include "vmm/passthrough/passed.h"
+#include "vmm/host/smp.h"
+#include "vmm/host/traps.h"
 
 enum { CPUS = 2, ENTRIES = 4, VECTORS = 0xf0 - 0x40, MSI = 0x50, MSIX = 0x80, BASE = 7 };
 

@@ -7,10 +7,10 @@
 
 #undef assert
 #include "lib/x86.h"
-#include "vmm/host.h"
-#include "vmm/passed.h"
-#include "vmm/views.h"
-#include "vmm/window.h"
+#include "vmm/host/host.h"
+#include "vmm/passthrough/passed.h"
+#include "vmm/typing/views.h"
+#include "vmm/host/window.h"
 
 static unsigned last_port; /* that the machine was asked for */
 
@@ -33,7 +33,7 @@ static uint32_t ask(uint16_t port, uint32_t value)
 static void *open_window(struct cpu *cpu, enum window_slot slot, hpa_t at, enum memtype type);
 static void close_window(struct cpu *cpu, enum window_slot slot);
 #pragma weak passed_follow_intx /* no test here comes to it */
-#include "vmm/passed_memory.c"
+#include "vmm/passthrough/passed_memory.c"
 
 #define REAL 0xfe000000ull
 enum { MEMORY = 0, SMALL = 1, PORTS = 2, UNPLACED = 3, SIZE = 0x10, NO_PORT = 0x10000 };

@@ -5,9 +5,9 @@
 #undef assert
 #include "drivers/pci.h"
 #include "lib/errno.h"
-#include "vmm/clock.h"
-#include "vmm/cpu.h"
-#include "vmm/request.h"
+#include "vmm/host/clock.h"
+#include "vmm/host/cpu.h"
+#include "vmm/host/request.h"
 
 static struct cpu the_cpu;
 static int result; /* of a reset */
@@ -47,7 +47,7 @@ static int reset_function(const struct pci_function *f, void (*delay)(uint32_t u
 #pragma weak pci_host_functions
 #pragma weak smp_apic_id
 #pragma weak vm_address_bits
-#include "vmm/passthrough.c"
+#include "vmm/passthrough/passthrough.c"
 
 void request_serve(uint32_t me)
 {

@@ -7,8 +7,8 @@
 
 #include "tests/unit/device_ops.h"
 #include "tests/unit/host.h"
-#include "vmm/pit.h"
-#include "vmm/rate.h"
+#include "vmm/devices/pit.h"
+#include "vmm/host/rate.h"
 
 static uint64_t seed = 8254;
 

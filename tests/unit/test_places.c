@@ -1,7 +1,7 @@
 /* Whether a function's BARs have places of their own. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/host.h"
-#include "vmm/places.h"
+#include "vmm/passthrough/places.h"
 
 #define REAL 0xf0000000ull
 enum { IT, OTHER, BRIDGE, FUNCTIONS, LOG = 0x3f8 };

@@ -9,7 +9,7 @@
 #include "drivers/acpi.h"
 #include "drivers/mptable.h"
 #include "tests/unit/host.h"
-#include "vmm/platform.h"
+#include "vmm/devices/platform.h"
 
 enum { SIZE = 16 * KIB, IOAPIC_ID = 5, SIGNATURE = 0x00800f12, FEATURES = 0x178bfbff };
 

@@ -5,7 +5,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/device_ops.h"
 #include "tests/unit/host.h"
-#include "vmm/pmtimer.h"
+#include "vmm/devices/pmtimer.h"
 
 static uint64_t seed = 3579545;
 

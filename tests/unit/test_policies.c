@@ -6,7 +6,7 @@
 #include "lib/errno.h"
 #include "mm/mtrr.h"
 #include "tests/unit/golden.h"
-#include "vmm/policy.h"
+#include "vmm/typing/policy.h"
 
 #define TABLE  "tests/policies.csv"
 #define OTHERS "tests/golden/policies_of_others.csv"

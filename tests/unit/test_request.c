@@ -7,7 +7,7 @@
 #include <ucontext.h>
 
 #include "tests/unit/host.h"
-#include "vmm/tsc.h"
+#include "vmm/host/tsc.h"
 
 static void step(void);
 
@@ -22,7 +22,7 @@ static void step(void);
 #define REQUEST_OR                   or_step
 #define REQUEST_ADD                  add_step
 #define REQUEST_EXCHANGE             exchange_step
-#include "vmm/request.c"
+#include "vmm/host/request.c"
 
 /* On the coroutines' stacks assert(), which aborts, takes the place of cmocka's jumps. */
 enum { MOST = 6, STACK = 64 * 1024, FLAGS = 4, ROUNDS = 400, MOST_TURNS = 1000000 };
@@ -75,7 +75,7 @@ void request_waiting(uint32_t cpu, uint64_t *since)
     swapcontext(&cpus[current].context, &scheduler);
 }
 
-/* As vmm/smp.c parks a CPU; a kick that has come since the look ends HLT at once. */
+/* As vmm/host/smp.c parks a CPU; a kick that has come since the look ends HLT at once. */
 static void park_once(void)
 {
     request_serve(current);

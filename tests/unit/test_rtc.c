@@ -7,7 +7,7 @@
 
 #include "tests/unit/device_ops.h"
 #include "tests/unit/host.h"
-#include "vmm/rtc.h"
+#include "vmm/devices/rtc.h"
 
 static uint64_t seed = 146818;
 

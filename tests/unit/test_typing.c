@@ -11,7 +11,7 @@
 #include "svm/npt.h"
 #include "svm/types.h"
 #include "tests/unit/golden.h"
-#include "vmm/typing.h"
+#include "vmm/typing/typing.h"
 #include "vmx/ept.h"
 #include "vmx/types.h"
 

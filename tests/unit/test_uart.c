@@ -5,7 +5,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/device_ops.h"
 #include "tests/unit/host.h"
-#include "vmm/uart.h"
+#include "vmm/devices/uart.h"
 
 enum { RBR, THR = 0, IER, IIR, FCR = 2, LCR, MCR, LSR, MSR, SCR };
 

@@ -1,6 +1,6 @@
 /*
- * VMs of several vCPUs under a random scheduler: vmm/views.c and all below it, with a model of each
- * CPU's TLB. Entries live until they are invalidated, by root as Intel's CPUs tag them or all at
+ * VMs of several vCPUs under a random scheduler: vmm/typing/views.c and all below it, with a model of
+ * each CPU's TLB. Entries live until they are invalidated, by root as Intel's CPUs tag them or all at
  * once as AMD's. A hit that the tables no longer say, a page that is missing while its view is
  * held, a type that is not that of the vCPU's own MTRRs: each is a mistake. So are, when all have
  * come to rest, other tables where the types are the same, and table pages that no view has.
@@ -19,8 +19,8 @@
 #include "svm/npt.h"
 #include "svm/types.h"
 #include "tests/unit/host.h"
-#include "vmm/host.h"
-#include "vmm/trace.h"
+#include "vmm/host/host.h"
+#include "vmm/instruments/trace.h"
 #include "vmx/ept.h"
 #include "vmx/types.h"
 
@@ -55,8 +55,8 @@ static unsigned current;
 
 static char window[PAGE_SIZE];
 
-#include "vmm/request.c"
-#include "vmm/views.c"
+#include "vmm/host/request.c"
+#include "vmm/typing/views.c"
 
 /* --- a machine: CPUs as coroutines, their TLBs ---------------------------------------------- */
 
@@ -130,7 +130,7 @@ void request_kick(uint32_t cpu)
     step();
 }
 
-/* As vmm/smp.c has it. */
+/* As vmm/host/smp.c has it. */
 void request_do(uint32_t flags)
 {
     if ((flags & REQUEST_LET_GO) != 0)

@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/host.h"
 #include "tests/unit/vpci_fake.h"
-#include "vmm/vpci_bus.h"
+#include "vmm/devices/vpci_bus.h"
 
 enum { RANDOM_ACCESSES = 200000 };
 

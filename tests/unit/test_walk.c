@@ -6,7 +6,7 @@
 #include "tests/unit/host.h"
 
 #include "lib/errno.h"
-#include "vmm/walk.h"
+#include "vmm/vcpu/walk.h"
 
 enum { MAX_ENTRIES = 8, RANDOM_CASES = 300000 };
 

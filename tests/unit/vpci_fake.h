@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "vmm/vpci.h"
+#include "vmm/devices/vpci.h"
 
 enum { FAKE_ENTRIES = VPCI_MAX_ENTRIES };
 

@@ -18,7 +18,7 @@ PATS = ("WB", "WT", "WP", "WC", "UC-", "UC")
 PAT_TYPES = {0: "UC", 1: "WC", 4: "WT", 5: "WP", 6: "WB", 7: "UC-"}
 PAGE, MIB = 1 << 12, 1 << 20
 MAX_MAPS = 6      # in one picture: the last of a VM
-MAX_RANGES = 256  # of a map in the log: MAP_MAX_LINES of vmm/map.h
+MAX_RANGES = 256  # of a map in the log: MAP_MAX_LINES of vmm/instruments/map.h
 
 # --- the log ---
 

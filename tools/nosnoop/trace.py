@@ -1,4 +1,4 @@
-"""Reads traces: the lines in a log, or a ring as it lies in memory (vmm/trace.h)."""
+"""Reads traces: the lines in a log, or a ring as it lies in memory (vmm/instruments/trace.h)."""
 # SPDX-License-Identifier: BSD-2-Clause
 import re
 import struct

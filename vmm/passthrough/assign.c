@@ -1,0 +1,169 @@
+/* Which VM gets which of the machine's devices. */
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmm/passthrough/assign.h"
+
+#include "lib/errno.h"
+#include "lib/format.h"
+#include "lib/log.h"
+
+/* A device of a VM that is looked at. */
+struct candidate {
+    const struct config *config;
+    const struct vm_config *vm;
+    const struct config_device *wanted;
+    const struct pci_table *pci;
+    const struct assign_facts *facts;
+    const struct pci_function *f;
+};
+
+static __attribute__((format(printf, 2, 3))) int refuse(const struct candidate *c, const char *fmt,
+                                                        ...)
+{
+    char why[200];
+    va_list args;
+    va_start(args, fmt);
+    format_v(why, sizeof(why), fmt, args);
+    va_end(args);
+    log_line("nosnoop.cfg:%u: vm %s: device %s %s", c->wanted->line, c->vm->name,
+             pci_name((struct pci_bdf){c->wanted->segment, c->wanted->bus, c->wanted->device,
+                                       c->wanted->function})
+                 .text,
+             why);
+    return -EINVAL;
+}
+
+static bool is_wanted(const struct config_device *device, const struct pci_function *f)
+{
+    const struct pci_bdf bdf = {device->segment, device->bus, device->device, device->function};
+    return pci_same_bdf(bdf, f->bdf);
+}
+
+/* The VM that the config gives F to, or NULL. */
+static const struct vm_config *vm_of(const struct config *config, const struct pci_function *f)
+{
+    for (const struct vm_config *vm = config->vms; vm < config->vms + config->vm_count; vm++)
+        for (unsigned i = 0; i < vm->device_count; i++)
+            if (is_wanted(&vm->devices[i], f))
+                return vm;
+    return NULL;
+}
+
+static bool has_address(const struct pci_function *f, enum pci_bar_kind kind, uint64_t address)
+{
+    for (unsigned i = 0; i < PCI_BARS; i++)
+        if (f->bar[i].kind == kind && f->bar[i].address != 0 &&
+            address - f->bar[i].address < f->bar[i].size)
+            return true;
+    return false;
+}
+
+static bool is_log(const struct assign_facts *facts, const struct pci_function *f)
+{
+    return facts->log_port != 0 && has_address(f, PCI_BAR_IO, facts->log_port);
+}
+
+/* Where the firmware says nothing, it is any VGA: it may show what the machine last said. */
+static bool is_boot_display(const struct assign_facts *facts, const struct pci_function *f)
+{
+    const uint32_t vga = 0x030000;
+    if (facts->framebuffer != 0)
+        return has_address(f, PCI_BAR_MEMORY, facts->framebuffer);
+    return f->class == vga;
+}
+
+static int check_use(const struct candidate *c)
+{
+    if (pci_is_bridge(c->f))
+        return refuse(c, "is a bridge; name what is behind it");
+    if (pci_is_iommu(c->f))
+        return refuse(c, "is an IOMMU, which is the host's; leave it out");
+    if (c->facts->is_ioapic(pci_requester(c->f)))
+        return refuse(c, "sends interrupts as an I/O APIC of the host's does; leave it out");
+    if (is_log(c->facts, c->f))
+        return refuse(c, "has the UART of the log; write another log in [host]");
+    if (is_boot_display(c->facts, c->f) && !c->config->host.dangerous)
+        return refuse(c, "is the boot display; write dangerous = yes in [host] if that is meant");
+    return 0;
+}
+
+/* Functions that no VM has do nothing, and bridges only carry. */
+static int check_group(const struct candidate *c)
+{
+    for (const struct pci_function *f = c->pci->f; f < c->pci->f + c->pci->count; f++) {
+        const struct vm_config *vm = vm_of(c->config, f);
+        if (f == c->f || f->group != c->f->group || pci_is_bridge(f))
+            continue;
+        if (vm != NULL && vm != c->vm)
+            return refuse(c, "is not isolated from %s of vm %s; give both to one VM",
+                          pci_name(f->bdf).text, vm->name);
+        if (is_log(c->facts, f) || (vm == NULL && is_boot_display(c->facts, f)))
+            return refuse(c, "is not isolated from %s, which the host uses; leave it out",
+                          pci_name(f->bdf).text);
+    }
+    return 0;
+}
+
+static int check_reset(const struct candidate *c)
+{
+    if (c->f->reset == PCI_RESET_NONE && !c->wanted->no_reset)
+        return refuse(c, "cannot be reset; write reset=none behind it if that is meant");
+    return 0;
+}
+
+static int check_dma(const struct candidate *c)
+{
+    struct iommu_facts unit;
+    if (!c->facts->iommu(pci_requester(c->f), &unit))
+        return refuse(c, "has no IOMMU in use; turn it on in the firmware's set-up, or write "
+                         "iommu = unsafe-identity in [host] if that is meant");
+    if (c->config->host.iommu != IOMMU_UNSAFE_IDENTITY && !unit.remaps)
+        return refuse(c, "has an IOMMU that does not remap interrupts: it could send any CPU any "
+                         "vector; turn remapping on in the firmware's set-up, or write "
+                         "iommu = unsafe-identity in [host] if that is meant");
+    bool reserved = c->facts->iommu(c->f->bdf, &unit) && unit.reserved_count > 0;
+    if (reserved && !c->wanted->map_rmrr)
+        return refuse(c, "has reserved memory (RMRR) that the firmware may go on to use; write "
+                         "rmrr=map behind it if that is meant");
+    return 0;
+}
+
+static int check_bars(const struct candidate *c)
+{
+    for (unsigned i = 0; i < CONFIG_BARS; i++)
+        if (c->wanted->bar[i] != CONFIG_NOT_GIVEN && c->f->bar[i].kind != PCI_BAR_MEMORY)
+            return refuse(c, "has no memory at BAR %u; leave bar%u= out", i, i);
+    return 0;
+}
+
+static int check(const struct candidate *c)
+{
+    int error = check_use(c);
+    if (error == 0)
+        error = check_group(c);
+    if (error == 0)
+        error = check_reset(c);
+    if (error == 0)
+        error = check_dma(c);
+    return error != 0 ? error : check_bars(c);
+}
+
+static struct pci_function *find(struct pci_table *pci, const struct config_device *device)
+{
+    return pci_find(
+        pci, (struct pci_bdf){device->segment, device->bus, device->device, device->function});
+}
+
+int assign_devices(const struct config *config, const struct vm_config *vm, struct pci_table *pci,
+                   const struct assign_facts *facts, struct pci_function *devices[])
+{
+    int result = 0;
+    for (unsigned i = 0; i < vm->device_count; i++) {
+        struct candidate c = {config, vm, &vm->devices[i], pci, facts, NULL};
+        devices[i] = find(pci, c.wanted);
+        c.f = devices[i];
+        if ((c.f == NULL ? refuse(&c, "is not there; the lines pci of the log name what is")
+                         : check(&c)) != 0)
+            result = -EINVAL;
+    }
+    return result;
+}
