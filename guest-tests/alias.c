@@ -539,12 +539,8 @@ static const struct test_case cases[] = {
 void test_main(void)
 {
     if (cmdline_has("denied", "yes")) {
-        ktap_begin(ARRAY_SIZE(without_control));
-        ktap_run(without_control, ARRAY_SIZE(without_control));
-        ktap_end();
+        ktap_all(without_control, ARRAY_SIZE(without_control));
     }
     mode_init();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

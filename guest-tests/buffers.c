@@ -108,7 +108,5 @@ void test_main(void)
     if (edu != PCI_NOT_THERE)
         pci_command(edu, COMMAND_MASTER, 0);
     dma_init();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

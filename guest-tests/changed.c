@@ -37,7 +37,5 @@ static const struct test_case cases[] = {{"an entry that changes", NULL, changed
 
 void test_main(void)
 {
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

@@ -701,7 +701,5 @@ void test_main(void)
 {
     mode_init();
     set_tables();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

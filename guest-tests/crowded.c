@@ -43,7 +43,5 @@ static const struct test_case cases[] = {
 void test_main(void)
 {
     smp_start();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

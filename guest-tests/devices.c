@@ -360,7 +360,5 @@ void test_main(void)
         sti();
         halt_forever();
     }
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

@@ -432,13 +432,6 @@ static const struct test_case repeated[] = {
     {"DMA again and again", needs_edu, again_and_again},
 };
 
-static noreturn void run(const struct test_case *table, unsigned count)
-{
-    ktap_begin(count);
-    ktap_run(table, count);
-    ktap_end();
-}
-
 void test_main(void)
 {
     taken_init();
@@ -451,9 +444,9 @@ void test_main(void)
         pci_command(edu, COMMAND_MASTER, 0);
     dma_init();
     if (cmdline_number("n", UINT64_MAX) != UINT64_MAX)
-        run(repeated, ARRAY_SIZE(repeated));
+        ktap_all(repeated, ARRAY_SIZE(repeated));
     if (cmdline_has("trace", "yes"))
-        run(under_trace, ARRAY_SIZE(under_trace));
+        ktap_all(under_trace, ARRAY_SIZE(under_trace));
     ktap_begin(2 * DMA_TYPES + ARRAY_SIZE(cases));
     dma_run("DMA both ways", needs_edu, both_ways);
     dma_run("DMA whose ends are told by MSI and INTx", needs_edu, told);

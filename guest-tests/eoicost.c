@@ -77,7 +77,5 @@ void test_main(void)
     line_init();
     isa_open(IRQ_COM1, BY_IOAPIC, true);
     interrupt_hook = on_interrupt;
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

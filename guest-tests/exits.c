@@ -428,7 +428,5 @@ void test_main(void)
     count_nmi = fault_hook;
     fault_hook = on_fault;
     smp_start();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

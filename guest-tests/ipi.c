@@ -479,7 +479,5 @@ void test_main(void)
     count = smp_count();
     taken_init();
     smp_start();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

@@ -106,7 +106,5 @@ void test_main(void)
     interrupt_init();
     interrupt_hook = on_interrupt;
     smp_start();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

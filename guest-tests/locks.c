@@ -293,7 +293,5 @@ void test_main(void)
 {
     taken_init();
     smp_start();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

@@ -284,7 +284,5 @@ void test_main(void)
         }
     if (cmdline_has("part", "hole"))
         hole();
-    ktap_begin(ARRAY_SIZE(ram_cases));
-    ktap_run(ram_cases, ARRAY_SIZE(ram_cases));
-    ktap_end();
+    ktap_all(ram_cases, ARRAY_SIZE(ram_cases));
 }

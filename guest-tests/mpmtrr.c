@@ -482,22 +482,15 @@ static const struct test_case cases[] = {
     {"a policy changed without others", needs_nosnoop, switch_without_others},
 };
 
-static noreturn void run(const struct test_case *some, unsigned count)
-{
-    ktap_begin(count);
-    ktap_run(some, count);
-    ktap_end();
-}
-
 void test_main(void)
 {
     smp_start();
     make_layouts();
     if (cmdline_has("only", "sequence"))
-        run(only_sequence, 1);
+        ktap_all(only_sequence, 1);
     if (cmdline_has("only", "pages"))
-        run(only_pages, 1);
+        ktap_all(only_pages, 1);
     if (cmdline_has("only", "disagree"))
-        run(only_disagree, 1);
-    run(cases, ARRAY_SIZE(cases));
+        ktap_all(only_disagree, 1);
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

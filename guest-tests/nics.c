@@ -369,9 +369,7 @@ void test_main(void)
     nic_find(&nics[MESSAGE_NIC], NIC_82574);
     dma_init();
     if (cmdline_has("apart", "yes")) {
-        ktap_begin(ARRAY_SIZE(apart));
-        ktap_run(apart, ARRAY_SIZE(apart));
-        ktap_end();
+        ktap_all(apart, ARRAY_SIZE(apart));
     }
     ktap_begin(ARRAY_SIZE(first) + DMA_TYPES + ARRAY_SIZE(cases));
     ktap_run(first, ARRAY_SIZE(first));

@@ -569,9 +569,7 @@ static const struct test_case repeated[] = {
 
 static noreturn void repeat(void)
 {
-    ktap_begin(ARRAY_SIZE(repeated));
-    ktap_run(repeated, ARRAY_SIZE(repeated));
-    ktap_end();
+    ktap_all(repeated, ARRAY_SIZE(repeated));
 }
 
 void test_main(void)

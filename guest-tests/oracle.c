@@ -374,23 +374,16 @@ static const struct test_case repeated[] = {
     {"CD again and again", NULL, repeat},
 };
 
-static void run_table(const struct test_case *table, unsigned count)
-{
-    ktap_begin(count);
-    ktap_run(table, count);
-    ktap_end();
-}
-
 void test_main(void)
 {
     set_tables();
     if (cmdline_has("denied", "yes"))
-        run_table(without_control, ARRAY_SIZE(without_control));
+        ktap_all(without_control, ARRAY_SIZE(without_control));
     if (cmdline_number("n", UINT64_MAX) != UINT64_MAX)
-        run_table(repeated, ARRAY_SIZE(repeated));
+        ktap_all(repeated, ARRAY_SIZE(repeated));
     if (cmdline_number("boots", 0) == 0)
-        run_table(cases, ARRAY_SIZE(cases));
+        ktap_all(cases, ARRAY_SIZE(cases));
     if (machine.nosnoop)
         boot();
-    run_table(restarted, ARRAY_SIZE(restarted));
+    ktap_all(restarted, ARRAY_SIZE(restarted));
 }

@@ -502,18 +502,11 @@ static const struct test_case only_interrupts[] = {
     {"one interrupt a count", NULL, one_shots},
 };
 
-static void run(const struct test_case *table, unsigned count)
-{
-    ktap_begin(count);
-    ktap_run(table, count);
-    ktap_end();
-}
-
 void test_main(void)
 {
     isa_init();
     smp_start();
     if (cmdline_has("only", "interrupts"))
-        run(only_interrupts, ARRAY_SIZE(only_interrupts));
-    run(cases, ARRAY_SIZE(cases));
+        ktap_all(only_interrupts, ARRAY_SIZE(only_interrupts));
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

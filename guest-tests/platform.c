@@ -449,18 +449,11 @@ static const struct test_case only_sci[] = {
     {"SCI by the 8259s", needs_acpi_mode, event_by_pic},
 };
 
-static void run(const struct test_case *table, unsigned count)
-{
-    ktap_begin(count);
-    ktap_run(table, count);
-    ktap_end();
-}
-
 void test_main(void)
 {
     isa_init();
     smp_start();
     if (cmdline_has("only", "sci"))
-        run(only_sci, ARRAY_SIZE(only_sci));
-    run(cases, ARRAY_SIZE(cases));
+        ktap_all(only_sci, ARRAY_SIZE(only_sci));
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

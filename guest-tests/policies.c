@@ -152,9 +152,7 @@ void test_main(void)
     uint64_t pat = rdmsr(MSR_PAT);
     const struct test_case denied_case[] = {{"without control = yes", NULL, denied}};
     if (cmdline_has("denied", "yes")) {
-        ktap_begin(1);
-        ktap_run(denied_case, 1);
-        ktap_end();
+        ktap_all(denied_case, 1);
     }
     ktap_begin(POLICIES + 1);
     wrmsr(MSR_PAT, PAT_ALL);

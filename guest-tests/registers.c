@@ -360,7 +360,5 @@ void test_main(void)
     if (needs_xsave() == NULL)
         write_cr4(read_cr4() | CR4_OSXSAVE);
     write_cr4(read_cr4() | CR4_OSFXSR);
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

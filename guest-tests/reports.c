@@ -97,7 +97,5 @@ void test_main(void)
 {
     fixed = cmdline_has("fixed", "yes");
     hidden = cmdline_has("hidden", "yes");
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

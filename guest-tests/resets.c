@@ -94,7 +94,5 @@ void test_main(void)
     check_boot();
     if (record->boots < BOOTS && machine.nosnoop)
         leave();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

@@ -472,18 +472,11 @@ static const struct test_case only_interrupts[] = {
     {"register C unread", NULL, unread},
 };
 
-static void run(const struct test_case *table, unsigned count)
-{
-    ktap_begin(count);
-    ktap_run(table, count);
-    ktap_end();
-}
-
 void test_main(void)
 {
     isa_init();
     smp_start();
     if (cmdline_has("only", "interrupts"))
-        run(only_interrupts, ARRAY_SIZE(only_interrupts));
-    run(cases, ARRAY_SIZE(cases));
+        ktap_all(only_interrupts, ARRAY_SIZE(only_interrupts));
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

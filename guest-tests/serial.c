@@ -513,7 +513,5 @@ void test_main(void)
     base = (uint16_t)cmdline_number("port", COM1);
     irq = base == COM1 ? IRQ_COM1 : IRQ_COM2;
     isa_init();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

@@ -112,9 +112,7 @@ static const struct test_case harmless[] = {
 void test_main(void)
 {
     if (cmdline_has("by", "nothing")) {
-        ktap_begin(ARRAY_SIZE(harmless));
-        ktap_run(harmless, ARRAY_SIZE(harmless));
-        ktap_end();
+        ktap_all(harmless, ARRAY_SIZE(harmless));
     }
     reset();
     wait();

@@ -221,11 +221,7 @@ void test_main(void)
     for (unsigned i = 0; i < WORDS; i++)
         model.word[i].at = (volatile uint64_t *)(SPOT + 8 * i);
     if (cmdline_number("times", 0) != 0) {
-        ktap_begin(1);
-        ktap_run(only_there_and_back, 1);
-        ktap_end();
+        ktap_all(only_there_and_back, 1);
     }
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

@@ -55,7 +55,5 @@ void test_main(void)
     lines();
     if (cmdline_has("end", "halt") || cmdline_has("write", "no"))
         halt_forever();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

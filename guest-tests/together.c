@@ -270,7 +270,5 @@ void test_main(void)
     isa_init();
     smp_start();
     interrupt_hook = count;
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

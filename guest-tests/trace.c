@@ -196,7 +196,5 @@ void test_main(void)
     bool none = cmdline_has("denied", "yes");
     const struct test_case *table = none ? without_control : cases;
     unsigned count = none ? ARRAY_SIZE(without_control) : ARRAY_SIZE(cases);
-    ktap_begin(count);
-    ktap_run(table, count);
-    ktap_end();
+    ktap_all(table, count);
 }

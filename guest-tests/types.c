@@ -440,7 +440,5 @@ static const struct test_case cases[] = {
 
 void test_main(void)
 {
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

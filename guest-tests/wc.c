@@ -282,7 +282,5 @@ void test_main(void)
     mtrrs_read(&firmware);
     if (bar.size != 0)
         look_for_data();
-    ktap_begin(ARRAY_SIZE(cases));
-    ktap_run(cases, ARRAY_SIZE(cases));
-    ktap_end();
+    ktap_all(cases, ARRAY_SIZE(cases));
 }

@@ -85,3 +85,10 @@ noreturn void ktap_end(void)
 {
     guest_exit(ktap.failed == 0 && ktap.done == ktap.planned ? 0 : 1);
 }
+
+void ktap_all(const struct test_case *cases, unsigned count)
+{
+    ktap_begin(count);
+    ktap_run(cases, count);
+    ktap_end();
+}

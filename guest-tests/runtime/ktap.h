@@ -31,3 +31,6 @@ void skip(const char *reason);
 
 /* Ends the machine: 0 if as many results as planned were printed and none failed, else 1. */
 noreturn void ktap_end(void);
+
+/* All of it, for a test of one table. */
+noreturn void ktap_all(const struct test_case *cases, unsigned count);
