@@ -75,3 +75,16 @@ def test_stop_is_the_default(system):
     outcome = system.svm("--cmdline", "by=port64", system.guest("restart"))
     assert outcome.status == STOPPED
     assert "stopped: vm restart reset" in outcome.log_text
+
+
+@pytest.mark.parametrize("iommu", ["snoop", "amd"])
+@pytest.mark.parametrize("name, kept, method", [
+    ("e1000e-port", "no", "bus"), ("wire-e1000e", "yes", "PM")])  # emulator: D3hot keeps all
+def test_what_a_device_forgets(system, iommu, name, kept, method):
+    """Everything by a reset of the bus behind a port; no DMA of it is needed to see that."""
+    outcome = system.svm("--set", "on_reset=restart", "--device", name, "--iommu", iommu,
+                         "--cmdline", f"kept={kept}", system.guest("forgets"))
+    assert outcome.status == 0, outcome.guest
+    assert re.search(rf"pci \S+: 8086:10d3 class 020000, group \d+, reset {method},",
+                     outcome.log_text)
+    assert "vm forgets: reset by a port: restart 1" in outcome.log_text

@@ -89,6 +89,10 @@ DEVICES = {
     "wire-e1000e": {QEMU: Device("00:06.0", (
         "-netdev", "hubport,id=end2,hubid=1", "-device", "e1000e,netdev=end2,addr=06.0"),
                                  words=NO_RESET)},
+    "e1000e-port": {QEMU: Device("01:00.0", (  # a bus of its own, which can be reset
+        "-netdev", "hubport,id=end3,hubid=2",
+        "-device", "pcie-root-port,id=port9,chassis=9,slot=9,addr=09.0",
+        "-device", "e1000e,netdev=end3,bus=port9"))},
     "virtio-disk": {QEMU: Device("00:07.0", (
         "-drive", "if=none,id=virtio0,format=raw,file={disk}",
         "-device", "virtio-blk-pci,drive=virtio0,addr=07.0,disable-legacy=on,iommu_platform=on"),
