@@ -5,7 +5,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from nosnoop import columns, host_tests, paths, rows
+from nosnoop import columns, host_tests, matrix, paths, rows
 from nosnoop.status import USAGE, Refusal
 
 NAME_WIDTH = 48
@@ -14,12 +14,13 @@ HOST = "host"
 
 
 class Report:
-    """Prints the table as results come, then the failures, then the count."""
+    """Prints the table as results come, then that of devices, the failures, and the count."""
 
     def __init__(self, names):
         self.names = names
         self.counts = {"PASS": 0, "FAIL": 0, "SKIP": 0}
         self.failures = []
+        self.ran = []  # (row, column, cell) of guests
         self.line("test", {name: name for name in names})
 
     def line(self, name, texts):
@@ -37,7 +38,9 @@ class Report:
                 self.failures.append((f"{name} ({column})", cell))
 
     def finish(self):
-        """Prints the details and the last line; returns the exit status."""
+        """Prints what comes behind the table; returns the exit status."""
+        for text in matrix.lines(self.ran):
+            print(text)
         for title, cell in self.failures:
             print(f"\nFAIL {title}")
             for line in cell.details:
@@ -67,7 +70,7 @@ def wanted(row, options):
                                            or options.filter == row.name)
 
 
-def start(pool, options):
+def start(pool, options, report):
     """Starts everything; returns functions that wait for rows, {name: {column: cell}}."""
     waiting = []
 
@@ -81,7 +84,7 @@ def start(pool, options):
                        program)
     for row in rows.of_tree(paths.ROOT / "guest-tests"):
         if wanted(row, options):
-            waiting.append(start_row(pool, row, options.columns))
+            waiting.append(start_row(pool, row, options.columns, report.ran))
     if options.host:
         for path in host_tests.pytest_files():
             submit(lambda path: {name: {HOST: cell} for name, cell in host_tests.run_pytest(
@@ -89,14 +92,15 @@ def start(pool, options):
     return waiting
 
 
-def start_row(pool, row, chosen):
-    """Starts a row's cells; returns the function that waits for them."""
-    started = {column.name: pool.submit(columns.run_cell, column, row)
-               for column in chosen if column.runs(row)}
+def start_row(pool, row, chosen, ran):
+    """Starts a row's cells; returns the function that waits for them, and adds them to RAN."""
+    chosen = [column for column in chosen if column.runs(row)]
+    started = {column.name: pool.submit(columns.run_cell, column, row) for column in chosen}
 
     def wait():
         cells = {name: future.result() for name, future in started.items()}
         columns.compare(cells)
+        ran.extend((row, column, cells[column.name]) for column in chosen)
         return {row.name: cells} if cells else {}
 
     return wait
@@ -107,10 +111,9 @@ def run(argv):
     options = parse(argv)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            waiting = start(pool, options)
             names = [column.name for column in options.columns]
             report = Report([HOST] * options.host + names)
-            for wait in waiting:
+            for wait in start(pool, options, report):
                 for name, cells in wait().items():
                     report.add(name, cells)
         except BaseException:
