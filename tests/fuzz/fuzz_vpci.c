@@ -3,7 +3,8 @@
  * computed a second time, what its owner is told is what the guest sees, and the real function gets
  * what it may.
  *
- * Input: two bytes of setup; registers of the real function: how many, and 3 bytes each (which, and
+ * Input: two bytes of setup (of the second bits 0 to 5 say which BARs there are, 6 that a scan has
+ * found no capability); registers of the real function: how many, and 3 bytes each (which, and
  * two of value); operations of 6 bytes (what, where, value).
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
@@ -11,7 +12,7 @@
 #include "tests/unit/vpci_fake.h"
 #include "vmm/devices/vpci_bus.h"
 
-enum { ENTRIES = 64, FIRST = 0x40, END = 0x100 };
+enum { ENTRIES = 64, FIRST = 0x40, END = 0x100, BARS_UNKNOWN = 0x40 };
 enum { SETUP_ALLOWS = 1, SETUP_INTX = 2, SETUP_SNOOPS = 4, SETUP_RESETS = 8, SETUP_WILD = 16 };
 
 static struct fake fake, twin_fake; /* functions 0 and 1 of a device, at first alike */
@@ -82,8 +83,19 @@ static unsigned room(const bool *heads, unsigned at)
     return end - at;
 }
 
+/* A scan has found it. */
+static void find(uint8_t id, uint8_t at)
+{
+    if (id == 0x05)
+        fake.real.msi = at;
+    else if (id == 0x11)
+        fake.real.msix = at;
+    else
+        fake.pcie = fake.real.pcie = at;
+}
+
 /* The list as the guest is to find it; returns how many. */
-static unsigned expect_list(uint8_t *list, unsigned vectors)
+static unsigned expect_list(uint8_t *list, unsigned vectors, bool known)
 {
     static bool heads[END], had[256];
     memset(heads, false, sizeof(heads));
@@ -101,10 +113,13 @@ static unsigned expect_list(uint8_t *list, unsigned vectors)
         unsigned bytes = least(all[i], vectors);
         if (bytes == 0 || room(heads, all[i]) < bytes || (had[id] && id != 0x09))
             continue;
+        if (id == 0x05 || id == 0x10 || id == 0x11) {
+            if (!known)
+                continue;
+            find(id, all[i]);
+        }
         had[id] = true;
         list[count++] = all[i];
-        if (id == 0x10)
-            fake.pcie = all[i];
     }
     return count;
 }
@@ -155,7 +170,8 @@ static void create(struct input *in)
     uint8_t setup = take(in), list[48];
     memset(&fake, 0, sizeof(fake));
     fake.allows = (setup & SETUP_ALLOWS) != 0;
-    set_bars(take(in));
+    uint8_t bars = take(in);
+    set_bars(bars);
     fake.config[6] = 0x10;
     for (unsigned n = take(in) % 64; n > 0; n--) {
         uint8_t reg = take(in) & 0xfe;
@@ -163,7 +179,7 @@ static void create(struct input *in)
         fake.config[reg + 1] = take(in);
     }
     unsigned vectors = (1u << (setup >> 5)) / 2 % 64;
-    unsigned count = expect_list(list, vectors);
+    unsigned count = expect_list(list, vectors, (bars & BARS_UNKNOWN) == 0);
     memcpy(fake.at_reset, fake.config, sizeof(fake.config));
     twin_fake = fake;
     twin_fake.real.bdf.function = 1;

@@ -36,6 +36,9 @@ static struct vpci_setup setup_of(const struct record *record)
     fake.pcie = record->pcie;
     for (unsigned i = 0; i < PCI_BARS; i++)
         fake.real.bar[i] = record->bar[i];
+    fake.real.msi = (uint16_t)record->msi;
+    fake.real.msix = (uint16_t)record->msix;
+    fake.real.pcie = (uint16_t)record->pcie;
     set_registers(record);
     memcpy(fake.at_reset, fake.config, sizeof(fake.config));
     fake_put(&fake, 4, 2, 0x0006);
@@ -695,6 +698,19 @@ static const struct list lists[] = {
     {"MSI-X among ports", {{0x34, 0x40}, {0x40, 0x00000011}, {0x44, 1}, {0x48, 0}}, 0, 0},
 };
 
+/* A capability that begins there a scan has found. */
+static void set_word(struct word word)
+{
+    fake_put(&fake, word.reg, 4, word.value);
+    unsigned id = word.reg >= 0x40 ? word.value & 0xff : 0;
+    if (id == 0x05)
+        fake.real.msi = word.reg;
+    if (id == 0x11)
+        fake.real.msix = word.reg;
+    if (id == 0x10)
+        fake.pcie = fake.real.pcie = word.reg;
+}
+
 static void test_lists(void **state)
 {
     static const struct record base = {
@@ -706,9 +722,7 @@ static void test_lists(void **state)
         struct vpci_setup setup = setup_of(&base);
         for (unsigned k = 0; k < ARRAY_SIZE(lists[i].real); k++)
             if (lists[i].real[k].reg != 0)
-                fake_put(&fake, lists[i].real[k].reg, 4, lists[i].real[k].value);
-        if ((fake_get(&fake, 0xf4, 4) & 0xff) == 0x10)
-            fake.pcie = 0xf4;
+                set_word(lists[i].real[k]);
         vpci_create(&vpci, &setup);
         unsigned at = vpci_read(&vpci, 0x34), sum = 0;
         if (at != lists[i].first)
@@ -718,6 +732,29 @@ static void test_lists(void **state)
         if (sum != lists[i].sum || (sum != 0) != (vpci_read(&vpci, 4) >> 20 & 1))
             fail_msg("%s: %u capabilities", lists[i].name, sum);
     }
+}
+
+/*
+ * What the owner would act on, it must know: a function may show its guest what a scan has not
+ * found, or has found elsewhere.
+ */
+static void test_known_to_the_owner(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(records); i++)
+        for (unsigned where = 0; where <= 0xfc; where += 0xfc) {
+            struct vpci_setup setup = setup_of(&records[i]);
+            fake.real.msi = fake.real.msix = fake.real.pcie = (uint16_t)where;
+            fake.pcie = 0;
+            vpci_create(&vpci, &setup);
+            assert_int_equal(fake_find(&vpci, 0x05), 0);
+            assert_int_equal(fake_find(&vpci, 0x11), 0);
+            assert_int_equal(fake_find(&vpci, 0x10), 0);
+            assert_false(vpci_has_messages(&vpci));
+            for (unsigned reg = 0x40; reg < 0x100; reg += 4)
+                write32(reg, UINT32_MAX);
+            assert_true(fake.how < VPCI_MSI);
+        }
 }
 
 int main(void)
@@ -730,7 +767,8 @@ int main(void)
         cmocka_unit_test(test_no_reset),     cmocka_unit_test(test_no_intx),
         cmocka_unit_test(test_msi),          cmocka_unit_test(test_msix),
         cmocka_unit_test(test_no_room),      cmocka_unit_test(test_both),
-        cmocka_unit_test(test_lists),        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_lists),        cmocka_unit_test(test_known_to_the_owner),
+        cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

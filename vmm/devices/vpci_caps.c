@@ -62,15 +62,21 @@ static unsigned least_of(uint32_t header, unsigned size)
     return id == CAP_PCIE ? PCIE_LEAST : id == CAP_VENDOR ? DWORD : size;
 }
 
-/* Takes what the model has to know of it; false: it is to be hidden. */
+/*
+ * Takes what the model has to know of it; false: it is to be hidden. So is one that the owner, who
+ * acts on it, does not know or knows elsewhere: lists may change, as by a reset.
+ */
 static bool accept(struct vpci *v, unsigned at, uint32_t header)
 {
+    const struct pci_function *real = v->setup.real;
     switch (header & 0xff) {
     case CAP_MSI:
-        return vpci_accept_msi(v, header);
+        return at == real->msi && vpci_accept_msi(v, header);
     case CAP_MSIX:
-        return vpci_accept_msix(v, at, header);
+        return at == real->msix && vpci_accept_msix(v, at, header);
     case CAP_PCIE:
+        if (at != real->pcie)
+            return false;
         v->pcie = (uint8_t)at;
         v->device_control = (uint16_t)vpci_real(v, at + PCIE_DEVICE_CONTROL, 2);
         v->device_control &= (uint16_t) ~(PCIE_FLR | (v->setup.snoops ? PCIE_NO_SNOOP : 0));
