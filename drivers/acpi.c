@@ -275,20 +275,11 @@ static bool overlap(const struct pci_ecam *a, const struct pci_ecam *b)
     return buses || ranges_overlap(x, y);
 }
 
-static bool can_be_registers(const struct memmap *map, struct range range)
-{
-    while (range.start < range.end) {
-        unsigned kind = memmap_kind_at(map, range.start, &range.start);
-        if (kind != 0 && kind != MEM_FIRMWARE && kind != MEM_MMIO)
-            return false;
-    }
-    return true;
-}
-
 static bool is_sane(const struct pci_ecam *e, const struct memmap *map, uint64_t top)
 {
     return is_aligned(e->base, MIB) && e->first <= e->last && e->base < top &&
-           ecam_range(e).end <= top && can_be_registers(map, ecam_range(e));
+           ecam_range(e).end <= top &&
+           memmap_is_all(map, e->base, ecam_range(e).end, MEMMAP_REGISTERS);
 }
 
 /* False: it overlaps one that is there, or there is no room. */

@@ -156,20 +156,10 @@ static struct dmar_scopes take_scopes(const struct cursor *c, unsigned from, uin
 
 /* --- structures ------------------------------------------------------------------------------- */
 
-/* True where all of START to END is of KINDS, a bit for each enum mem_kind. */
-static bool is_all(const struct memmap *map, uint64_t start, uint64_t end, unsigned kinds)
-{
-    for (uint64_t at = start; at < end;)
-        if ((kinds >> memmap_kind_at(map, at, &at) & 1) == 0)
-            return false;
-    return true;
-}
-
 /* Why the unit cannot be used; NULL: it can. */
 static const char *unit_problem(const struct cursor *c)
 {
     uint64_t base = c->s.unit.base;
-    enum { REGISTERS = 1 | 1 << MEM_FIRMWARE | 1 << MEM_MMIO };
     const uint64_t most = 5 * PAGE_SIZE; /* that CAP.FRO, CAP.NFR and ECAP.IRO can lead to */
     for (unsigned i = 0; i < c->dmar->unit_count; i++)
         if (c->dmar->units[i].base == base)
@@ -178,7 +168,8 @@ static const char *unit_problem(const struct cursor *c)
         return "is one too many";
     if (base == 0 || !is_aligned(base, PAGE_SIZE) || base > (1ull << c->reader->phys_bits) - most)
         return "is not where registers can be";
-    return is_all(c->reader->map, base, base + most, REGISTERS) ? NULL : "is over memory";
+    return memmap_is_all(c->reader->map, base, base + most, MEMMAP_REGISTERS) ? NULL
+                                                                              : "is over memory";
 }
 
 static bool has_rest(const struct dmar *dmar, uint16_t segment)
@@ -214,7 +205,7 @@ static const char *reserved_problem(const struct cursor *c)
         return "ends before it begins";
     if (limit >= MEMMAP_END || !is_aligned(base, PAGE_SIZE) || !is_aligned(limit + 1, PAGE_SIZE))
         return "is not of whole pages";
-    if (!is_all(c->reader->map, base, limit + 1, 1 << MEM_FIRMWARE))
+    if (!memmap_is_all(c->reader->map, base, limit + 1, 1 << MEM_FIRMWARE))
         return "is not all in memory that the firmware keeps for itself";
     return c->dmar->reserved_count == DMAR_MAX_RESERVED ? "is one too many" : NULL;
 }

@@ -215,20 +215,10 @@ static void take_entries(struct cursor *c, unsigned from)
 
 /* --- units ------------------------------------------------------------------------------------ */
 
-/* True where all of START to END is of KINDS, a bit for each enum mem_kind. */
-static bool is_all(const struct memmap *map, uint64_t start, uint64_t end, unsigned kinds)
-{
-    for (uint64_t at = start; at < end;)
-        if ((kinds >> memmap_kind_at(map, at, &at) & 1) == 0)
-            return false;
-    return true;
-}
-
 /* Why the unit cannot be used; NULL: it can. */
 static const char *unit_problem(const struct cursor *c)
 {
     uint64_t base = c->b.unit.base;
-    enum { REGISTERS = 1 | 1 << MEM_FIRMWARE | 1 << MEM_MMIO };
     const uint64_t size = 16 * KIB;
     for (unsigned i = 0; i < c->ivrs->unit_count; i++)
         if (c->ivrs->units[i].base == base)
@@ -237,7 +227,8 @@ static const char *unit_problem(const struct cursor *c)
         return "is one too many";
     if (base == 0 || !is_aligned(base, size) || base > (1ull << c->reader->phys_bits) - size)
         return "is not where registers can be";
-    return is_all(c->reader->map, base, base + size, REGISTERS) ? NULL : "is over memory";
+    return memmap_is_all(c->reader->map, base, base + size, MEMMAP_REGISTERS) ? NULL
+                                                                              : "is over memory";
 }
 
 /* Reads how the block at AT begins; false: there is none, or none of a sensible length. */
@@ -293,7 +284,7 @@ static const char *memory_problem(const struct cursor *c)
         return "has no sensible length";
     if (!is_aligned(start | size, PAGE_SIZE))
         return "is not of whole pages";
-    if (!is_all(c->reader->map, start, start + size, 1 << MEM_FIRMWARE))
+    if (!memmap_is_all(c->reader->map, start, start + size, 1 << MEM_FIRMWARE))
         return "is not all in memory that the firmware keeps for itself";
     if (c->b.type == TYPE_MEMORY_RANGE && c->b.memory.last < c->b.id)
         return "is for devices that end before they begin";

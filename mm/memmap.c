@@ -159,3 +159,11 @@ unsigned memmap_kind_at(const struct memmap *map, uint64_t address, uint64_t *ne
     *next = map->r[i].end;
     return map->r[i].kind;
 }
+
+bool memmap_is_all(const struct memmap *map, uint64_t start, uint64_t end, unsigned kinds)
+{
+    for (uint64_t at = start; at < end;)
+        if ((kinds >> memmap_kind_at(map, at, &at) & 1) == 0)
+            return false;
+    return true;
+}

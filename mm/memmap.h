@@ -43,3 +43,9 @@ int memmap_find(const struct memmap *map, uint64_t size, uint64_t align, uint64_
 
 /* The enum mem_kind at ADDRESS, 0 for none. NEXT: where that answer stops; UINT64_MAX: nowhere. */
 unsigned memmap_kind_at(const struct memmap *map, uint64_t address, uint64_t *next);
+
+/* True where all of START to END is of KINDS: a bit for each enum mem_kind, bit 0 for none. */
+bool memmap_is_all(const struct memmap *map, uint64_t start, uint64_t end, unsigned kinds);
+
+/* KINDS where a chip's registers can be. */
+enum { MEMMAP_REGISTERS = 1 | 1 << MEM_FIRMWARE | 1 << MEM_MMIO };

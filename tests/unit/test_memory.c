@@ -79,6 +79,10 @@ static void check_kinds(uint64_t base)
             end++;
         if (end < PAGES)
             assert_int_equal(next, base + end * 4096ull);
+        if (end < PAGES)
+            assert_false(memmap_is_all(&map, at, base + end * 4096ull + 1, 1u << kinds[i]));
+        assert_true(memmap_is_all(&map, at, base + end * 4096ull, 1u << kinds[i]));
+        assert_false(memmap_is_all(&map, at, base + end * 4096ull, ~(1u << kinds[i])));
         assert_int_equal(memmap_kind_at(&map, at + 4095, &next), kinds[i]);
     }
 }

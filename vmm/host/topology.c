@@ -9,12 +9,8 @@
 /* Tables lie in the first MiB, or in memory of which the firmware's map says so. */
 static bool may_hold_tables(const struct memmap *map, uint64_t at, uint64_t end)
 {
-    while (at < end && at >= MIB) {
-        unsigned kind = memmap_kind_at(map, at, &at);
-        if (kind != MEM_RAM && kind != MEM_FILE && kind != MEM_ACPI && kind != MEM_FIRMWARE)
-            return false;
-    }
-    return true;
+    enum { HOLD = 1 << MEM_RAM | 1 << MEM_FILE | 1 << MEM_ACPI | 1 << MEM_FIRMWARE };
+    return at < MIB || memmap_is_all(map, at, end, HOLD);
 }
 
 static bool read_memory(const struct firmware *firmware, uint64_t at, void *to, size_t n)
