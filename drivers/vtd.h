@@ -24,10 +24,14 @@ enum vtd_register {
     VTD_FEADDR = 0x40,
     VTD_FEUADDR = 0x44,
     VTD_PMEN = 0x64,
-    VTD_IQH = 0x80,  /* 64 bits */
-    VTD_IQT = 0x88,  /* 64 bits */
-    VTD_IQA = 0x90,  /* 64 bits */
-    VTD_IRTA = 0xb8, /* 64 bits */
+    VTD_PLMBASE = 0x68,
+    VTD_PLMLIMIT = 0x6c,
+    VTD_PHMBASE = 0x70,  /* 64 bits */
+    VTD_PHMLIMIT = 0x78, /* 64 bits */
+    VTD_IQH = 0x80,      /* 64 bits */
+    VTD_IQT = 0x88,      /* 64 bits */
+    VTD_IQA = 0x90,      /* 64 bits */
+    VTD_IRTA = 0xb8,     /* 64 bits */
 };
 
 /* "Capability Register". */

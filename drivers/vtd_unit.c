@@ -41,6 +41,9 @@ enum { FSTS_ITE = 1 << 6, FSTS_CLEAR = FSTS_PFO | FSTS_IQE | FSTS_ICE | FSTS_ITE
 #define RECORD_F (1u << 31)
 enum { RECORD_F_WORD = 12 };
 
+/* "Root Table Address Register": the Translation Table Mode, 0: legacy. */
+#define RTADDR_TTM (3ull << 10)
+
 /* "Protected Memory Enable Register". */
 #define PMEN_EPM (1u << 31)
 #define PMEN_PRS (1u << 0)
@@ -305,6 +308,72 @@ static bool make_tables(struct vtd_unit *u, bool remaps)
     return true;
 }
 
+/* "Protected Memory Regions": they hold back DMA until translation does. */
+static bool drop_protected(const struct vtd_unit *u)
+{
+    if ((u->cap & (VTD_CAP_PLMR | VTD_CAP_PHMR)) == 0)
+        return true;
+    write32(u, VTD_PMEN, read32(u, VTD_PMEN) & ~PMEN_EPM);
+    return wait_for(u, VTD_PMEN, 4, PMEN_PRS, 0, "PMEN.PRS");
+}
+
+/* All memory, where the unit has such regions: what it reads by itself is not held back. */
+static bool protect_all(const struct vtd_unit *u)
+{
+    if ((u->cap & (VTD_CAP_PLMR | VTD_CAP_PHMR)) == 0)
+        return true;
+    if (!drop_protected(u))
+        return false;
+    if ((u->cap & VTD_CAP_PLMR) != 0) {
+        write32(u, VTD_PLMBASE, 0);
+        write32(u, VTD_PLMLIMIT, UINT32_MAX);
+    }
+    if ((u->cap & VTD_CAP_PHMR) != 0) {
+        write64(u, VTD_PHMBASE, 4 * GIB);
+        write64(u, VTD_PHMLIMIT, UINT64_MAX);
+    }
+    write32(u, VTD_PMEN, read32(u, VTD_PMEN) | PMEN_EPM);
+    return wait_for(u, VTD_PMEN, 4, PMEN_PRS, PMEN_PRS, "PMEN.PRS");
+}
+
+/*
+ * "Root Table Address Register": its mode changes only while translation is off. Meanwhile the
+ * protected regions hold back DMA; without them what still masters the bus, a display, goes where
+ * it will.
+ */
+static bool leave_mode(struct vtd_unit *u)
+{
+    uint64_t root = read64(u, VTD_RTADDR);
+    if ((read32(u, VTD_GSTS) & GLOBAL_TE) == 0 || (root & RTADDR_TTM) == 0)
+        return true;
+    log_line("iommu %u: it has been left in another mode (RTADDR 0x%lx), and is off for a moment%s",
+             u->number, root,
+             (u->cap & VTD_CAP_PLMR) != 0 ? ", with memory protected from DMA" : "");
+    return protect_all(u) && command(u, GLOBAL_TE, false, "GSTS.TES");
+}
+
+/*
+ * Until all that stands in the queue of a system before is done. At a descriptor that is none, or
+ * behind one whose device has not answered, the unit fetches no more until the error is cleared
+ * ("Invalidation Queue Error", "Invalidation Time-out Error"): the rest is dropped then, as all is
+ * invalidated before translation counts again.
+ */
+static bool empty_queue(const struct vtd_unit *u)
+{
+    for (unsigned i = 0; i < PATIENCE; i++) {
+        uint32_t error = read32(u, VTD_FSTS) & (FSTS_IQE | FSTS_ITE);
+        uint64_t head = read64(u, VTD_IQH);
+        if (error != 0) {
+            write64(u, VTD_IQT, head);
+            write32(u, VTD_FSTS, error);
+        } else if (head == read64(u, VTD_IQT)) {
+            return true;
+        }
+        __builtin_ia32_pause();
+    }
+    return late(u, "IQH");
+}
+
 /*
  * What firmware, or a system before, has left on. Translation stays on, so that nothing that it
  * blocks can pass before the tables change.
@@ -316,8 +385,7 @@ static bool quiet(struct vtd_unit *u)
         return false;
     if ((status & GLOBAL_QIE) == 0)
         return true;
-    return wait_for(u, VTD_IQH, 8, UINT64_MAX, read64(u, VTD_IQT), "IQH") &&
-           command(u, GLOBAL_QIE, false, "GSTS.QIES");
+    return empty_queue(u) && command(u, GLOBAL_QIE, false, "GSTS.QIES");
 }
 
 static bool start_queue(struct vtd_unit *u)
@@ -340,19 +408,10 @@ static bool start_remapping(struct vtd_unit *u)
            command(u, GLOBAL_CFI, false, "GSTS.CFIS") && command(u, GLOBAL_IRE, true, "GSTS.IRES");
 }
 
-/* "Protected Memory Regions": they hold back DMA until translation does. */
-static bool drop_protected(struct vtd_unit *u)
-{
-    if ((u->cap & (VTD_CAP_PLMR | VTD_CAP_PHMR)) == 0)
-        return true;
-    write32(u, VTD_PMEN, read32(u, VTD_PMEN) & ~PMEN_EPM);
-    return wait_for(u, VTD_PMEN, 4, PMEN_PRS, 0, "PMEN.PRS");
-}
-
 /* "Software Use of Remapping Hardware" and "Set Root Table Pointer Operation": in legacy mode. */
 static bool turn_on(struct vtd_unit *u)
 {
-    if (!quiet(u))
+    if (!quiet(u) || !leave_mode(u))
         return false;
     clear_faults(u);
     if (!flush_writes(u))

@@ -30,6 +30,8 @@ struct fake_unit {
     unsigned stuck; /* a register that no longer changes; 0: none */
     uint32_t gsts, fsts, pmen, fectl, fedata, feaddr, feuaddr;
     uint64_t rtaddr, root, iqa, iqh, iqt, irta, table, ccmd, iotlb_reg;
+    uint64_t protected[4]; /* the low region's base and limit, the high one's */
+    unsigned offs;         /* how often translation has been turned off */
     struct {
         bool valid, present;
         uint64_t low, high;
@@ -138,15 +140,17 @@ static void do_descriptor(struct fake_unit *u, uint64_t low, uint64_t high)
     }
 }
 
+/* "Invalidation Queue Error": the head stays at what is no descriptor. */
 static void run_queue(struct fake_unit *u)
 {
-    while (u->iqh != u->iqt && (u->gsts >> 26 & 1) != 0 && (u->fsts & 0x10) == 0) {
+    while (u->iqh != u->iqt && (u->gsts >> 26 & 1) != 0 && (u->fsts & 0x50) == 0) {
         uint64_t at = (u->iqa & ~0xfffull) + u->iqh;
         uint64_t low = fetch_queue(u, at), high = fetch_queue(u, at + 8);
-        if (low == 0)
-            u->fsts |= 0x10; /* IQE: no such descriptor */
-        else
-            do_descriptor(u, low, high);
+        if (low == 0) {
+            u->fsts |= 0x10;
+            return;
+        }
+        do_descriptor(u, low, high);
         u->iqh = (u->iqh + 16) % 4096;
     }
 }
@@ -156,7 +160,7 @@ static void run_queue(struct fake_unit *u)
 static uint64_t cap_of(const struct model *m)
 {
     return m->nd | (uint64_t)m->write_buffer << 4 | (uint64_t)m->protects << 5 |
-           (uint64_t)m->caches_absent << 7 | (uint64_t)m->sagaw << 8 |
+           (uint64_t)m->protects << 6 | (uint64_t)m->caches_absent << 7 | (uint64_t)m->sagaw << 8 |
            (uint64_t)(m->mgaw - 1) << 16 | 0x22ull << 24 | (uint64_t)m->leaves << 34 |
            (uint64_t)(RECORDS - 1) << 40 | 3ull << 54;
 }
@@ -198,6 +202,8 @@ static uint64_t fake_read(const volatile void *reg, unsigned size)
         return ecap_of(&u->model);
     case 0x1c:
         return u->gsts;
+    case 0x20:
+        return u->rtaddr;
     case 0x28:
         return u->ccmd;
     case 0x34:
@@ -216,6 +222,37 @@ static uint64_t fake_read(const volatile void *reg, unsigned size)
     return 0;
 }
 
+static bool is_protected(const struct fake_unit *u, uint64_t address)
+{
+    const uint64_t *r = u->protected;
+    return (u->pmen & 1) != 0 &&
+           ((address >= r[0] && address <= r[1]) || (address >= r[2] && address <= r[3]));
+}
+
+/* "Protected Memory Regions": where DMA goes while translation is off. */
+static uint64_t untranslated(const struct fake_unit *u, uint64_t address)
+{
+    return is_protected(u, address) ? NO_HPA : address;
+}
+
+/* A mode of the root table is another one's only while translation is off. */
+static void set_root(struct fake_unit *u)
+{
+    assert_true((u->gsts >> 31) == 0 || (u->root >> 10 & 3) == (u->rtaddr >> 10 & 3));
+    u->root = u->rtaddr;
+    u->gsts |= 1u << 30;
+    u->forgot_contexts = u->forgot_pages = false;
+}
+
+/* While translation is off no DMA passes, where the unit can do that. */
+static void turn_off(struct fake_unit *u)
+{
+    static const uint64_t places[] = {0, 0x7f000000, 0xfffff000, 4 * GIB, (1ull << 48) - 4096};
+    for (unsigned i = 0; i < ARRAY_SIZE(places) && u->model.protects; i++)
+        assert_int_equal(untranslated(u, places[i]), NO_HPA);
+    u->offs++;
+}
+
 /* Commands that are done once, and bits that stay. */
 static void write_gcmd(struct fake_unit *u, uint32_t value)
 {
@@ -225,11 +262,8 @@ static void write_gcmd(struct fake_unit *u, uint32_t value)
     assert_true(__builtin_popcount(changed | (value & 0x49000000)) <= 1);
     if (u->stuck == 0x1c)
         return;
-    if ((value >> 30 & 1) != 0) {
-        u->root = u->rtaddr;
-        u->gsts |= 1u << 30;
-        u->forgot_contexts = u->forgot_pages = false;
-    }
+    if ((value >> 30 & 1) != 0)
+        set_root(u);
     if ((value >> 27 & 1) != 0) {
         write_buffer_drains();
         u->flushes++;
@@ -243,7 +277,11 @@ static void write_gcmd(struct fake_unit *u, uint32_t value)
         assert_true((u->gsts >> 30 & 1) != 0 && u->forgot_contexts && u->forgot_pages);
     if (((changed & value) >> 25 & 1) != 0)
         assert_true((u->gsts >> 24 & 1) != 0 && u->forgot_interrupts && (u->gsts >> 23 & 1) == 0);
-    if ((changed & value & 1 << 26) != 0)
+    if ((changed & ~value) >> 31 != 0)
+        turn_off(u);
+    if ((changed & ~value & 1 << 26) != 0)
+        assert_true(u->iqh == u->iqt && (u->fsts & 0x50) == 0);
+    if ((changed & 1 << 26) != 0)
         u->iqh = 0;
     u->gsts = (u->gsts & ~stays) | (value & stays);
 }
@@ -280,6 +318,7 @@ static void fake_write(volatile void *reg, unsigned size, uint64_t value)
         return;
     case 0x34:
         u->fsts &= ~((uint32_t)value & 0x71);
+        run_queue(u);
         return;
     case 0x38:
         u->fectl = (uint32_t)value;
@@ -295,7 +334,18 @@ static void fake_write(volatile void *reg, unsigned size, uint64_t value)
         return;
     case 0x64:
         assert_true((value >> 31) != 0 || (u->gsts >> 31) != 0); /* dropped behind translation */
-        u->pmen = u->stuck == at ? (uint32_t)value | 1 : (uint32_t)value & 0x80000000;
+        u->pmen = u->stuck == at ? (uint32_t)value | 1 : (uint32_t)(value >> 31) * 0x80000001;
+        return;
+    case 0x68:
+    case 0x6c:
+        assert_true(!wide && u->model.protects && u->pmen == 0);
+        u->protected[(at - 0x68) / 4] = value;
+        return;
+    case 0x70:
+    case 0x78:
+        assert_true(wide && u->model.protects && u->pmen == 0);
+        assert_true(at == 0x78 || value >> 32 != 0);
+        u->protected[2 + (at - 0x70) / 8] = value;
         return;
     case 0x88:
         assert_true(wide);
@@ -418,7 +468,7 @@ static uint64_t dma(struct fake_unit *u, uint16_t source, uint64_t address, bool
 {
     uint64_t low, high;
     if ((u->gsts >> 31) == 0)
-        return address;
+        return untranslated(u, address);
     if (!context(u, source, &low, &high))
         return fault(u, source, address, read, 2);
     unsigned bits = 30 + 9 * (unsigned)(high & 7);

@@ -197,6 +197,58 @@ static void test_after_another_system(void **state)
     blocked(unit, SOURCE_A, 0);
 }
 
+/*
+ * In another mode, which changes while translation is off alone: memory is protected from DMA until
+ * it is on again, by what regions firmware has left, too.
+ */
+static void test_after_a_system_in_another_mode(void **state)
+{
+    (void)state;
+    for (unsigned bits = 0; bits < 4 * 2 * 2; bits++) {
+        struct model m = modern;
+        uint64_t mode = bits & 3;
+        bool on = (bits & 8) != 0;
+        m.protects = (bits & 4) != 0;
+        reset(&m);
+        void *old = fake_alloc(1);
+        unit->rtaddr = unit->root = fake_hpa(old).v | mode << 10;
+        unit->gsts = on ? 0xc4000000 : 0x44000000;
+        unit->protected[0] = 0x100000;
+        unit->protected[1] = 0x1fffff;
+        assert_non_null(iommu_start(&machine, &ioapics));
+        assert_int_equal(unit->offs, on && mode != 0);
+        assert_int_equal(strstr(host_log, "it has been left in another mode") != NULL,
+                         on && mode != 0);
+        assert_int_equal(strstr(host_log, "with memory protected from DMA") != NULL,
+                         on && mode != 0 && m.protects);
+        assert_int_equal(unit->gsts, 0xc7000000);
+        assert_int_equal(unit->root % 4096, 0);
+        assert_int_equal(unit->pmen, 0);
+        blocked(unit, SOURCE_A, 0);
+    }
+}
+
+/* A queue with what is no descriptor at its head, or with one whose device has not answered. */
+static void test_after_an_error_of_the_queue(void **state)
+{
+    (void)state;
+    static const uint32_t errors[] = {0, 0x10, 0x40, 0x50};
+    for (unsigned i = 0; i < ARRAY_SIZE(errors); i++) {
+        reset(&modern);
+        unit->iqa = fake_hpa(fake_alloc(1)).v;
+        unit->iqh = 0x40;
+        unit->iqt = errors[i] != 0 ? 0x80 : 0x40;
+        unit->fsts = errors[i];
+        unit->gsts = 0xc4000000;
+        unit->rtaddr = unit->root = fake_hpa(fake_alloc(1)).v;
+        assert_non_null(iommu_start(&machine, &ioapics));
+        assert_null(strstr(host_log, "IQH"));
+        assert_int_equal(unit->gsts, 0xc7000000);
+        assert_int_equal(unit->fsts, 0);
+        blocked(unit, SOURCE_A, 0);
+    }
+}
+
 static void test_units_that_do_not_work(void **state)
 {
     (void)state;
@@ -669,6 +721,8 @@ int main(void)
         cmocka_unit_test(test_start),
         cmocka_unit_test(test_no_table),
         cmocka_unit_test(test_after_another_system),
+        cmocka_unit_test(test_after_a_system_in_another_mode),
+        cmocka_unit_test(test_after_an_error_of_the_queue),
         cmocka_unit_test(test_units_that_do_not_work),
         cmocka_unit_test(test_registers_that_are_stuck),
         cmocka_unit_test(test_no_memory),
