@@ -40,13 +40,13 @@ bool apic_is_on(void)
     return by_msrs || registers != NULL;
 }
 
-void apic_init(struct host *host)
+void apic_init(struct host *host, bool asks_for_xapic)
 {
     uint64_t base;
     if (!rdmsr_safe(MSR_APIC_BASE, &base) || (base & BASE_ENABLE) == 0)
         return;
     place = align_down(base, PAGE_SIZE);
-    by_msrs = (base & BASE_X2APIC) != 0 || cpu_has(1, 2, 21);
+    by_msrs = (base & BASE_X2APIC) != 0 || (!asks_for_xapic && cpu_has(1, 2, 21));
     if (!by_msrs)
         registers = host_map_mmio(host, hpa(place), PAGE_SIZE);
     apic_join();

@@ -11,12 +11,12 @@ struct host;
 enum { APIC_HOST_VECTORS = 0xf0, APIC_SPURIOUS = 0xff };
 
 /*
- * Enables the local APIC of the first CPU, in x2APIC mode where the CPU has that, with all of its
- * local interrupts masked, and with a priority that holds back every vector that firmware may have
- * left to a timer, an I/O APIC or a device. Does nothing where the APIC is off: then the 8259's
- * interrupts come without it.
+ * Enables the local APIC of the first CPU, in x2APIC mode where the CPU has that, but not where it
+ * is in xAPIC mode and the firmware ASKS_FOR_XAPIC, with all of its local interrupts masked, and
+ * with a priority that holds back every vector that firmware may have left to a timer, an I/O APIC
+ * or a device. Does nothing where the APIC is off: then the 8259's interrupts come without it.
  */
-void apic_init(struct host *host);
+void apic_init(struct host *host, bool asks_for_xapic);
 
 /* The same for any other CPU: its registers come to the same place, or to MSRs. */
 void apic_join(void);

@@ -10,7 +10,7 @@
 /* VT-d, "DMA Remapping Reporting Structure". */
 enum { WIDTH = 36, FLAGS = 37, STRUCTURES = 48 };
 enum { FLAG_REMAPS = 1 << 0, FLAG_NO_X2APIC = 1 << 1 };
-enum { TYPE_UNIT = 0, TYPE_RESERVED = 1, TYPE_ATS = 2 };
+enum { TYPE_UNIT = 0, TYPE_RESERVED = 1 };
 
 /* "Remapping Structure Types": how each begins; scopes follow. */
 struct __attribute__((packed)) structure {
@@ -25,16 +25,11 @@ struct __attribute__((packed)) structure {
             uint16_t reserved, segment;
             uint64_t base, limit; /* LIMIT: of the last byte */
         } reserved;
-        struct __attribute__((packed)) { /* its bit 0: ALL_PORTS */
-            uint8_t flags, reserved;
-            uint16_t segment;
-        } ats;
     };
 };
 static_assert(offsetof(struct structure, unit.base) == 8, "VT-d, DRHD");
 static_assert(offsetof(struct structure, reserved.limit) == 16, "VT-d, RMRR");
-static_assert(offsetof(struct structure, ats.segment) == 6, "VT-d, ATSR");
-enum { UNIT_SIZE = 16, RESERVED_SIZE = 24, ATS_SIZE = 8 };
+enum { UNIT_SIZE = 16, RESERVED_SIZE = 24 };
 
 /* "Device Scope Structure"; a path of pairs follows. */
 struct __attribute__((packed)) scope_head {
@@ -224,18 +219,6 @@ static void take_reserved(const struct cursor *c)
         c->dmar->reserved[c->dmar->reserved_count++] = reserved;
 }
 
-static void take_ats(const struct cursor *c)
-{
-    struct dmar_ats ats = {c->s.ats.segment, (c->s.ats.flags & 1) != 0, {0, 0}};
-    if (c->dmar->ats_count == DMAR_MAX_ATS) {
-        log_line("dmar: more than %u ATSRs; the rest is left out", DMAR_MAX_ATS);
-        return;
-    }
-    if (!ats.all)
-        ats.scopes = take_scopes(c, ATS_SIZE, ats.segment);
-    c->dmar->ats[c->dmar->ats_count++] = ats;
-}
-
 static const struct {
     const char *name;
     uint16_t size;
@@ -243,7 +226,6 @@ static const struct {
 } kinds[] = {
     [TYPE_UNIT] = {"a DRHD", UNIT_SIZE, take_unit},
     [TYPE_RESERVED] = {"an RMRR", RESERVED_SIZE, take_reserved},
-    [TYPE_ATS] = {"an ATSR", ATS_SIZE, take_ats},
 };
 
 static void take_structure(struct cursor *c)
@@ -271,7 +253,6 @@ int dmar_parse(const struct dmar_reader *reader, const struct acpi_table *table,
     static_assert(FLAGS == WIDTH + 1, "both are read at once");
     dmar->address_bits = (uint8_t)min_u64(head[0] + 1u, 64);
     dmar->remaps = (head[1] & FLAG_REMAPS) != 0;
-    dmar->no_x2apic = (head[1] & FLAG_NO_X2APIC) != 0;
     for (uint64_t end = table->at + table->length; c.at < end; c.at += c.s.length) {
         if (end - c.at < HEAD || !read(&c, c.at, &c.s, HEAD) || c.s.length < HEAD ||
             c.s.length > end - c.at) {
@@ -283,6 +264,15 @@ int dmar_parse(const struct dmar_reader *reader, const struct acpi_table *table,
         take_structure(&c);
     }
     return 0;
+}
+
+bool dmar_asks_for_xapic(const struct firmware *firmware, const struct acpi_table *table)
+{
+    enum { ASKS = FLAG_REMAPS | FLAG_NO_X2APIC };
+    uint8_t flags;
+    return table->length >= STRUCTURES &&
+           firmware->read(firmware, table->at + FLAGS, &flags, sizeof(flags)) &&
+           (flags & ASKS) == ASKS;
 }
 
 /* --- questions -------------------------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 #include "drivers/pci.h"
 #include "mm/memmap.h"
 
-enum { DMAR_MAX_UNITS = 32, DMAR_MAX_RESERVED = 32, DMAR_MAX_ATS = 16, DMAR_MAX_SCOPES = 256 };
+enum { DMAR_MAX_UNITS = 32, DMAR_MAX_RESERVED = 32, DMAR_MAX_SCOPES = 256 };
 
 /* VT-d, "Device Scope Structure", Type. */
 enum dmar_scope_type {
@@ -44,22 +44,13 @@ struct dmar_reserved {
     struct dmar_scopes scopes;
 };
 
-/* "Root Port ATS Capability Reporting Structure". */
-struct dmar_ats {
-    uint16_t segment;
-    bool all; /* every root port of the segment */
-    struct dmar_scopes scopes;
-};
-
 struct dmar {
     uint8_t address_bits; /* that DMA may have ("Host Address Width") */
     bool remaps;          /* INTR_REMAP: the platform can remap interrupts */
-    bool no_x2apic;       /* X2APIC_OPT_OUT: the firmware asks for no x2APIC mode */
     struct dmar_unit units[DMAR_MAX_UNITS];
     struct dmar_reserved reserved[DMAR_MAX_RESERVED];
-    struct dmar_ats ats[DMAR_MAX_ATS];
     struct dmar_scope scopes[DMAR_MAX_SCOPES];
-    unsigned unit_count, reserved_count, ats_count, scope_count;
+    unsigned unit_count, reserved_count, scope_count;
 };
 
 /* What the parser asks beside the table. */
@@ -77,6 +68,12 @@ struct dmar_reader {
  * Returns 0, or -EINVAL, logged: the table ends before its first structure.
  */
 int dmar_parse(const struct dmar_reader *reader, const struct acpi_table *table, struct dmar *dmar);
+
+/*
+ * Whether TABLE's firmware asks that no CPU's local APIC be brought into x2APIC mode
+ * (X2APIC_OPT_OUT, which counts where INTR_REMAP is set): its own code, in SMM, then uses them.
+ */
+bool dmar_asks_for_xapic(const struct firmware *firmware, const struct acpi_table *table);
 
 /* The unit that translates BDF's DMA, or NULL. */
 const struct dmar_unit *dmar_unit_of(const struct dmar *dmar, struct pci_bdf bdf);

@@ -84,14 +84,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (dmar_parse(&reader, &table, &dmar) != 0)
         return 0;
     check_units();
-    require(dmar.reserved_count <= DMAR_MAX_RESERVED && dmar.ats_count <= DMAR_MAX_ATS);
+    require(dmar.reserved_count <= DMAR_MAX_RESERVED);
     for (unsigned i = 0; i < dmar.reserved_count; i++) {
         struct range r = dmar.reserved[i].range;
         require(r.start >= 0x7f000000 && r.start < r.end && r.end <= 0x7f100000);
         require((r.start | r.end) % 4096 == 0 && dmar.reserved[i].scopes.count != 0);
         check_scopes(dmar.reserved[i].scopes);
     }
-    for (unsigned i = 0; i < dmar.ats_count; i++)
-        check_scopes(dmar.ats[i].scopes);
     return 0;
 }

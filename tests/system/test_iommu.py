@@ -80,6 +80,18 @@ def test_the_queue_has_been_used(live):
     assert descriptors[0] == 0x11 and descriptors[2] & 0xF == 5
 
 
+@pytest.mark.parametrize("flags", [1, 3])
+def test_firmware_asks_for_xapic_mode(system, tmp_path, flags):
+    """A DMAR with X2APIC_OPT_OUT, and one without."""
+    unit = struct.pack("<HHBBHQ", 0, 16, 1, 0, 0, REGISTERS)
+    (tmp_path / "dmar").write_bytes(struct.pack("<BB10x", 38, flags) + unit)
+    outcome = system.svm("--cmdline", "value=0", system.guest("value"), "--", *arguments(),
+                         "-machine", "acpi=off",  # else QEMU's own table comes first
+                         "-acpitable", f"sig=DMAR,data={tmp_path}/dmar")
+    assert outcome.status == 0 and "iommu 0: at" in outcome.log_text
+    assert ("asks for no x2APIC mode (DMAR, X2APIC_OPT_OUT)" in outcome.log_text) == (flags == 3)
+
+
 @pytest.fixture(scope="module")
 def amd(system, tmp_path_factory):
     """Of AMD's: the log, registers by offset, and the device table and both buffers' pages."""

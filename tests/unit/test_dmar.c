@@ -80,13 +80,6 @@ static unsigned rmrr(uint64_t base, uint64_t limit)
     return at;
 }
 
-static unsigned atsr(unsigned flags, unsigned segment)
-{
-    unsigned at = used;
-    put(2, 4), put(flags, 1), put(0, 1), put(segment, 2);
-    return at;
-}
-
 /* A scope of up to two hops; DEVICE2 0xff: one. */
 static void scope(unsigned type, unsigned enumeration, unsigned bus, unsigned device,
                   unsigned function, unsigned device2)
@@ -133,7 +126,7 @@ static void test_qemu(void **state)
     assert_int_equal(unit_of(usb), 99);
 }
 
-/* A laptop: one unit for the display, one for the rest, RMRRs of display and USB, an ATSR. */
+/* A laptop: one unit for the display, one for the rest, RMRRs of display and USB. */
 static void laptop(void)
 {
     begin();
@@ -151,10 +144,8 @@ static void laptop(void)
     scope(1, 0, 0, 0x1d, 0, 0xff);
     scope(1, 0, 0, 2, 0, 0);
     end(at);
-    at = atsr(0, 0);
-    scope(2, 0, 0, 2, 0, 0xff);
-    end(at);
-    end(atsr(1, 7));
+    put(2, 2), put(16, 2), put(0, 4); /* ATSR, of a bridge */
+    put(2, 1), put(8, 1), put(0, 4), put(2, 1), put(0, 1);
     put(3, 2), put(20, 2), put(0, 16); /* RHSA */
     put(99, 2), put(8, 2), put(0, 4);  /* what is to come */
 }
@@ -177,11 +168,15 @@ static void test_laptop(void **state)
     assert_true(dmar_names(&dmar, dmar.reserved[1].scopes, usb));
     assert_true(dmar_names(&dmar, dmar.reserved[1].scopes, (struct pci_bdf){0, 1, 0, 0}));
     assert_false(dmar_names(&dmar, dmar.reserved[1].scopes, vga));
-    assert_int_equal(dmar.ats_count, 2);
-    assert_true(dmar_names(&dmar, dmar.ats[0].scopes, behind));
-    assert_true(dmar.ats[1].all && dmar.ats[1].segment == 7);
+    assert_int_equal(dmar.scope_count, 6);
 }
 
+static bool asks_for_xapic(void)
+{
+    return dmar_asks_for_xapic(&firmware, &(struct acpi_table){TABLE, used});
+}
+
+/* X2APIC_OPT_OUT counts beside INTR_REMAP alone. */
 static void test_flags(void **state)
 {
     (void)state;
@@ -191,7 +186,7 @@ static void test_flags(void **state)
         bytes[36] = 255;
         assert_int_equal(parse(), 0);
         assert_int_equal(dmar.remaps, flags & 1);
-        assert_int_equal(dmar.no_x2apic, flags >> 1);
+        assert_int_equal(asks_for_xapic(), flags == 3);
         assert_int_equal(dmar.address_bits, 64);
     }
 }
@@ -219,7 +214,8 @@ static void test_paths(void **state)
 
 struct record {
     const char *hex, *log;
-    uint8_t bits, units, scopes, ats, reserved_count;
+    uint8_t bits, units, scopes, reserved_count;
+    bool xapic;
     struct range reserved[2];
     struct {
         struct pci_bdf bdf;
@@ -242,6 +238,7 @@ static const struct record records[] = {
     {.hex = DMAR_SURFACE_2020,
      .log = "",
      .bits = 39,
+     .xapic = true,
      .units = 3,
      .scopes = 5,
      .reserved_count = 1,
@@ -252,8 +249,7 @@ static const struct record records[] = {
      .log = "",
      .bits = 46,
      .units = 3,
-     .scopes = 22,
-     .ats = 2,
+     .scopes = 15,
      .reserved_count = 1,
      .reserved = {{0x75460000, 0x75471000}},
      .of = {{{0, 0x80, 4, 7}, 0}, {{0, 0x86, 0, 0}, 1}, {{0, 0xaf, 0, 0}, 2}, {{0, 0, 20, 0}, 99}},
@@ -271,8 +267,8 @@ static const struct record records[] = {
      .log = "",
      .bits = 46,
      .units = 4,
-     .scopes = 15,
-     .ats = 1,
+     .scopes = 11,
+     .xapic = true,
      .reserved_count = 1,
      .reserved = {{0x4fee1000, 0x4fee4000}},
      .of = {{{0, 4, 0, 0}, 0}, {{0, 6, 0, 0}, 1}, {{0, 0xf1, 0, 0}, 2}, {{0, 0, 0x14, 0}, 3}},
@@ -303,7 +299,7 @@ static void expect_record(const struct record *r)
     for (unsigned i = 0; i < ARRAY_SIZE(r->of); i++)
         assert_int_equal(unit_of(r->of[i].bdf), r->of[i].unit);
     assert_int_equal(dmar.scope_count, r->scopes);
-    assert_int_equal(dmar.ats_count, r->ats);
+    assert_int_equal(asks_for_xapic(), r->xapic);
     assert_int_equal(dmar.reserved_count, r->reserved_count);
     for (unsigned i = 0; i < r->reserved_count; i++) {
         assert_int_equal(dmar.reserved[i].range.start, r->reserved[i].start);
@@ -349,7 +345,9 @@ static void test_too_short(void **state)
     (void)state;
     begin();
     used = 47;
+    bytes[37] = 3;
     assert_int_equal(parse(), -EINVAL);
+    assert_false(asks_for_xapic());
     assert_true(logged("dmar: of only 47 bytes"));
 }
 
@@ -391,12 +389,10 @@ static void test_structures_that_are_too_short(void **state)
     begin();
     put(0, 2), put(12, 2), put(0, 8);
     put(1, 2), put(16, 2), put(0, 12);
-    put(2, 2), put(4, 2);
     end(drhd(0xfed94000, 1, 0));
     assert_int_equal(parse(), 0);
     assert_true(logged("a DRHD of only 12 bytes"));
     assert_true(logged("an RMRR of only 16 bytes"));
-    assert_true(logged("an ATSR of only 4 bytes"));
     assert_int_equal(dmar.unit_count, 1);
 }
 
@@ -542,8 +538,6 @@ static void test_no_room(void **state)
     begin();
     for (unsigned i = 0; i < DMAR_MAX_UNITS + 1; i++)
         end(drhd(0xfe000000 + i * 0x1000, 0, 0));
-    for (unsigned i = 0; i < DMAR_MAX_ATS + 1; i++)
-        end(atsr(1, 0));
     for (unsigned i = 0; i < DMAR_MAX_RESERVED + 1; i++) {
         unsigned at = rmrr(0x7f000000, 0x7f000fff);
         for (unsigned n = 0; n < 9; n++)
@@ -552,10 +546,8 @@ static void test_no_room(void **state)
     }
     assert_int_equal(parse(), 0);
     assert_int_equal(dmar.unit_count, DMAR_MAX_UNITS);
-    assert_int_equal(dmar.ats_count, DMAR_MAX_ATS);
     assert_int_equal(dmar.scope_count, DMAR_MAX_SCOPES);
     assert_true(logged("is one too many; left out"));
-    assert_true(logged("more than 16 ATSRs"));
     assert_true(logged("more than 256 devices named; 00:1d.0 left out"));
 }
 

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmm/host/topology.h"
 
+#include "drivers/dmar.h"
 #include "drivers/mptable.h"
 #include "vmm/host/host.h"
 #include "vmm/host/log.h"
@@ -35,6 +36,17 @@ bool topology_find(const struct host_firmware *from, const struct boot_info *inf
     if (rsdp == 0 && info->door != DOOR_UEFI)
         rsdp = acpi_find_rsdp(&from->firmware);
     return rsdp != 0 && acpi_find(&from->firmware, rsdp, signature, table);
+}
+
+bool topology_asks_for_xapic(const struct host *host, const struct boot_info *info)
+{
+    const struct host_firmware from = topology_firmware(host);
+    struct acpi_table dmar;
+    if (!topology_find(&from, info, "DMAR", &dmar) || !dmar_asks_for_xapic(&from.firmware, &dmar))
+        return false;
+    log_line("acpi: the firmware asks for no x2APIC mode (DMAR, X2APIC_OPT_OUT): local APICs stay "
+             "in the mode that they are in");
+    return true;
 }
 
 void topology_read(const struct host *host, const struct boot_info *info,

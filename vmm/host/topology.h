@@ -18,6 +18,9 @@ struct host_firmware topology_firmware(const struct host *host);
 bool topology_find(const struct host_firmware *from, const struct boot_info *info,
                    const char *signature, struct acpi_table *table);
 
+/* Whether the firmware's tables ask that local APICs stay out of x2APIC mode, logged. */
+bool topology_asks_for_xapic(const struct host *host, const struct boot_info *info);
+
 /*
  * Fills CPUS from the ACPI tables or, where there are none, from the MP table, and logs what was
  * found; without either there are none.
