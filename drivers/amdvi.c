@@ -208,18 +208,14 @@ static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
         return false;
     *facts = (struct iommu_facts){
         .unit = u->number,
-        .coherent = true,
         .snoops = true,
         .remaps = true,
         .x2apic = u->x2apic,
         .alias = pci_of_id(requester.segment, ivrs_alias_of(&amdvi.ivrs, requester)),
     };
-    for (unsigned levels = AMDVI_MIN_LEVELS; levels <= AMDVI_MAX_LEVELS; levels++)
-        facts->bits = (uint8_t)max_u64(facts->bits, reach(u, levels));
     for (unsigned i = 0; i < amdvi.ivrs.reserved_count; i++)
-        if (ivrs_names(&amdvi.ivrs.reserved[i], requester) &&
-            facts->reserved_count < IOMMU_MAX_RESERVED)
-            facts->reserved[facts->reserved_count++] = amdvi.ivrs.reserved[i].range;
+        if (ivrs_names(&amdvi.ivrs.reserved[i], requester))
+            iommu_add_reserved(&facts->reserved, amdvi.ivrs.reserved[i].range);
     return true;
 }
 
@@ -291,12 +287,6 @@ static int create(struct iommu_domain *domain, const struct pci_bdf *requesters,
     return error;
 }
 
-static void destroy(struct iommu_domain *domain)
-{
-    pt_destroy(&domain->pt);
-    iommu_give_id_back(&amdvi.ids, domain->id);
-}
-
 /* Units may cache that nothing is present, too. */
 static int map(struct iommu_domain *domain, uint64_t address, hpa_t to, uint64_t size,
                unsigned perm)
@@ -346,30 +336,17 @@ static struct amdvi_unit *remapper_of(struct pci_bdf requester)
     return u;
 }
 
-static int claim(struct pci_bdf requester, unsigned n)
+static int claim(struct pci_bdf requester)
 {
-    assert(n >= 1 && n <= 32 && (n & (n - 1)) == 0);
     lock_take(&amdvi.lock);
     struct amdvi_source *s = source_of(requester);
     assert(s != NULL);
-    int found = slots_take(s->claimed, AMDVI_INTERRUPTS, n);
+    int found = slots_take(s->claimed, AMDVI_INTERRUPTS);
     lock_release(&amdvi.lock);
     if (found < 0)
-        log_line("iommu %u: no %u of a device's %u entries for interrupts are left",
-                 remapper_of(requester)->number, n, AMDVI_INTERRUPTS);
+        log_line("iommu %u: none of a device's %u entries for interrupts is left",
+                 remapper_of(requester)->number, AMDVI_INTERRUPTS);
     return found;
-}
-
-static void release(struct pci_bdf requester, unsigned first, unsigned n)
-{
-    assert(n >= 1 && n <= 32 && is_aligned(first, n) && first < AMDVI_INTERRUPTS);
-    lock_take(&amdvi.lock);
-    struct amdvi_source *s = source_of(requester);
-    assert(s != NULL);
-    for (unsigned i = first; i < first + n; i++)
-        assert(!amdvi_has_interrupt(remapper_of(requester), s->table, i));
-    slots_give_back(s->claimed, first, n);
-    lock_release(&amdvi.lock);
 }
 
 static void interrupt(struct pci_bdf requester, unsigned index,
@@ -401,11 +378,9 @@ const struct iommu_ops amdvi_ops = {
     .start = start,
     .facts = facts,
     .create = create,
-    .destroy = destroy,
     .attach = attach,
     .map = map,
     .claim = claim,
-    .release = release,
     .interrupt = interrupt,
     .faults = faults,
 };

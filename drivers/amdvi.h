@@ -121,6 +121,5 @@ void *amdvi_make_interrupts(const struct amdvi_unit *u);
 /* Makes entry INDEX of TABLE lead to INTERRUPT, NULL: nowhere. */
 void amdvi_write_interrupt(const struct amdvi_unit *u, void *table, unsigned index,
                            const struct iommu_interrupt *interrupt);
-bool amdvi_has_interrupt(const struct amdvi_unit *u, const void *table, unsigned index);
 
 struct iommu_message amdvi_message(unsigned index, const struct iommu_interrupt *interrupt);

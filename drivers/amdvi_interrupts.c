@@ -25,13 +25,6 @@ void *amdvi_make_interrupts(const struct amdvi_unit *u)
     return u->machine->alloc(u->wide ? 2 : 1);
 }
 
-bool amdvi_has_interrupt(const struct amdvi_unit *u, const void *table, unsigned index)
-{
-    size_t size = u->wide ? WIDE : NARROW;
-    const uint32_t *entry = (const uint32_t *)(const void *)((const char *)table + index * size);
-    return (*entry & IRTE_REMAP_EN) != 0;
-}
-
 /* By one write: an interrupt goes where the entry leads before, or where it leads after. */
 void amdvi_write_interrupt(const struct amdvi_unit *u, void *table, unsigned index,
                            const struct iommu_interrupt *interrupt)

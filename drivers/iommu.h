@@ -10,8 +10,8 @@
 /* How the source of an interrupt says which one it is. */
 struct iommu_message {
     uint64_t address; /* of an MSI */
-    uint32_t data;    /* message I of several in a row: DATA + I, the first a multiple of them */
-    uint64_t rte;     /* an I/O APIC's redirection entry, but for its polarity and mask */
+    uint32_t data;
+    uint64_t rte; /* an I/O APIC's redirection entry, but for its polarity and mask */
 };
 
 /*
@@ -46,6 +46,15 @@ struct iommu_machine {
 
 enum { IOMMU_MAX_RESERVED = 4 };
 
+/* Memory that firmware says a requester goes on to use by itself: ranges, each once. */
+struct iommu_reserved {
+    struct range r[IOMMU_MAX_RESERVED];
+    uint8_t count;
+    bool more; /* there are others, for which there is no room */
+};
+
+void iommu_add_reserved(struct iommu_reserved *to, struct range r);
+
 /* The fewest bits of addresses of which all below END are; END is above 1. */
 static inline unsigned iommu_bits(uint64_t end)
 {
@@ -54,16 +63,13 @@ static inline unsigned iommu_bits(uint64_t end)
 
 /* The unit that translates one requester's DMA. */
 struct iommu_facts {
-    uint8_t unit;  /* its number in the log */
-    bool coherent; /* its own walks of tables look into the CPUs' caches */
-    bool snoops;   /* it can make every access of a device do so: No Snoop has no effect then */
-    bool remaps;   /* interrupts too; false: a device may send any CPU any vector */
-    bool x2apic;   /* to APIC IDs above 255 */
-    uint8_t bits;  /* a domain reaches addresses below 2^BITS */
+    uint8_t unit; /* its number in the log */
+    bool snoops;  /* it can make every access of a device look into the CPUs' caches: No Snoop has
+                     no effect then */
+    bool remaps;  /* interrupts too; false: a device may send any CPU any vector */
+    bool x2apic;  /* to APIC IDs above 254 */
     struct pci_bdf alias; /* that its requests carry by the firmware's tables: mostly its own */
-    /* Memory that firmware says the requester goes on to use by itself. */
-    struct range reserved[IOMMU_MAX_RESERVED];
-    uint8_t reserved_count;
+    struct iommu_reserved reserved;
 };
 
 /*
@@ -116,16 +122,12 @@ struct iommu_ops {
     bool (*facts)(struct pci_bdf requester, struct iommu_facts *facts);
 
     /*
-     * Makes an empty domain for COUNT >= 1 of REQUESTERS (kept by reference), each with facts, that
+     * Makes an empty domain, for good, for COUNT >= 1 of REQUESTERS (kept by reference), each with facts, that
      * reaches addresses below 2^BITS. SNOOP: force snooping, if all of their units can. Returns 0,
      * -ENOMEM, -ENOSPC or -ERANGE (what all of the units reach is less), logged.
      */
     int (*create)(struct iommu_domain *domain, const struct pci_bdf *requesters, unsigned count,
                   unsigned bits, bool snoop);
-
-    /* No requester is attached to it. Its pages are free afterwards; what was mapped is the
-     * caller's. */
-    void (*destroy)(struct iommu_domain *domain);
 
     /*
      * From its return on the requester's DMA goes by DOMAIN, which names it; NULL: is blocked, and
@@ -141,15 +143,11 @@ struct iommu_ops {
                unsigned perm);
 
     /*
-     * Takes N entries in a row for the requester's interrupts: a power of two, at most 32. None is
-     * present yet. The requester is one of IOAPICS, or one for which a domain has been made and
-     * whose unit remaps. Takes no memory. Returns the first one's index, a multiple of N, or
-     * -ENOSPC, logged.
+     * Takes an entry for the requester's interrupts, for good. It is not present yet. The requester
+     * is one of IOAPICS, or one for which a domain has been made and whose unit remaps. Takes no
+     * memory. Returns its index, or -ENOSPC, logged.
      */
-    int (*claim)(struct pci_bdf requester, unsigned n);
-
-    /* Gives back what claim() gave. The entries are clear. */
-    void (*release)(struct pci_bdf requester, unsigned first, unsigned n);
+    int (*claim)(struct pci_bdf requester);
 
     /*
      * From its return on entry INDEX leads to INTERRUPT, for that requester alone; NULL: nowhere.

@@ -35,7 +35,7 @@ static int start(const struct iommu_machine *on, struct iommu_ioapics *ioapics)
 
 static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
 {
-    *facts = (struct iommu_facts){.bits = machine->phys_bits, .alias = requester};
+    *facts = (struct iommu_facts){.alias = requester};
     return true;
 }
 
@@ -45,11 +45,6 @@ static int create(struct iommu_domain *domain, const struct pci_bdf *requesters,
     (void)bits, (void)snoop;
     *domain = (struct iommu_domain){.requesters = requesters, .count = count};
     return 0;
-}
-
-static void destroy(struct iommu_domain *domain)
-{
-    (void)domain;
 }
 
 static void attach(struct pci_bdf requester, struct iommu_domain *domain)
@@ -70,15 +65,10 @@ static int map(struct iommu_domain *domain, uint64_t address, hpa_t hpa, uint64_
 }
 
 /* There are no entries. */
-static int claim(struct pci_bdf requester, unsigned n)
+static int claim(struct pci_bdf requester)
 {
-    (void)requester, (void)n;
+    (void)requester;
     return 0;
-}
-
-static void release(struct pci_bdf requester, unsigned first, unsigned n)
-{
-    (void)requester, (void)first, (void)n;
 }
 
 static void interrupt(struct pci_bdf requester, unsigned index,
@@ -104,11 +94,9 @@ const struct iommu_ops iommu_identity_ops = {
     .start = start,
     .facts = facts,
     .create = create,
-    .destroy = destroy,
     .attach = attach,
     .map = map,
     .claim = claim,
-    .release = release,
     .interrupt = interrupt,
     .faults = faults,
 };

@@ -88,18 +88,14 @@ static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
         return false;
     *facts = (struct iommu_facts){
         .unit = u->number,
-        .coherent = (u->ecap & VTD_ECAP_C) != 0,
         .snoops = (u->ecap & VTD_ECAP_SC) != 0,
         .remaps = u->remaps,
         .x2apic = u->x2apic,
         .alias = requester,
     };
-    for (unsigned levels = VTD_MIN_LEVELS; levels <= VTD_MAX_LEVELS; levels++)
-        facts->bits = (uint8_t)max_u64(facts->bits, reach(u, levels));
     for (unsigned i = 0; i < vtd.dmar.reserved_count; i++)
-        if (dmar_names(&vtd.dmar, vtd.dmar.reserved[i].scopes, requester) &&
-            facts->reserved_count < IOMMU_MAX_RESERVED)
-            facts->reserved[facts->reserved_count++] = vtd.dmar.reserved[i].range;
+        if (dmar_names(&vtd.dmar, vtd.dmar.reserved[i].scopes, requester))
+            iommu_add_reserved(&facts->reserved, vtd.dmar.reserved[i].range);
     return true;
 }
 
@@ -244,12 +240,6 @@ static int create(struct iommu_domain *domain, const struct pci_bdf *requesters,
     return error;
 }
 
-static void destroy(struct iommu_domain *domain)
-{
-    pt_destroy(&domain->pt);
-    iommu_give_id_back(&vtd.ids, domain->id);
-}
-
 static int map(struct iommu_domain *domain, uint64_t address, hpa_t to, uint64_t size,
                unsigned perm)
 {
@@ -297,16 +287,9 @@ static struct vtd_unit *remapper_of(struct pci_bdf requester)
     return u;
 }
 
-static int claim(struct pci_bdf requester, unsigned n)
+static int claim(struct pci_bdf requester)
 {
-    assert(n >= 1 && n <= 32 && (n & (n - 1)) == 0);
-    return vtd_claim_in(remapper_of(requester), n);
-}
-
-static void release(struct pci_bdf requester, unsigned first, unsigned n)
-{
-    assert(n >= 1 && n <= 32 && is_aligned(first, n) && first < VTD_INTERRUPTS);
-    vtd_release_in(remapper_of(requester), first, n);
+    return vtd_claim_in(remapper_of(requester));
 }
 
 static void interrupt(struct pci_bdf requester, unsigned index,
@@ -331,11 +314,9 @@ const struct iommu_ops vtd_ops = {
     .start = start,
     .facts = facts,
     .create = create,
-    .destroy = destroy,
     .attach = attach,
     .map = map,
     .claim = claim,
-    .release = release,
     .interrupt = interrupt,
     .faults = faults,
 };

@@ -107,8 +107,7 @@ unsigned vtd_unit_faults(struct vtd_unit *u);
 
 /* --- drivers/vtd_interrupts.c: ops of an unit's interrupts ------------------------------------ */
 
-int vtd_claim_in(struct vtd_unit *u, unsigned n);
-void vtd_release_in(struct vtd_unit *u, unsigned first, unsigned n);
+int vtd_claim_in(struct vtd_unit *u);
 void vtd_set_interrupt(struct vtd_unit *u, struct pci_bdf requester, unsigned index,
                        const struct iommu_interrupt *interrupt);
 struct iommu_message vtd_message(unsigned index, const struct iommu_interrupt *interrupt);

@@ -18,24 +18,15 @@
 #define RTE_REMAPPABLE     (1ull << 48)
 #define RTE_LEVEL          (1ull << 15)
 
-int vtd_claim_in(struct vtd_unit *u, unsigned n)
+int vtd_claim_in(struct vtd_unit *u)
 {
     lock_take(&u->lock);
-    int found = slots_take(u->claimed, VTD_INTERRUPTS, n);
+    int found = slots_take(u->claimed, VTD_INTERRUPTS);
     lock_release(&u->lock);
     if (found < 0)
-        log_line("iommu %u: no %u of its %u entries for interrupts are left", u->number, n,
+        log_line("iommu %u: none of its %u entries for interrupts is left", u->number,
                  VTD_INTERRUPTS);
     return found;
-}
-
-void vtd_release_in(struct vtd_unit *u, unsigned first, unsigned n)
-{
-    lock_take(&u->lock);
-    for (unsigned i = first; i < first + n; i++)
-        assert((u->remapping[2 * i] & IRTE_P) == 0);
-    slots_give_back(u->claimed, first, n);
-    lock_release(&u->lock);
 }
 
 /* The source of an entry changes only while it is not present, and the rest by one write. */

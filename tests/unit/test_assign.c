@@ -16,7 +16,7 @@ static struct pci_bdf unreached, unremapped, reserved, ioapic;
 static bool iommu(struct pci_bdf requester, struct iommu_facts *unit)
 {
     *unit = (struct iommu_facts){.remaps = !pci_same_bdf(requester, unremapped),
-                                 .reserved_count = pci_same_bdf(requester, reserved)};
+                                 .reserved.count = pci_same_bdf(requester, reserved)};
     return !pci_same_bdf(requester, unreached);
 }
 

@@ -185,17 +185,17 @@ static void keep_display(const struct pci_function *f)
     static struct pci_bdf bdfs[MOST_DISPLAYS];
     static unsigned count;
     struct iommu_facts facts;
-    if (!ops->facts(f->bdf, &facts) || facts.reserved_count == 0 || count == ARRAY_SIZE(bdfs))
+    if (!ops->facts(f->bdf, &facts) || facts.reserved.count == 0 || count == ARRAY_SIZE(bdfs))
         return;
     bdfs[count] = pci_requester(f);
     struct iommu_domain *domain = &domains[count++];
     uint64_t end = PAGE_SIZE;
-    for (unsigned i = 0; i < facts.reserved_count; i++)
-        end = max_u64(end, facts.reserved[i].end);
+    for (unsigned i = 0; i < facts.reserved.count; i++)
+        end = max_u64(end, facts.reserved.r[i].end);
     if (ops->create(domain, &bdfs[count - 1], 1, iommu_bits(end), false) != 0)
         return;
-    for (unsigned i = 0; i < facts.reserved_count; i++) {
-        struct range r = facts.reserved[i];
+    for (unsigned i = 0; i < facts.reserved.count; i++) {
+        struct range r = facts.reserved.r[i];
         if (ops->map(domain, r.start, hpa(r.start), r.end - r.start, PT_R | PT_W) != 0)
             return;
     }

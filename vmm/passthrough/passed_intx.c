@@ -73,7 +73,7 @@ static const char *take_line(struct passed_line *line)
 {
     if (!find_chip(line->gsi, &line->chip))
         return "no IOMMU remaps the lines of its I/O APIC";
-    line->index = (int16_t)iommu_host()->claim(line->chip, 1);
+    line->index = (int16_t)iommu_host()->claim(line->chip);
     if (line->index < 0)
         return "no entry is left for it";
     line->line = line;

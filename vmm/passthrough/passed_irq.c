@@ -81,7 +81,7 @@ int passed_make_irqs(struct passed *d)
         count = 1;
     assert(count <= PASSED_MAX_ENTRIES);
     for (unsigned i = 0; i < count; i++) {
-        int index = iommu_host()->claim(d->requester, 1);
+        int index = iommu_host()->claim(d->requester);
         if (index < 0)
             return passed_refuse(d,
                                  "has %u interrupts, and its IOMMU has no entries left for them; "

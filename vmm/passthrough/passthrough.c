@@ -191,8 +191,8 @@ static int map_reserved(struct passthrough *p, const struct passed *d)
     int error = 0;
     if (!iommu_host()->facts(d->requester, &facts))
         return 0;
-    for (unsigned i = 0; i < facts.reserved_count && error == 0; i++) {
-        struct range r = facts.reserved[i];
+    for (unsigned i = 0; i < facts.reserved.count && error == 0; i++) {
+        struct range r = facts.reserved.r[i];
         if (is_own(d->vm, r))
             return passed_refuse(d,
                                  "has reserved memory (RMRR) where the VM has its own; give the VM "
@@ -212,8 +212,8 @@ static uint64_t end_of_reach(const struct vm *vm)
         end = max_u64(end, vm->extents[i].gpa.v + vm->extents[i].size);
     for (unsigned i = 0; i < p->count; i++)
         if (iommu_host()->facts(p->requesters[i], &facts))
-            for (unsigned k = 0; k < facts.reserved_count; k++)
-                end = max_u64(end, facts.reserved[k].end);
+            for (unsigned k = 0; k < facts.reserved.count; k++)
+                end = max_u64(end, facts.reserved.r[k].end);
     return end;
 }
 
