@@ -9,6 +9,7 @@ enum { MS = 1000 }; /* microseconds */
 
 /* PCI Express Base Specification, "Device Capabilities", "Device Control", "Device Status". */
 enum { HAS_FLR = 1 << 28, START_FLR = 1 << 15, PENDING = 1 << 5 };
+enum { SHOWS_LINK = 1 << 20, LINK_ACTIVE = 1 << 13 };
 /* PCI-SIG ECN "Advanced Capabilities for Conventional PCI". */
 enum { AF_CAP = 3, AF_CONTROL = 4, AF_STATUS = 5, AF_HAS_TP_AND_FLR = 3 };
 /* PCI Bus Power Management Interface Specification, "Power Management Control/Status". */
@@ -109,17 +110,29 @@ static bool is_by_link(const struct pci_function *f)
     return port == PCI_PORT_ROOT || port == PCI_PORT_DOWNSTREAM || port == PCI_PORT_FROM_PCI;
 }
 
+/* The same, "Link Capabilities", "Link Status": a port that can go faster than 5 GT/s shows it. */
+static bool shows_link(const struct pci_function *port)
+{
+    return (pci_read32(port->bdf, port->pcie + PCIE_LINK_CAP) & SHOWS_LINK) != 0 &&
+           (pci_read16(port->bdf, port->pcie + PCIE_LINK_STATUS) & LINK_ACTIVE) != 0;
+}
+
 /*
- * PCI Express Base Specification, "Conventional Reset", has the first request 100 ms after; PCI
- * Local Bus Specification, "Timing and Configuration Specifications", 2^25 clocks: a second.
+ * PCI Express Base Specification, "Conventional Reset", has the first request 100 ms after, which
+ * begin when the link is up; PCI Local Bus Specification, "Timing and Configuration
+ * Specifications", 2^25 clocks: a second.
  */
 static void reset_by_bus(const struct pci_function *f, wait *delay)
 {
-    struct pci_bdf bridge = f->parent->bdf;
-    uint16_t control = pci_read16(bridge, PCI_BRIDGE_CONTROL);
-    pci_write16(bridge, PCI_BRIDGE_CONTROL, control | BRIDGE_RESET);
+    enum { PATIENCE = 1000 };
+    const struct pci_function *bridge = f->parent;
+    uint16_t control = pci_read16(bridge->bdf, PCI_BRIDGE_CONTROL);
+    bool shown = is_by_link(f) && shows_link(bridge); /* what leads to F is up */
+    pci_write16(bridge->bdf, PCI_BRIDGE_CONTROL, control | BRIDGE_RESET);
     delay(2 * MS);
-    pci_write16(bridge, PCI_BRIDGE_CONTROL, control & (uint16_t)~BRIDGE_RESET);
+    pci_write16(bridge->bdf, PCI_BRIDGE_CONTROL, control & (uint16_t)~BRIDGE_RESET);
+    for (unsigned ms = 0; shown && ms < PATIENCE && !shows_link(bridge); ms++)
+        delay(MS);
     delay(is_by_link(f) ? 100 * MS : 1000 * MS);
 }
 

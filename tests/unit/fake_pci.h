@@ -14,6 +14,8 @@ struct fake_function {
     bool gone;           /* reads all ones */
     unsigned returns;    /* waits until it is there again */
     bool held;           /* its bus is being reset */
+    unsigned trains;     /* of a port: waits from the end of that until its link is up, which it */
+    unsigned training;   /* shows; 0: it does not; and how many there are left */
     unsigned ends, head; /* the last capability, the last extended one */
     uint8_t now[PCI_CONFIG_END];
     uint8_t writable[PCI_CONFIG_END]; /* bits that take what is written */
@@ -109,6 +111,8 @@ static inline void fake_react(struct fake_function *f, unsigned reg, uint32_t wa
     if ((f->now[PCI_HEADER] & 0x7f) == 1 && reg == PCI_BRIDGE_CONTROL) {
         fake.buses += (value & ~was & 1 << 6) != 0;
         fake_hold(f, (value & 1 << 6) != 0);
+        fake_set(f, FAKE_PCIE + 0x12, 2, 0);
+        f->training = f->trains;
     }
     if (f->now[FAKE_PCIE] == 0x10 && reg == FAKE_PCIE + 8 && (value & 1 << 15) != 0)
         fake_restart(f, &fake.flr);
@@ -139,9 +143,13 @@ static void fake_write(struct pci_bdf bdf, unsigned reg, unsigned size, uint32_t
 static void fake_delay(uint32_t us)
 {
     fake.waited += us;
-    for (unsigned i = 0; i < fake.count; i++)
-        if (fake.f[i].returns > 0 && --fake.f[i].returns == 0)
-            fake.f[i].gone = false;
+    for (unsigned i = 0; i < fake.count; i++) {
+        struct fake_function *f = &fake.f[i];
+        if (f->returns > 0 && --f->returns == 0)
+            f->gone = false;
+        if (f->training > 0 && --f->training == 0)
+            fake_set(f, FAKE_PCIE + 0x12, 2, 1 << 13);
+    }
 }
 
 static const struct pci_access fake_access = {fake_read, fake_write};

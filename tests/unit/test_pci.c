@@ -985,6 +985,22 @@ static void no_reset_of_a_bus_half_known(void **state)
     assert_int_equal(found(200, 0, 0)->reset, PCI_RESET_NONE);
 }
 
+/* The 100 ms begin when the link is up, where the port has shown that it was; not for ever. */
+static void reset_of_a_link(void **state)
+{
+    static const struct {
+        unsigned trains, waited;
+    } cases[] = {{0, 102000}, {50, 152000}, {1000000, 1102000}};
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        begin_reset(state, true);
+        fake.f[0].trains = cases[i].trains;
+        fake_set(&fake.f[0], FAKE_PCIE + 0x0c, 4, 1 << 20);
+        fake_set(&fake.f[0], FAKE_PCIE + 0x12, 2, cases[i].trains != 0 ? 1 << 13 : 0);
+        expect_reset(PCI_RESET_BUS, &fake.buses, cases[i].waited);
+        assert_true(fake.waited < cases[i].waited + 5000);
+    }
+}
+
 /* Pending transactions are waited for, not for ever; so is a device that is away. */
 static void reset_takes_long(void **state)
 {
@@ -1235,6 +1251,7 @@ int main(void)
         cmocka_unit_test_setup(reset_methods, reset),
         cmocka_unit_test_setup(reset_of_a_bus, reset),
         cmocka_unit_test_setup(no_reset_of_a_bus_half_known, reset),
+        cmocka_unit_test_setup(reset_of_a_link, reset),
         cmocka_unit_test_setup(reset_takes_long, reset),
         cmocka_unit_test_setup(silent_before_the_reset, reset),
         cmocka_unit_test_setup(restored_after_the_reset, reset),
