@@ -5,6 +5,7 @@
  *
  * row: nvme end=0 timeout=60 control-timeout=30 device=nvme set=control=yes cmdline=dma=coherent
  * row: nvme.amd end=0 timeout=60 device=nvme iommu=amd set=control=yes cmdline=dma=coherent control=skip control-reason="as nvme"
+ * row: nvme.amd-non-coherent end=0 timeout=60 device="nvme dma=non-coherent" iommu=amd set=control=yes control=skip control-reason="as nvme"
  * row: nvme.no-snoop end=0 timeout=60 device=nvme iommu=no-snoop set=control=yes control=skip control-reason="as nvme"
  * row: nvme.held end=0 timeout=60 device="nvme dma=coherent" iommu=no-snoop set=control=yes cmdline=dma=coherent control=skip control-reason="as nvme"
  *
