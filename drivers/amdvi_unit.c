@@ -168,16 +168,15 @@ static bool forget_all(struct amdvi_unit *u)
 
 static void log_event(const struct amdvi_unit *u, uint64_t low, uint64_t high)
 {
-    unsigned code = (unsigned)(low >> 60), bus = low >> 8 & 0xff, device = low >> 3 & 0x1f,
-             function = low & 7;
+    unsigned code = (unsigned)(low >> 60);
+    struct pci_name name = pci_name(pci_of_id(u->ivrs->segment, (uint16_t)low));
     if (code != EVENT_ILLEGAL_ENTRY && code != EVENT_PAGE_FAULT && code != EVENT_INVALID_REQUEST)
         log_line("iommu %u: event 0x%x: 0x%lx 0x%lx", u->number, code, low, high);
     else if (EVENT_I(low))
-        log_line("iommu %u: fault: %02x:%02x.%u, interrupt, event 0x%x", u->number, bus, device,
-                 function, code);
+        log_line("iommu %u: fault: %s, interrupt, event 0x%x", u->number, name.text, code);
     else
-        log_line("iommu %u: fault: %02x:%02x.%u, %s of 0x%lx, event 0x%x", u->number, bus, device,
-                 function, EVENT_RW(low) ? "write" : "read", high, code);
+        log_line("iommu %u: fault: %s, %s of 0x%lx, event 0x%x", u->number, name.text,
+                 EVENT_RW(low) ? "write" : "read", high, code);
 }
 
 /* The entry at I, which is free then; false: it has not reached memory yet. */

@@ -223,15 +223,14 @@ static unsigned record_at(const struct vtd_unit *u, unsigned i)
 /* "Fault Recording Registers"; reasons from 20h on are of interrupts. */
 static void log_fault(const struct vtd_unit *u, uint64_t low, uint64_t high)
 {
-    unsigned reason = high >> 32 & 0xff, bus = high >> 8 & 0xff, device = high >> 3 & 0x1f,
-             function = high & 7;
+    unsigned reason = high >> 32 & 0xff;
+    struct pci_name name = pci_name(pci_of_id(u->dmar->segment, (uint16_t)high));
     if (reason >= 0x20)
-        log_line("iommu %u: fault: %02x:%02x.%u, interrupt of index %u, reason 0x%x", u->number,
-                 bus, device, function, (unsigned)(low >> 48), reason);
+        log_line("iommu %u: fault: %s, interrupt of index %u, reason 0x%x", u->number, name.text,
+                 (unsigned)(low >> 48), reason);
     else
-        log_line("iommu %u: fault: %02x:%02x.%u, %s of 0x%lx, reason 0x%x", u->number, bus, device,
-                 function, (high >> 62 & 1) != 0 ? "read" : "write", align_down(low, PAGE_SIZE),
-                 reason);
+        log_line("iommu %u: fault: %s, %s of 0x%lx, reason 0x%x", u->number, name.text,
+                 (high >> 62 & 1) != 0 ? "read" : "write", align_down(low, PAGE_SIZE), reason);
 }
 
 unsigned vtd_unit_faults(struct vtd_unit *u)

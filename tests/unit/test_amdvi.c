@@ -17,7 +17,7 @@ static const struct pci_bdf APIC = {0, 0, 0x14, 0}, ALIASED = {0, 3, 1, 0}, OTHE
  * An IVRS, made from the manual: VASize 64, PASize 48. Unit 0 (its function 00:00.2) has bus 0 and
  * I/O APIC 5, and 03:01.0 and 03:02.0, which send as 03:00.0; unit 1 (00:00.3) has bus 2.
  */
-static const uint8_t table[] = {
+static uint8_t table[] = {
     /* the header, which has been checked, and IVinfo */
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0x40, 0x30, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -57,7 +57,7 @@ static bool find_table(const char *signature, struct acpi_table *found)
 
 static struct fake_unit *unit_of_function(struct pci_bdf bdf)
 {
-    assert_true(bdf.segment == 0 && bdf.bus == 0 && bdf.device == 0);
+    assert_true(bdf.segment <= 1 && bdf.bus == 0 && bdf.device == 0);
     assert_true(bdf.function == 2 || bdf.function == 3);
     return &fake[bdf.function - 2];
 }
@@ -690,6 +690,21 @@ static void test_faults(void **state)
     assert_string_equal(host_log, "");
 }
 
+/* Unit 1 and what it translates are in segment 1. */
+static void test_faults_of_a_segment(void **state)
+{
+    (void)state;
+    enum { SEGMENT = 48 + 60 + 16 };
+    table[SEGMENT] = 1;
+    const struct iommu_ops *ops = begin(&modern);
+    table[SEGMENT] = 0;
+    (void)dma(behind, ID_C, 0x5008, true, NULL);
+    (void)message(behind, ID_C, 0xfee00418, 0);
+    assert_int_equal(ops->faults(), 2);
+    assert_non_null(strstr(host_log, "iommu 1: fault: 0001:02:01.0, read of 0x5008, event 0x2"));
+    assert_non_null(strstr(host_log, "iommu 1: fault: 0001:02:01.0, interrupt, event 0x2"));
+}
+
 /* Of many a few are logged; the log goes round, and starts again when it was full. */
 static void test_faults_overflow(void **state)
 {
@@ -764,6 +779,7 @@ int main(void)
         cmocka_unit_test(test_interrupts_of_an_ioapic),
         cmocka_unit_test(test_entries_run_out),
         cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_faults_of_a_segment),
         cmocka_unit_test(test_faults_overflow),
         cmocka_unit_test(test_an_event_that_is_late),
     };

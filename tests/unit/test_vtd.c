@@ -13,7 +13,7 @@ static const struct pci_bdf APIC = {0, 0xf0, 0x1f, 0};
 /* --- the machine ------------------------------------------------------------------------------ */
 
 /* A DMAR of 48 address bits that remaps; unit 1 has C by the bridge 00:01.0, unit 0 the rest. */
-static const uint8_t table[] = {
+static uint8_t table[] = {
     /* the header, which has been checked */
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 47, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -660,6 +660,21 @@ static void test_faults(void **state)
     assert_string_equal(host_log, "");
 }
 
+/* Unit 0 and what it translates are in segment 1. */
+static void test_faults_of_a_segment(void **state)
+{
+    (void)state;
+    table[48 + 6] = 1;
+    const struct iommu_ops *ops = begin(&modern);
+    table[48 + 6] = 0;
+    (void)dma(behind, SOURCE_C, 0x5008, true, NULL);
+    (void)message(behind, SOURCE_C, 0xfee00418, 0);
+    assert_int_equal(ops->faults(), 2);
+    assert_non_null(strstr(host_log, "iommu 0: fault: 0001:02:01.0, read of 0x5000, reason 0x2"));
+    assert_non_null(
+        strstr(host_log, "iommu 0: fault: 0001:02:01.0, interrupt of index 32, reason 0x22"));
+}
+
 static void test_faults_overflow(void **state)
 {
     (void)state;
@@ -702,6 +717,7 @@ int main(void)
         cmocka_unit_test(test_8_bit_apic_ids),
         cmocka_unit_test(test_entries_run_out),
         cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_faults_of_a_segment),
         cmocka_unit_test(test_faults_overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
