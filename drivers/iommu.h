@@ -44,7 +44,7 @@ struct iommu_machine {
     void (*set_config)(struct pci_bdf bdf, unsigned reg, uint32_t value);
 };
 
-enum { IOMMU_MAX_RESERVED = 4 };
+enum { IOMMU_MAX_RESERVED = 8 };
 
 /* Memory that firmware says a requester goes on to use by itself: ranges, each once. */
 struct iommu_reserved {
@@ -71,6 +71,9 @@ struct iommu_facts {
     struct pci_bdf alias; /* that its requests carry by the firmware's tables: mostly its own */
     struct iommu_reserved reserved;
 };
+
+/* False: no unit that works translates the requester's DMA. */
+typedef bool iommu_facts_of(struct pci_bdf requester, struct iommu_facts *facts);
 
 /*
  * What a VM's devices reach: tables of their own, of no memory type. All is made when it is
@@ -118,8 +121,7 @@ struct iommu_ops {
      */
     int (*start)(const struct iommu_machine *machine, struct iommu_ioapics *ioapics);
 
-    /* False: no unit that works translates the requester's DMA. */
-    bool (*facts)(struct pci_bdf requester, struct iommu_facts *facts);
+    iommu_facts_of *facts;
 
     /*
      * Makes an empty domain, for good, for COUNT >= 1 of REQUESTERS (kept by reference), each with facts, that
@@ -161,6 +163,21 @@ struct iommu_ops {
      * there were. */
     unsigned (*faults)(void);
 };
+
+/* IDs, each once. */
+struct iommu_carried {
+    struct pci_bdf id[4];
+    unsigned count;
+};
+
+/*
+ * What F's requests may carry: its requester's ID, its own (a bridge to PCI-X may leave it as it
+ * is), and those that the firmware's tables put in their place.
+ */
+struct iommu_carried iommu_carried(iommu_facts_of *facts, const struct pci_function *f);
+
+/* What firmware says of any of these: nothing tells for which of them it meant it. */
+struct iommu_reserved iommu_reserved(iommu_facts_of *facts, const struct pci_function *f);
 
 /*
  * Makes those functions of TABLE one group whose requests carry the same BDF by the firmware's

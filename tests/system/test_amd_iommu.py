@@ -86,7 +86,7 @@ def test_the_image_is_as_it_was(system, tmp_path):
 def test_reserved_memory_is_refused(system, tmp_path):
     outcome = run_value(system, *with_ivrs(tmp_path, 0xA0, reserved(UNITY, LAST, PAGE)))
     assert outcome.status == 122
-    assert f"device {EDU} has reserved memory (RMRR) that the firmware" in outcome.log_text
+    assert f"device {EDU} has reserved memory that the firmware" in outcome.log_text
 
 
 @pytest.mark.parametrize("flags", [UNITY, EXCLUSION], ids=("unity", "exclusion"))

@@ -11,18 +11,22 @@ enum { DISPLAY, UART, DISK, NIC, NIC_TWIN, BRIDGE, CARD, OTHER_CARD, FUNCTIONS }
 static struct pci_table pci;
 static struct config config;
 static struct assign_facts facts;
-static struct pci_bdf unreached, unremapped, reserved, ioapic;
+static struct pci_bdf unreached, unremapped, reserved, ioapic, aliased;
+static const struct pci_bdf alias = {0, 0, 20, 4};
+static bool reserved_more;
 
 static bool iommu(struct pci_bdf requester, struct iommu_facts *unit)
 {
     *unit = (struct iommu_facts){.remaps = !pci_same_bdf(requester, unremapped),
+                                 .alias = pci_same_bdf(requester, aliased) ? alias : requester,
                                  .reserved.count = pci_same_bdf(requester, reserved)};
+    unit->reserved.more = unit->reserved.count > 0 && reserved_more;
     return !pci_same_bdf(requester, unreached);
 }
 
-static bool is_ioapic(struct pci_bdf requester)
+static bool is_ioapic(struct pci_bdf id)
 {
-    return pci_same_bdf(requester, ioapic);
+    return pci_same_bdf(id, ioapic);
 }
 
 static const struct pci_bdf nowhere = {0xffff, 0, 0, 0};
@@ -61,7 +65,8 @@ static int reset(void **state)
     set_bar(UART, 0, PCI_BAR_IO, 0x3000, 8);
     set_bar(DISK, 0, PCI_BAR_MEMORY, 0xd0000000, 0x4000);
     facts = (struct assign_facts){0x3f8, 0, iommu, is_ioapic};
-    unreached = unremapped = reserved = ioapic = nowhere;
+    unreached = unremapped = reserved = ioapic = aliased = nowhere;
+    reserved_more = false;
     config.vm_count = 2;
     strcpy(config.vms[0].name, "one");
     strcpy(config.vms[1].name, "two");
@@ -241,8 +246,9 @@ static void reserved_memory(void **state)
     (void)state;
     struct config_device *device = give(0, DISK);
     reserved = pci.f[DISK].bdf;
-    expect_refused("nosnoop.cfg:7: vm one: device 00:03.0 has reserved memory (RMRR) that the "
-                   "firmware may go on to use; write rmrr=map behind it if that is meant\n");
+    const char *refused = "nosnoop.cfg:7: vm one: device 00:03.0 has reserved memory that the "
+                          "firmware may go on to use; write rmrr=map behind it if that is meant\n";
+    expect_refused(refused);
     device->map_rmrr = 1;
     host_log_reset();
     expect_given(DISK);
@@ -252,6 +258,31 @@ static void type_of_no_bar(void **state)
 {
     (void)state;
     struct config_device *device = give(0, DISK);
+    device->map_rmrr = 0;
+    reserved = alias;
+    expect_given(DISK);
+    aliased = pci.f[DISK].bdf;
+    expect_refused(refused);
+    pci.f[BRIDGE].secondary = 1; /* behind a bridge to PCI requests carry another's ID */
+    pci.f[BRIDGE].port = PCI_PORT_TO_PCI;
+    pci.f[DISK].parent = &pci.f[BRIDGE];
+    aliased = nowhere;
+    reserved = pci.f[CARD].bdf;
+    expect_refused(refused);
+    reserved = pci.f[DISK].bdf;
+    expect_refused(refused);
+}
+
+/* What cannot all be mapped is not. */
+static void much_reserved_memory(void **state)
+{
+    (void)state;
+    give(0, DISK)->map_rmrr = 1;
+    reserved = pci.f[DISK].bdf;
+    expect_given(DISK);
+    reserved_more = true;
+    expect_refused("nosnoop.cfg:7: vm one: device 00:03.0 has reserved memory at more than 8 "
+                   "places; leave it out\n");
     device->bar[0] = MT_WC;
     expect_given(DISK);
     device->bar[1] = MT_WC;
@@ -291,3 +322,4 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+        cmocka_unit_test_setup(much_reserved_memory, reset),

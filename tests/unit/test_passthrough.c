@@ -31,7 +31,6 @@ static int reset_function(const struct pci_function *f, void (*delay)(uint32_t u
 #pragma weak iommu_host_ioapics
 #pragma weak iommu_host_look_last
 #pragma weak iommu_host_registers
-#pragma weak irq_prepare
 #pragma weak log_port
 #pragma weak passed_decode
 #pragma weak passed_find_lines
@@ -45,7 +44,6 @@ static int reset_function(const struct pci_function *f, void (*delay)(uint32_t u
 #pragma weak passed_place_at_rest
 #pragma weak pci_host_ecams
 #pragma weak pci_host_functions
-#pragma weak smp_apic_id
 #pragma weak vm_address_bits
 #include "vmm/passthrough/passthrough.c"
 
@@ -103,12 +101,89 @@ static void lost_one_is_given_to_nobody(void **state)
                                      "a reset; turn the machine off and on\n"));
 }
 
+/* --- what the IOMMU is told ------------------------------------------------------------------- */
+
+static const struct pci_bdf bus = {0, 6, 0, 0};
+static struct pci_function bridge = {
+    .bdf = {0, 0, 28, 0}, .header = 1, .secondary = 6, .port = PCI_PORT_TO_PCI};
+static struct pci_function behind = {.bdf = {0, 6, 1, 0}, .parent = &bridge};
+static struct passthrough all;
+static struct pci_bdf reserved_of, no_x2apic;
+static const struct range reserved = {0x7f000000, 0x7f100000};
+static struct range mapped;
+static uint32_t apic_id_here;
+
+static bool facts_of(struct pci_bdf requester, struct iommu_facts *facts)
+{
+    *facts =
+        (struct iommu_facts){.alias = requester, .x2apic = !pci_same_bdf(requester, no_x2apic)};
+    if (pci_same_bdf(requester, reserved_of))
+        iommu_add_reserved(&facts->reserved, reserved);
+    return true;
+}
+
+static int map_range(struct iommu_domain *domain, uint64_t address, hpa_t to, uint64_t size,
+                     unsigned perm)
+{
+    assert_ptr_equal(domain, &all.domain);
+    assert_true(address == to.v && perm == (PT_R | PT_W));
+    mapped = (struct range){address, address + size};
+    return 0;
+}
+
+const struct iommu_ops *iommu_host(void)
+{
+    static const struct iommu_ops fake = {.facts = facts_of, .map = map_range};
+    return &fake;
+}
+
+uint32_t smp_apic_id(uint32_t cpu)
+{
+    (void)cpu;
+    return apic_id_here;
+}
+
+int irq_prepare(struct host *host)
+{
+    (void)host;
+    return 0;
+}
+
+static int begin_behind(void **state)
+{
+    all = (struct passthrough){.devices = {&device}, .count = 1, .requesters = {bus}};
+    vm.passthrough = &all;
+    mapped = (struct range){0, 0};
+    reserved_of = no_x2apic = (struct pci_bdf){0xffff, 0, 0, 0};
+    (void)begin(state);
+    device.real = &behind;
+    device.requester = bus;
+    return 0;
+}
+
+/* Memory that firmware keeps is that of each ID which a device's requests may carry. */
+static void reserved_of_any_id(void **state)
+{
+    const struct pci_bdf ids[] = {bus, behind.bdf};
+    (void)state;
+    assert_int_equal(map_reserved(&all, &device), 0);
+    assert_int_equal(mapped.end, 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(ids); i++) {
+        reserved_of = ids[i];
+        mapped = (struct range){0, 0};
+        assert_int_equal(end_of_reach(&vm), reserved.end);
+        assert_int_equal(map_reserved(&all, &device), 0);
+        assert_true(mapped.start == reserved.start && mapped.end == reserved.end);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(others_go_on, begin),
         cmocka_unit_test_setup(lost_one_masters_no_bus, begin),
         cmocka_unit_test_setup(lost_one_is_given_to_nobody, begin),
+        cmocka_unit_test_setup(reserved_of_any_id, begin_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,10 +120,13 @@ static int check_dma(const struct candidate *c)
         return refuse(c, "has an IOMMU that does not remap interrupts: it could send any CPU any "
                          "vector; turn remapping on in the firmware's set-up, or write "
                          "iommu = unsafe-identity in [host] if that is meant");
-    bool reserved = c->facts->iommu(c->f->bdf, &unit) && unit.reserved.count > 0;
-    if (reserved && !c->wanted->map_rmrr)
-        return refuse(c, "has reserved memory (RMRR) that the firmware may go on to use; write "
-                         "rmrr=map behind it if that is meant");
+    struct iommu_reserved reserved = iommu_reserved(c->facts->iommu, c->f);
+    if (reserved.more)
+        return refuse(c, "has reserved memory at more than %u places; leave it out",
+                      IOMMU_MAX_RESERVED);
+    if (reserved.count > 0 && !c->wanted->map_rmrr)
+        return refuse(c, "has reserved memory that the firmware may go on to use; write rmrr=map "
+                         "behind it if that is meant");
     return 0;
 }
 

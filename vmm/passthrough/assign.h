@@ -10,9 +10,9 @@ struct assign_facts {
     uint16_t log_port;    /* the port of the log's UART; 0: none */
     uint64_t framebuffer; /* the address of what the firmware shows; 0: not known */
     /* As iommu_ops.facts(), false where there is no IOMMU. */
-    bool (*iommu)(struct pci_bdf requester, struct iommu_facts *facts);
-    /* Whether an I/O APIC's interrupts carry that requester ID, too. */
-    bool (*is_ioapic)(struct pci_bdf requester);
+    iommu_facts_of *iommu;
+    /* Whether an I/O APIC's interrupts carry that ID, too. */
+    bool (*is_ioapic)(struct pci_bdf id);
 };
 
 /*

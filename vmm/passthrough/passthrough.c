@@ -187,16 +187,13 @@ static bool is_own(const struct vm *vm, struct range r)
 /* What firmware goes on to use by a device, which the config has allowed. */
 static int map_reserved(struct passthrough *p, const struct passed *d)
 {
-    struct iommu_facts facts;
+    struct iommu_reserved reserved = iommu_reserved(iommu_host()->facts, d->real);
     int error = 0;
-    if (!iommu_host()->facts(d->requester, &facts))
-        return 0;
-    for (unsigned i = 0; i < facts.reserved.count && error == 0; i++) {
-        struct range r = facts.reserved.r[i];
+    for (unsigned i = 0; i < reserved.count && error == 0; i++) {
+        struct range r = reserved.r[i];
         if (is_own(d->vm, r))
-            return passed_refuse(d,
-                                 "has reserved memory (RMRR) where the VM has its own; give the VM "
-                                 "less, or leave the device out");
+            return passed_refuse(d, "has reserved memory where the VM has its own; give the VM "
+                                    "less, or leave the device out");
         error = iommu_host()->map(&p->domain, r.start, hpa(r.start), r.end - r.start, PT_R | PT_W);
     }
     return error;
@@ -206,14 +203,14 @@ static int map_reserved(struct passthrough *p, const struct passed *d)
 static uint64_t end_of_reach(const struct vm *vm)
 {
     const struct passthrough *p = vm->passthrough;
-    struct iommu_facts facts;
     uint64_t end = PAGE_SIZE;
     for (unsigned i = 0; i < vm->extent_count; i++)
         end = max_u64(end, vm->extents[i].gpa.v + vm->extents[i].size);
-    for (unsigned i = 0; i < p->count; i++)
-        if (iommu_host()->facts(p->requesters[i], &facts))
-            for (unsigned k = 0; k < facts.reserved.count; k++)
-                end = max_u64(end, facts.reserved.r[k].end);
+    for (unsigned i = 0; i < p->count; i++) {
+        struct iommu_reserved reserved = iommu_reserved(iommu_host()->facts, p->devices[i]->real);
+        for (unsigned k = 0; k < reserved.count; k++)
+            end = max_u64(end, reserved.r[k].end);
+    }
     return end;
 }
 
