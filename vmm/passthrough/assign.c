@@ -71,13 +71,23 @@ static bool is_boot_display(const struct assign_facts *facts, const struct pci_f
     return f->class == vga;
 }
 
+/* Then its entries are the I/O APIC's, too. */
+static bool is_like_ioapic(const struct candidate *c)
+{
+    struct iommu_carried carried = iommu_carried(c->facts->iommu, c->f);
+    for (unsigned i = 0; i < carried.count; i++)
+        if (c->facts->is_ioapic(carried.id[i]))
+            return true;
+    return false;
+}
+
 static int check_use(const struct candidate *c)
 {
     if (pci_is_bridge(c->f))
         return refuse(c, "is a bridge; name what is behind it");
     if (pci_is_iommu(c->f))
         return refuse(c, "is an IOMMU, which is the host's; leave it out");
-    if (c->facts->is_ioapic(pci_requester(c->f)))
+    if (is_like_ioapic(c))
         return refuse(c, "sends interrupts as an I/O APIC of the host's does; leave it out");
     if (is_log(c->facts, c->f))
         return refuse(c, "has the UART of the log; write another log in [host]");

@@ -299,11 +299,11 @@ static bool iommu_of(struct pci_bdf requester, struct iommu_facts *facts)
     return iommu_host() != NULL && iommu_host()->facts(requester, facts);
 }
 
-static bool is_ioapic(struct pci_bdf requester)
+static bool is_ioapic(struct pci_bdf id)
 {
     const struct iommu_ioapics *chips = iommu_host_ioapics();
     for (unsigned i = 0; i < chips->count; i++)
-        if (pci_same_bdf(chips->r[i].requester, requester))
+        if (pci_same_bdf(chips->r[i].requester, id))
             return true;
     return false;
 }
@@ -342,12 +342,14 @@ int passthrough_prepare_cpu(const struct vm *vm)
 {
     const struct passthrough *p = vm->passthrough;
     uint32_t id = smp_apic_id(this_cpu()->index);
-    for (unsigned i = 0; p != NULL && i < p->count && id > UINT8_MAX; i++) {
-        struct iommu_facts facts;
-        if (!iommu_host()->facts(p->requesters[i], &facts) || !facts.x2apic)
-            return passed_refuse(p->devices[i],
-                                 "cannot interrupt CPUs with APIC IDs above 255; pin the "
-                                 "VM to others");
+    for (unsigned i = 0; p != NULL && i < p->count; i++) {
+        const struct passed *d = p->devices[i];
+        bool all = reaches(d->requester, id) && line_reaches(&d->intx, id);
+        for (unsigned k = 0; k < PASSED_CHANNELS; k++)
+            all = all && line_reaches(&d->channel[k], id);
+        if (!all)
+            return passed_refuse(d, "cannot interrupt CPUs with APIC IDs above 254; pin the VM to "
+                                    "others");
     }
     return p != NULL ? irq_prepare(vm->host) : 0;
 }
