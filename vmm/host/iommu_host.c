@@ -185,22 +185,24 @@ static void keep_display(const struct pci_function *f)
     static struct pci_bdf bdfs[MOST_DISPLAYS];
     static unsigned count;
     struct iommu_facts facts;
-    if (!ops->facts(f->bdf, &facts) || facts.reserved.count == 0 || count == ARRAY_SIZE(bdfs))
+    struct iommu_reserved reserved = iommu_reserved(ops->facts, f);
+    if (reserved.count == 0 || !ops->facts(pci_requester(f), &facts) || count == ARRAY_SIZE(bdfs))
         return;
     bdfs[count] = pci_requester(f);
     struct iommu_domain *domain = &domains[count++];
     uint64_t end = PAGE_SIZE;
-    for (unsigned i = 0; i < facts.reserved.count; i++)
-        end = max_u64(end, facts.reserved.r[i].end);
+    for (unsigned i = 0; i < reserved.count; i++)
+        end = max_u64(end, reserved.r[i].end);
     if (ops->create(domain, &bdfs[count - 1], 1, iommu_bits(end), false) != 0)
         return;
-    for (unsigned i = 0; i < facts.reserved.count; i++) {
-        struct range r = facts.reserved.r[i];
+    for (unsigned i = 0; i < reserved.count; i++) {
+        struct range r = reserved.r[i];
         if (ops->map(domain, r.start, hpa(r.start), r.end - r.start, PT_R | PT_W) != 0)
             return;
     }
     ops->attach(domain->requesters[0], domain);
-    log_line("iommu: the display %s keeps the memory that firmware gave it", pci_name(f->bdf).text);
+    log_line("iommu: the display %s keeps the memory that firmware gave it%s",
+             pci_name(f->bdf).text, reserved.more ? ", but not all of it" : "");
 }
 
 static void on_fault(uint8_t vector)
