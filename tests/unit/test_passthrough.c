@@ -177,6 +177,28 @@ static void reserved_of_any_id(void **state)
     }
 }
 
+/* In 8 bits 255 is no CPU's ID. A line's interrupts go by another unit than the device's do. */
+static void cpus_that_interrupts_reach(void **state)
+{
+    static const struct pci_bdf chip = {0, 0xf0, 31, 7};
+    struct passed_line *const lines[] = {&device.intx, &device.channel[0], &device.channel[1]};
+    (void)state;
+    apic_id_here = 0x12345;
+    assert_int_equal(passthrough_prepare_cpu(&vm), 0);
+    no_x2apic = bus;
+    for (apic_id_here = 254; apic_id_here < 257; apic_id_here++)
+        assert_int_equal(passthrough_prepare_cpu(&vm), apic_id_here == 254 ? 0 : -EINVAL);
+    assert_non_null(strstr(host_log, "vm a: device 06:01.0 cannot interrupt CPUs with APIC IDs "
+                                     "above 254; pin the VM to others\n"));
+    no_x2apic = chip;
+    for (unsigned i = 0; i < ARRAY_SIZE(lines); i++) {
+        assert_int_equal(passthrough_prepare_cpu(&vm), 0);
+        *lines[i] = (struct passed_line){.line = lines[i], .chip = chip};
+        assert_int_equal(passthrough_prepare_cpu(&vm), -EINVAL);
+        *lines[i] = (struct passed_line){.line = NULL};
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +206,7 @@ int main(void)
         cmocka_unit_test_setup(lost_one_masters_no_bus, begin),
         cmocka_unit_test_setup(lost_one_is_given_to_nobody, begin),
         cmocka_unit_test_setup(reserved_of_any_id, begin_behind),
+        cmocka_unit_test_setup(cpus_that_interrupts_reach, begin_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

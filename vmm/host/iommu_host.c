@@ -277,7 +277,7 @@ void iommu_host_start(struct host *of, const struct boot_info *info, bool identi
         .find = find,
         .map = &of->map,
         .phys_bits = (uint8_t)cpu_phys_bits(),
-        .x2apic = apic_is_on() && apic_last_id() > UINT8_MAX,
+        .x2apic = apic_is_on() && apic_last_id() >= UINT8_MAX,
         .alloc = alloc,
         .free = free_page,
         .take = take,

@@ -337,7 +337,22 @@ int passthrough_create(struct vm *vm, const struct config *config)
     return error != 0 ? error : fill_bus(vm);
 }
 
-/* SDM, "Message Address Register Format": without remapping an APIC ID has 8 bits there. */
+/*
+ * SDM, "Message Address Register Format", "Physical Destination Mode": without remapping an APIC ID
+ * has 8 bits there, and 255 are all CPUs.
+ */
+static bool reaches(struct pci_bdf source, uint32_t apic_id)
+{
+    struct iommu_facts facts;
+    return apic_id < UINT8_MAX || (iommu_host()->facts(source, &facts) && facts.x2apic);
+}
+
+/* A line's interrupts go by the I/O APIC's unit. */
+static bool line_reaches(const struct passed_line *line, uint32_t apic_id)
+{
+    return line->line == NULL || reaches(line->line->chip, apic_id);
+}
+
 int passthrough_prepare_cpu(const struct vm *vm)
 {
     const struct passthrough *p = vm->passthrough;
