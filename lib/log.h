@@ -1,4 +1,4 @@
-/* The log as every file sees it; vmm/host/, the UEFI loader and the host tests each implement it. */
+/* The log as every file sees it; vmm/host/, the loader and the host tests each implement it. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
