@@ -76,7 +76,7 @@ static void check_place(unsigned i)
 static void check_kept(const struct pci_function *f)
 {
     struct fake_function *now = fake_at(f->bdf), *was = &before[now - fake.f];
-    bool kept = f->class >> 16 == 0x03 || f->class >> 16 == 0x06;
+    bool kept = f->class >> 16 == 0x03 || f->class >> 16 == 0x06 || f->class >> 8 == 0x0806;
     unsigned command = fake_get(was, PCI_COMMAND, 2) | (now->writable[PCI_COMMAND + 1] & 4u) << 8;
     if (!kept && (now->writable[PCI_COMMAND] & 4) != 0)
         command &= ~4u;
