@@ -200,9 +200,9 @@ static inline bool pci_is_iommu(const struct pci_function *f)
 /*
  * Fills TABLE with the functions of segment 0 and of those of ECAMS, root buses and what is behind
  * bridges. Every function but displays, bridges and IOMMUs loses its bus mastering first, and each
- * its INTx, whether there is room for it or not; SR-IOV is turned off, ACS on. Then devices are
- * sized: for a moment with decoding off, so nothing may use one meanwhile; nothing is logged then.
- * What makes no sense is logged.
+ * its INTx, whether there is room for it or not; SR-IOV, ATS, PRI and PASID are turned off, ACS on.
+ * Then devices are sized: for a moment with decoding off, so nothing may use one meanwhile; nothing
+ * is logged then. What makes no sense is logged.
  */
 void pci_scan(struct pci_table *table, const struct pci_ecams *ecams);
 

@@ -130,6 +130,28 @@ static void stop_virtual_functions(struct pci_function *f)
         pci_write16(f->bdf, f->sriov + CONTROL, control & (uint16_t) ~(ENABLE | MEMORY));
 }
 
+static void turn_off(const struct pci_function *f, unsigned at, unsigned bit)
+{
+    uint16_t control = pci_read16(f->bdf, at);
+    if ((control & bit) != 0)
+        pci_write16(f->bdf, at, control & (uint16_t)~bit);
+}
+
+/*
+ * PCI Express Base Specification, "Page Request Control Register", "ATS Control Register", "PASID
+ * Control Register", which is not to change while ATS is on. No guest reaches these; what a device
+ * sends as translated by itself all the same, the units' entries refuse.
+ */
+static void stop_translation(const struct pci_function *f)
+{
+    if (f->pri != 0)
+        turn_off(f, f->pri + 4u, 1 << 0);
+    if (f->ats != 0)
+        turn_off(f, f->ats + 6u, 1 << 15);
+    if (f->pasid != 0)
+        turn_off(f, f->pasid + 6u, 1 << 0);
+}
+
 /*
  * PCI Express Base Specification, "ACS Functions and Capabilities". A switch's port must have all
  * four; what a root port lacks of redirection, and what another function lacks, it has no need of:
@@ -158,5 +180,6 @@ void pci_find_capabilities(struct pci_function *f)
     walk_extended(f);
     find_port(f);
     stop_virtual_functions(f);
+    stop_translation(f);
     turn_acs_on(f);
 }

@@ -21,7 +21,8 @@ enum { ACS_CAP = 0x04, ACS_CONTROL = 0x06 };
 
 /*
  * Fills in F's capabilities, what kind of port it is, and whether it isolates; F's header and
- * parent are known. SR-IOV is turned off, ACS on. A list that makes no sense ends there, logged.
+ * parent are known. SR-IOV, ATS, PRI and PASID are turned off, ACS on. A list that makes no sense
+ * ends there, logged.
  */
 void pci_find_capabilities(struct pci_function *f);
 

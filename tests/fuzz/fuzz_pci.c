@@ -72,7 +72,7 @@ static void check_place(unsigned i)
         require(!pci_same_bdf(table.f[k].bdf, f->bdf));
 }
 
-/* What was there is there again, but for bus mastering, INTx, ACS and virtual functions. */
+/* What was there is there again, but for bus mastering, INTx, ACS, and what else is turned off. */
 static void check_kept(const struct pci_function *f)
 {
     struct fake_function *now = fake_at(f->bdf), *was = &before[now - fake.f];
@@ -85,7 +85,10 @@ static void check_kept(const struct pci_function *f)
     for (unsigned reg = PCI_EXTENDED; reg < PCI_CONFIG_END; reg++) {
         bool acs = f->acs != 0 && reg - f->acs - 6u < 2;
         bool sriov = f->sriov != 0 && reg - f->sriov - 8u < 2;
-        require(acs || sriov || now->now[reg] == was->now[reg]);
+        bool ats = f->ats != 0 && reg - f->ats - 6u < 2;
+        bool pri = f->pri != 0 && reg - f->pri - 4u < 2;
+        bool pasid = f->pasid != 0 && reg - f->pasid - 6u < 2;
+        require(acs || sriov || ats || pri || pasid || now->now[reg] == was->now[reg]);
     }
 }
 

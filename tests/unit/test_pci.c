@@ -571,6 +571,25 @@ static void capabilities(void **state)
     assert_string_equal(host_log, "");
 }
 
+/* "ATS Control Register" and the like: as firmware may have left them, and as they are to be. */
+static void translation_is_off(void **state)
+{
+    (void)state;
+    struct fake_function *f = add_endpoint(0, 1, 0);
+    unsigned ats = fake_extended(f, 0x0f, 0x100) + 6, pri = fake_extended(f, 0x13, 0x110) + 4;
+    unsigned pasid = fake_extended(f, 0x1b, 0x120) + 6;
+    fake_set(f, ats, 2, 0x8005);
+    fake_let(f, ats, 2, 0x801f);
+    fake_set(f, pri, 2, 1);
+    fake_let(f, pri, 2, 3);
+    fake_set(f, pasid, 2, 7);
+    fake_let(f, pasid, 2, 7);
+    scan();
+    assert_int_equal(fake_get(f, ats, 2), 0x0005);
+    assert_int_equal(fake_get(f, pri, 2), 0);
+    assert_int_equal(fake_get(f, pasid, 2), 6);
+}
+
 static void no_list(void **state)
 {
     (void)state;
@@ -1262,3 +1281,4 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+        cmocka_unit_test_setup(translation_is_off, reset),
