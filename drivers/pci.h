@@ -220,9 +220,9 @@ struct pci_bdf pci_requester(const struct pci_function *f);
 
 /*
  * Resets F by its method, with its decoding and bus mastering off before, and waits until it
- * answers again: 100 ms and more. DELAY waits for at least US microseconds. What it had in its
- * configuration space is lost: the caller restores what it needs. Returns 0, -ENODEV (no method),
- * or -EIO, logged.
+ * answers again: 100 ms and more, but of one whose link is seen to be down not much more than a
+ * second. DELAY waits for at least US microseconds. What it had in its configuration space is lost:
+ * the caller restores what it needs. Returns 0, -ENODEV (no method), or -EIO, logged.
  */
 int pci_reset(const struct pci_function *f, void (*delay)(uint32_t us));
 

@@ -117,6 +117,16 @@ static bool shows_link(const struct pci_function *port)
            (pci_read16(port->bdf, port->pcie + PCIE_LINK_STATUS) & LINK_ACTIVE) != 0;
 }
 
+/* Whether F has been taken out, as far as its port shows that; or the port itself has. */
+static bool is_cut_off(const struct pci_function *f)
+{
+    const struct pci_function *port = f->parent;
+    if (port == NULL || port->pcie == 0 || !is_by_link(f))
+        return false;
+    uint32_t cap = pci_read32(port->bdf, port->pcie + PCIE_LINK_CAP);
+    return cap == UINT32_MAX || ((cap & SHOWS_LINK) != 0 && !shows_link(port));
+}
+
 /*
  * PCI Express Base Specification, "Conventional Reset", has the first request 100 ms after, which
  * begin when the link is up; PCI Local Bus Specification, "Timing and Configuration
@@ -143,9 +153,26 @@ static bool answers(struct pci_bdf bdf)
     return vendor != 0xffff && vendor != 0x0001;
 }
 
+/* A function whose link starts anew with it is waited for. */
+static int wait_until_back(const struct pci_function *f, wait *delay)
+{
+    enum { LINK_PATIENCE = 1000, PATIENCE = 10000 };
+    for (unsigned ms = 0; ms < PATIENCE; ms++) {
+        if (answers(f->bdf))
+            return 0;
+        if (ms >= LINK_PATIENCE && is_cut_off(f)) {
+            log_line("pci %s: its link is down after its reset", pci_name(f->bdf).text);
+            return -EIO;
+        }
+        delay(MS);
+    }
+    log_line("pci %s: it does not answer %u s after its reset", pci_name(f->bdf).text,
+             PATIENCE / 1000);
+    return -EIO;
+}
+
 int pci_reset(const struct pci_function *f, wait *delay)
 {
-    enum { PATIENCE = 10000 };
     static void (*const by[])(const struct pci_function *, wait *) = {
         [PCI_RESET_FLR] = reset_by_flr,
         [PCI_RESET_AF] = reset_by_af,
@@ -154,17 +181,14 @@ int pci_reset(const struct pci_function *f, wait *delay)
     };
     if (f->reset == PCI_RESET_NONE)
         return -ENODEV;
+    if (f->reset != PCI_RESET_BUS && is_cut_off(f)) {
+        log_line("pci %s: its link is down: it cannot be reset", pci_name(f->bdf).text);
+        return -EIO;
+    }
     pci_write16(f->bdf, PCI_COMMAND, PCI_COMMAND_NO_INTX);
     drain(f, delay);
     by[f->reset](f, delay);
-    for (unsigned ms = 0; ms < PATIENCE; ms++) {
-        if (answers(f->bdf))
-            return 0;
-        delay(MS);
-    }
-    log_line("pci %s: it does not answer %u s after its reset", pci_name(f->bdf).text,
-             PATIENCE / 1000);
-    return -EIO;
+    return wait_until_back(f, delay);
 }
 
 /* --- what it takes ---------------------------------------------------------------------------- */

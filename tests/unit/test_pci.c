@@ -966,6 +966,38 @@ static void reset_methods(void **state)
     expect_reset(PCI_RESET_BUS, &fake.buses, 1001000);
 }
 
+/* One that is not there any more costs little, where its port shows that. */
+static void reset_of_what_is_gone(void **state)
+{
+    struct fake_function *f = begin_reset(state, true);
+    add_flr(f);
+    scan();
+    f->gone = true;
+    fake_set(&fake.f[0], FAKE_PCIE + 0x0c, 4, 1 << 20);
+    assert_int_equal(pci_reset(found(1, 0, 0), fake_delay), -EIO);
+    expect_logged("pci 01:00.0: its link is down: it cannot be reset");
+    assert_int_equal(fake.waited, 0);
+    fake.f[0].gone = true; /* and its port */
+    assert_int_equal(pci_reset(found(1, 0, 0), fake_delay), -EIO);
+    assert_int_equal(fake.waited, 0);
+    f = begin_reset(state, true); /* a new one in its place may need the reset of its link */
+    fake_set(&fake.f[0], FAKE_PCIE + 0x0c, 4, 1 << 20);
+    scan();
+    f->gone = true;
+    assert_int_equal(pci_reset(found(1, 0, 0), fake_delay), -EIO);
+    expect_logged("pci 01:00.0: its link is down after its reset");
+    assert_int_equal(fake.buses, 1);
+    assert_true(fake.waited >= 1000000 && fake.waited < 1500000);
+    f = begin_reset(state, true); /* its link is up: it may yet come */
+    add_flr(f);
+    scan();
+    fake_set(&fake.f[0], FAKE_PCIE + 0x0c, 4, 1 << 20);
+    fake_set(&fake.f[0], FAKE_PCIE + 0x12, 2, 1 << 13);
+    f->gone = true;
+    f->returns = 5000;
+    assert_int_equal(pci_reset(found(1, 0, 0), fake_delay), 0);
+}
+
 /* It would take from another function what that one's owner has made of it. */
 static void reset_of_a_bus(void **state)
 {
@@ -1253,6 +1285,7 @@ int main(void)
         cmocka_unit_test_setup(cannot_be_sized, reset),
         cmocka_unit_test_setup(decoding_stays, reset),
         cmocka_unit_test_setup(capabilities, reset),
+        cmocka_unit_test_setup(translation_is_off, reset),
         cmocka_unit_test_setup(no_list, reset),
         cmocka_unit_test_setup(broken_lists, reset),
         cmocka_unit_test_setup(beyond_the_end, reset),
@@ -1271,6 +1304,7 @@ int main(void)
         cmocka_unit_test_setup(reset_of_a_bus, reset),
         cmocka_unit_test_setup(no_reset_of_a_bus_half_known, reset),
         cmocka_unit_test_setup(reset_of_a_link, reset),
+        cmocka_unit_test_setup(reset_of_what_is_gone, reset),
         cmocka_unit_test_setup(reset_takes_long, reset),
         cmocka_unit_test_setup(silent_before_the_reset, reset),
         cmocka_unit_test_setup(restored_after_the_reset, reset),
@@ -1281,4 +1315,3 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
-        cmocka_unit_test_setup(translation_is_off, reset),
