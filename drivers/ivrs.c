@@ -215,20 +215,25 @@ static void take_entries(struct cursor *c, unsigned from)
 
 /* --- units ------------------------------------------------------------------------------------ */
 
-/* Why the unit cannot be used; NULL: it can. */
-static const char *unit_problem(const struct cursor *c)
+/* Why there cannot be a unit at BASE; NULL: there can. */
+static const char *place_problem(const struct cursor *c, uint64_t base)
 {
-    uint64_t base = c->b.unit.base;
     const uint64_t size = 16 * KIB;
-    for (unsigned i = 0; i < c->ivrs->unit_count; i++)
-        if (c->ivrs->units[i].base == base)
-            return "is there twice";
-    if (c->ivrs->unit_count == IVRS_MAX_UNITS)
-        return "is one too many";
     if (base == 0 || !is_aligned(base, size) || base > (1ull << c->reader->phys_bits) - size)
         return "is not where registers can be";
     return memmap_is_all(c->reader->map, base, base + size, MEMMAP_REGISTERS) ? NULL
                                                                               : "is over memory";
+}
+
+/* Why the unit cannot be used; NULL: it can. */
+static const char *unit_problem(const struct cursor *c)
+{
+    for (unsigned i = 0; i < c->ivrs->unit_count; i++)
+        if (c->ivrs->units[i].base == c->b.unit.base)
+            return "is there twice";
+    if (c->ivrs->unit_count == IVRS_MAX_UNITS)
+        return "is one too many";
+    return place_problem(c, c->b.unit.base);
 }
 
 /* Reads how the block at AT begins; false: there is none, or none of a sensible length. */
@@ -239,13 +244,14 @@ static bool read_head(const struct cursor *c, uint64_t at, struct block *b)
            b->length <= c->end - at;
 }
 
-/* Whether there is a block of a higher type for the unit. */
+/* Whether there is a block of a higher type for the unit, with registers where they can be. */
 static bool has_better(const struct cursor *c)
 {
     struct block b;
     for (uint64_t at = c->first; read_head(c, at, &b); at += b.length)
         if (is_unit(b.type) && b.type > c->b.type && b.id == c->b.id && b.length >= UNIT_EFR_SIZE &&
-            read(c, at, &b, UNIT_SIZE) && b.unit.segment == c->b.unit.segment)
+            read(c, at, &b, UNIT_SIZE) && b.unit.segment == c->b.unit.segment &&
+            place_problem(c, b.unit.base) == NULL)
             return true;
     return false;
 }

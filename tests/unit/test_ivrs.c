@@ -202,6 +202,29 @@ static void test_the_highest_type_counts(void **state)
     assert_int_equal(ivrs.units[2].last, 0x7000);
 }
 
+/* One that makes no sense takes nothing from one of a lower type, wherever it stands. */
+static void test_the_highest_type_makes_no_sense(void **state)
+{
+    (void)state;
+    static const uint64_t bases[] = {0, 0xfeb81000, 0x10000000000, 0x100000};
+    for (unsigned i = 0; i < ARRAY_SIZE(bases); i++)
+        for (unsigned first = 0; first < 2; first++) {
+            begin();
+            if (first != 0)
+                end(ivhd(0x40, 2, bases[i], 0));
+            unsigned at = ivhd(0x10, 2, 0xfeb80000, 0);
+            entry(2, 0x10, 0);
+            end(at);
+            if (first == 0)
+                end(ivhd(0x40, 2, bases[i], 0));
+            assert_int_equal(parse(), 0);
+            assert_int_equal(ivrs.unit_count, 1);
+            assert_int_equal(ivrs.units[0].type, 0x10);
+            assert_int_equal(unit_of(0x10), 0);
+            assert_true(logged("(IVHD 40h) is"));
+        }
+}
+
 static void test_reserved_memory(void **state)
 {
     (void)state;
@@ -440,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_qemu),
         cmocka_unit_test(test_desktop),
         cmocka_unit_test(test_the_highest_type_counts),
+        cmocka_unit_test(test_the_highest_type_makes_no_sense),
         cmocka_unit_test(test_reserved_memory),
         cmocka_unit_test(test_widths),
         cmocka_unit_test(test_too_short),
