@@ -4,6 +4,7 @@
 
 #include "drivers/amdvi.h"
 #include "drivers/vtd.h"
+#include "lib/assert.h"
 #include "lib/log.h"
 
 const struct iommu_ops *iommu_start(const struct iommu_machine *machine,
@@ -16,19 +17,54 @@ const struct iommu_ops *iommu_start(const struct iommu_machine *machine,
     return NULL;
 }
 
-/* The BDF that F's requests carry. */
-static struct pci_bdf carried(const struct iommu_ops *ops, const struct pci_function *f)
+/* --- groups ----------------------------------------------------------------------------------- */
+
+/* By what a function's requests may go: its own BDF, its bridge's, and what firmware says of both. */
+struct carried {
+    struct pci_bdf bdf[4];
+    unsigned count;
+};
+
+static void add(struct carried *c, struct pci_bdf bdf)
 {
+    for (unsigned i = 0; i < c->count; i++)
+        if (pci_same_bdf(c->bdf[i], bdf))
+            return;
+    assert(c->count < ARRAY_SIZE(c->bdf));
+    c->bdf[c->count++] = bdf;
+}
+
+static struct carried carried_by(const struct iommu_ops *ops, const struct pci_function *f)
+{
+    const struct pci_bdf by[] = {f->bdf, pci_requester(f)};
     struct iommu_facts facts;
-    return ops->facts(pci_requester(f), &facts) ? facts.alias : pci_requester(f);
+    struct carried c = {.count = 0};
+    for (unsigned i = 0; i < ARRAY_SIZE(by); i++) {
+        add(&c, by[i]);
+        if (ops->facts(by[i], &facts))
+            add(&c, facts.alias);
+    }
+    return c;
+}
+
+static bool have_one_in_common(const struct carried *a, const struct carried *b)
+{
+    for (unsigned i = 0; i < a->count; i++)
+        for (unsigned k = 0; k < b->count; k++)
+            if (pci_same_bdf(a->bdf[i], b->bdf[k]))
+                return true;
+    return false;
 }
 
 void iommu_join_groups(const struct iommu_ops *ops, struct pci_table *table)
 {
-    for (struct pci_function *f = table->f; f < table->f + table->count; f++) {
-        struct pci_bdf by = carried(ops, f);
-        for (struct pci_function *g = table->f; g < f; g++) {
-            if (g->group == f->group || !pci_same_bdf(carried(ops, g), by))
+    static struct carried all[PCI_MAX_FUNCTIONS];
+    for (unsigned i = 0; i < table->count; i++) {
+        struct pci_function *f = &table->f[i];
+        all[i] = carried_by(ops, f);
+        for (unsigned k = 0; k < i; k++) {
+            struct pci_function *g = &table->f[k];
+            if (g->group == f->group || !have_one_in_common(&all[k], &all[i]))
                 continue;
             log_line("iommu: nothing tells %s from %s: they are one group", pci_name(f->bdf).text,
                      pci_name(g->bdf).text);

@@ -180,8 +180,8 @@ struct iommu_carried iommu_carried(iommu_facts_of *facts, const struct pci_funct
 struct iommu_reserved iommu_reserved(iommu_facts_of *facts, const struct pci_function *f);
 
 /*
- * Makes those functions of TABLE one group whose requests carry the same BDF by the firmware's
- * tables: no unit can tell them apart.
+ * Makes those functions of TABLE one group whose requests may carry the same BDF, by a bridge or by
+ * the firmware's tables: no unit can tell them apart.
  */
 void iommu_join_groups(const struct iommu_ops *ops, struct pci_table *table);
 

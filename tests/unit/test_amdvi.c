@@ -17,7 +17,7 @@ static const struct pci_bdf APIC = {0, 0, 0x14, 0}, ALIASED = {0, 3, 1, 0}, OTHE
  * An IVRS, made from the manual: VASize 64, PASize 48. Unit 0 (its function 00:00.2) has bus 0 and
  * I/O APIC 5, and 03:01.0 and 03:02.0, which send as 03:00.0; unit 1 (00:00.3) has bus 2.
  */
-static uint8_t table[] = {
+static const uint8_t usual[] = {
     /* the header, which has been checked, and IVinfo */
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0x40, 0x30, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -37,6 +37,27 @@ static uint8_t table[] = {
     0x21, 7, 32, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 0, 0, 0, 0, 0, 0, 0x10, 0,
     0, 0, 0, 0, 0x20, 8, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0x7f, 0, 0, 0, 0, 0,
     0x10, 0, 0, 0, 0, 0, 0};
+
+/* Where what may be changed for a test begins. */
+enum { AT_ALIASES = 80, AT_HPET = 100 };
+
+static uint8_t table[sizeof(usual)];
+
+/* "IVHD Device Entries" of 8 bytes: requests of ID carry TO. */
+static void put_alias(unsigned at, unsigned id, unsigned to)
+{
+    const uint8_t entry[8] = {0x42, (uint8_t)id, (uint8_t)(id >> 8), 0,
+                              0,    (uint8_t)to, (uint8_t)(to >> 8), 0};
+    memcpy(table + at, entry, sizeof(entry));
+}
+
+/* 0310 sends as 0308, and that as 0300. */
+static void put_chain(void)
+{
+    memset(table + AT_ALIASES, 0, 12);
+    put_alias(AT_ALIASES, 0x310, 0x308);
+    put_alias(AT_HPET, 0x308, 0x300);
+}
 
 static bool read_table(const struct firmware *firmware, uint64_t at, void *to, size_t n)
 {
@@ -84,6 +105,7 @@ static const struct model modern = {
 static void reset(const struct model *model)
 {
     fake_iommu_reset();
+    memcpy(table, usual, sizeof(table));
     memset(fake, 0, sizeof(fake));
     there_is_a_table = true;
     for (unsigned i = 0; i < UNITS; i++) {
@@ -117,12 +139,18 @@ static void reset(const struct model *model)
     host_log_reset();
 }
 
-static const struct iommu_ops *begin(const struct model *model)
+/* After reset(). */
+static const struct iommu_ops *go(void)
 {
-    reset(model);
     const struct iommu_ops *ops = iommu_start(&machine, &ioapics);
     assert_ptr_equal(ops, &amdvi_ops);
     return ops;
+}
+
+static const struct iommu_ops *begin(const struct model *model)
+{
+    reset(model);
+    return go();
 }
 
 /* Unit 0 has A, B and the I/O APIC, unit 1 has C. */
@@ -349,6 +377,33 @@ static void test_groups(void **state)
     assert_int_equal(functions.f[3].group, 11);
     assert_int_equal(functions.f[4].group, 14);
     assert_non_null(strstr(host_log, "nothing tells 03:01.0 from 03:00.0: they are one group"));
+}
+
+/* Of two that share any ID: 0310 may send as 0308, which may send as 0300. */
+static void test_groups_of_a_chain(void **state)
+{
+    (void)state;
+    static struct pci_table functions;
+    static struct pci_function bridge;
+    static const struct pci_bdf bdfs[] = {
+        {0, 0, 2, 0}, {0, 3, 0, 0}, {0, 3, 1, 0}, {0, 3, 2, 0}, {0, 4, 1, 0}};
+    for (unsigned with_first = 0; with_first < 2; with_first++) {
+        reset(&modern);
+        put_chain();
+        const struct iommu_ops *ops = go();
+        functions.count = ARRAY_SIZE(bdfs);
+        for (unsigned i = 0; i < functions.count; i++)
+            functions.f[i] = (struct pci_function){.bdf = bdfs[i], .group = (uint16_t)(10 + i)};
+        if (with_first == 0)
+            functions.f[1].bdf = (struct pci_bdf){0, 4, 0, 0};
+        bridge = (struct pci_function){.port = PCI_PORT_CONVENTIONAL, .bdf = OTHER};
+        functions.f[4].parent = &bridge; /* what is behind it sends as 0310 */
+        iommu_join_groups(ops, &functions);
+        assert_int_equal(functions.f[0].group, 10);
+        assert_int_equal(functions.f[1].group, 11);
+        for (unsigned i = 2; i < 5; i++)
+            assert_int_equal(functions.f[i].group, with_first != 0 ? 11 : 12);
+    }
 }
 
 /* --- domains ---------------------------------------------------------------------------------- */
@@ -695,9 +750,9 @@ static void test_faults_of_a_segment(void **state)
 {
     (void)state;
     enum { SEGMENT = 48 + 60 + 16 };
+    reset(&modern);
     table[SEGMENT] = 1;
-    const struct iommu_ops *ops = begin(&modern);
-    table[SEGMENT] = 0;
+    const struct iommu_ops *ops = go();
     (void)dma(behind, ID_C, 0x5008, true, NULL);
     (void)message(behind, ID_C, 0xfee00418, 0);
     assert_int_equal(ops->faults(), 2);
@@ -763,6 +818,7 @@ int main(void)
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_facts),
         cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_groups_of_a_chain),
         cmocka_unit_test(test_address_width),
         cmocka_unit_test(test_domain),
         cmocka_unit_test(test_snooping_is_forced),
