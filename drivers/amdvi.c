@@ -4,12 +4,9 @@
 
 #include "drivers/amdvi_format.h"
 #include "drivers/iommu_domain.h"
-#include "drivers/iommu_slots.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
-
-enum { MOST_SOURCES = 96 };
 
 static struct {
     const struct iommu_machine *machine;
@@ -17,8 +14,7 @@ static struct {
     struct amdvi_unit units[IVRS_MAX_UNITS];      /* as ivrs.units */
     struct amdvi_devices devices[IVRS_MAX_UNITS]; /* of the first unit of each segment */
     struct iommu_ids ids;                         /* of domains that exist; 0: what is blocked */
-    struct lock lock;                             /* of what follows, and of device entries */
-    struct amdvi_source sources[MOST_SOURCES];
+    struct lock lock;                             /* of which domain a device's entry names */
 } amdvi;
 
 static struct amdvi_unit *unit_of(struct pci_bdf requester)
@@ -29,72 +25,17 @@ static struct amdvi_unit *unit_of(struct pci_bdf requester)
     return &amdvi.units[unit - amdvi.ivrs.units];
 }
 
-static uint64_t *entry_of(const struct amdvi_unit *u, uint16_t device)
+static struct amdvi_ids ids_of(struct pci_bdf requester)
 {
-    assert(device < u->devices->count);
-    return u->devices->entries + (size_t)device * AMDVI_ENTRY_WORDS;
-}
-
-/* A requester's own ID, and what its requests carry by the firmware's table. */
-struct ids {
-    uint16_t id[2];
-    unsigned count;
-};
-
-static struct ids ids_of(struct pci_bdf requester)
-{
-    struct ids ids = {{pci_id(requester), ivrs_alias_of(&amdvi.ivrs, requester)}, 1};
+    struct amdvi_ids ids = {{pci_id(requester), ivrs_alias_of(&amdvi.ivrs, requester)}, 1};
     ids.count = ids.id[0] == ids.id[1] ? 1 : 2;
     return ids;
 }
 
-/* By what the requester's interrupts carry; NULL: it has no table. */
-static struct amdvi_source *source_of(struct pci_bdf requester)
-{
-    uint16_t device = ivrs_alias_of(&amdvi.ivrs, requester);
-    for (struct amdvi_source *s = amdvi.sources; s < amdvi.sources + MOST_SOURCES; s++)
-        if (s->used && s->segment == requester.segment && s->device == device)
-            return s;
-    return NULL;
-}
-
-/* Has the requester's interrupts remapped by TABLE. */
-static void set_table(struct amdvi_unit *u, struct pci_bdf requester, const void *table)
-{
-    struct ids ids = ids_of(requester);
-    for (unsigned i = 0; i < ids.count; i++) {
-        uint64_t *entry = entry_of(u, ids.id[i]);
-        uint64_t with = AMDVI_DTE_TABLE_LENGTH(AMDVI_INTERRUPTS_SHIFT) | AMDVI_DTE_REMAP |
-                        amdvi.machine->hpa(table).v;
-        __atomic_store_n(&entry[2], entry[2] | with, __ATOMIC_RELEASE);
-        amdvi_forget_device(u, ids.id[i], (uint16_t)entry[1]);
-    }
-}
-
-static struct amdvi_source *free_source(void)
-{
-    for (struct amdvi_source *s = amdvi.sources; s < amdvi.sources + MOST_SOURCES; s++)
-        if (!s->used)
-            return s;
-    return NULL;
-}
-
-/* Makes the requester's table for interrupts, if it has none; it stays. One CPU at a time. */
 static int make_source(struct amdvi_unit *u, struct pci_bdf requester)
 {
-    if (source_of(requester) != NULL)
-        return 0;
-    struct amdvi_source *s = free_source();
-    void *table = s != NULL ? amdvi_make_interrupts(u) : NULL;
-    if (table == NULL) {
-        log_line("iommu %u: no memory for a table of interrupts; make the host pool larger",
-                 u->number);
-        return -ENOMEM;
-    }
-    *s = (struct amdvi_source){
-        true, requester.segment, ivrs_alias_of(&amdvi.ivrs, requester), table, {0}};
-    set_table(u, requester, table);
-    return 0;
+    struct amdvi_ids ids = ids_of(requester);
+    return amdvi_make_source(u, requester, &ids);
 }
 
 /* --- start ------------------------------------------------------------------------------------ */
@@ -167,6 +108,7 @@ static int start(const struct iommu_machine *machine, struct iommu_ioapics *ioap
     const struct ivrs_reader reader = {machine->firmware, machine->map, machine->phys_bits};
     struct acpi_table table;
     memset(&amdvi, 0, sizeof(amdvi));
+    amdvi_forget_sources();
     amdvi.machine = machine;
     if (!machine->find("IVRS", &table))
         return -ENODEV;
@@ -301,7 +243,7 @@ static int map(struct iommu_domain *domain, uint64_t address, hpa_t to, uint64_t
 /* A device's DMA is blocked while its entry changes: of the first two words the first decides. */
 static void set_entry(struct amdvi_unit *u, uint16_t device, const struct iommu_domain *domain)
 {
-    uint64_t *entry = entry_of(u, device);
+    uint64_t *entry = amdvi_entry(u, device);
     __atomic_store_n(&entry[0], AMDVI_BLOCKED, __ATOMIC_RELEASE);
     amdvi_forget_device(u, device, (uint16_t)entry[1]);
     __atomic_store_n(&entry[1], domain != NULL ? domain->id : 0, __ATOMIC_RELEASE);
@@ -317,7 +259,7 @@ static void set_entry(struct amdvi_unit *u, uint16_t device, const struct iommu_
 static void attach(struct pci_bdf requester, struct iommu_domain *domain)
 {
     struct amdvi_unit *u = unit_of(requester);
-    struct ids ids = ids_of(requester);
+    struct amdvi_ids ids = ids_of(requester);
     assert(u != NULL || domain == NULL);
     if (u == NULL)
         return;
@@ -327,43 +269,7 @@ static void attach(struct pci_bdf requester, struct iommu_domain *domain)
     lock_release(&amdvi.lock);
 }
 
-/* --- interrupts and faults -------------------------------------------------------------------- */
-
-static struct amdvi_unit *remapper_of(struct pci_bdf requester)
-{
-    struct amdvi_unit *u = unit_of(requester);
-    assert(u != NULL);
-    return u;
-}
-
-static int claim(struct pci_bdf requester)
-{
-    lock_take(&amdvi.lock);
-    struct amdvi_source *s = source_of(requester);
-    assert(s != NULL);
-    int found = slots_take(s->claimed, AMDVI_INTERRUPTS);
-    lock_release(&amdvi.lock);
-    if (found < 0)
-        log_line("iommu %u: none of a device's %u entries for interrupts is left",
-                 remapper_of(requester)->number, AMDVI_INTERRUPTS);
-    return found;
-}
-
-static void interrupt(struct pci_bdf requester, unsigned index,
-                      const struct iommu_interrupt *interrupt, struct iommu_message *message)
-{
-    struct amdvi_unit *u = remapper_of(requester);
-    struct ids ids = ids_of(requester);
-    lock_take(&amdvi.lock);
-    struct amdvi_source *s = source_of(requester);
-    assert(index < AMDVI_INTERRUPTS && s != NULL);
-    amdvi_write_interrupt(u, s->table, index, interrupt);
-    for (unsigned i = 0; i < ids.count; i++)
-        amdvi_forget_interrupts(u, ids.id[i]);
-    lock_release(&amdvi.lock);
-    if (message != NULL)
-        *message = amdvi_message(index, interrupt);
-}
+/* --- faults ----------------------------------------------------------------------------------- */
 
 static unsigned faults(void)
 {
@@ -380,7 +286,7 @@ const struct iommu_ops amdvi_ops = {
     .create = create,
     .attach = attach,
     .map = map,
-    .claim = claim,
-    .interrupt = interrupt,
+    .claim = amdvi_claim,
+    .interrupt = amdvi_interrupt,
     .faults = faults,
 };

@@ -84,6 +84,13 @@ static inline unsigned amdvi_levels(const struct amdvi_unit *u)
     return hats == 3 ? 4 : 4 + hats;
 }
 
+/* A device's entry. */
+static inline uint64_t *amdvi_entry(const struct amdvi_unit *u, uint16_t device)
+{
+    assert(device < u->devices->count);
+    return u->devices->entries + (size_t)device * AMDVI_ENTRY_WORDS;
+}
+
 /* --- drivers/amdvi_unit.c --------------------------------------------------------------------- */
 
 /*
@@ -107,19 +114,23 @@ unsigned amdvi_unit_faults(struct amdvi_unit *u);
 
 /* --- drivers/amdvi_interrupts.c --------------------------------------------------------------- */
 
-/* What has a table for interrupts: all by which a device ID sends them. */
-struct amdvi_source {
-    bool used;
-    uint16_t segment, device;
-    void *table;
-    uint64_t claimed[AMDVI_INTERRUPTS / 64];
+/* What a requester's requests may carry: its own ID, and what the firmware's table says instead. */
+struct amdvi_ids {
+    uint16_t id[2];
+    unsigned count;
 };
 
-/* A zeroed table for U's format; NULL: no memory. */
-void *amdvi_make_interrupts(const struct amdvi_unit *u);
+/* No requester has a table for interrupts. */
+void amdvi_forget_sources(void);
 
-/* Makes entry INDEX of TABLE lead to INTERRUPT, NULL: nowhere. */
-void amdvi_write_interrupt(const struct amdvi_unit *u, void *table, unsigned index,
-                           const struct iommu_interrupt *interrupt);
+/*
+ * Gives a requester of U's that carries IDS its table for interrupts, if it has none; it stays.
+ * Those that have an ID in common share one. Returns 0, -ENOMEM, -ENOSPC (too many have one) or
+ * -EINVAL (it would have two), logged.
+ */
+int amdvi_make_source(struct amdvi_unit *u, struct pci_bdf requester, const struct amdvi_ids *ids);
 
-struct iommu_message amdvi_message(unsigned index, const struct iommu_interrupt *interrupt);
+/* As in struct iommu_ops: the requester has a table. */
+int amdvi_claim(struct pci_bdf requester);
+void amdvi_interrupt(struct pci_bdf requester, unsigned index,
+                     const struct iommu_interrupt *interrupt, struct iommu_message *message);

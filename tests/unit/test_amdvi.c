@@ -39,7 +39,7 @@ static const uint8_t usual[] = {
     0x10, 0, 0, 0, 0, 0, 0};
 
 /* Where what may be changed for a test begins. */
-enum { AT_ALIASES = 80, AT_HPET = 100 };
+enum { AT_UNIT = 48, AT_ALIASES = 80, AT_IOAPIC = 92, AT_HPET = 100, AT_BEHIND = 132 };
 
 static uint8_t table[sizeof(usual)];
 
@@ -328,6 +328,31 @@ static void test_no_memory(void **state)
 
 /* --- facts ------------------------------------------------------------------------------------ */
 
+/* Interrupts of an I/O APIC go by the unit that names it, whatever other ones say of its ID. */
+static void test_ioapic_of_another_unit(void **state)
+{
+    (void)state;
+    static const uint8_t entry[] = {0x48, 0, 0, 6, 5, 0xa0, 0, 1};
+    for (unsigned twice = 0; twice < 2; twice++)
+        for (unsigned dead = 0; dead < 2; dead++) {
+            const struct iommu_interrupt to_cpu = {.apic_id = 3, .vector = 0x55};
+            struct iommu_message x;
+            reset(&modern);
+            if (twice == 0)
+                memset(table + AT_IOAPIC, 0, 8);
+            memcpy(table + AT_BEHIND, entry, sizeof(entry));
+            unit->ones = dead != 0;
+            const struct iommu_ops *ops = go();
+            struct fake_unit *by = twice != 0 && dead == 0 ? unit : behind;
+            assert_int_equal(ioapics.count, twice != 0 && dead == 0 ? 2 : 1);
+            int index = ops->claim(APIC);
+            ops->interrupt(APIC, (unsigned)index, &to_cpu, &x);
+            assert_int_equal(message(by, ID_IOAPIC, x.address, x.data), 3ull << 32 | 0x55);
+            ops->interrupt(APIC, (unsigned)index, NULL, NULL);
+            assert_int_equal(message(by, ID_IOAPIC, x.address, x.data), NO_HPA);
+        }
+}
+
 static void test_facts(void **state)
 {
     (void)state;
@@ -523,13 +548,65 @@ static void test_aliases(void **state)
     ops->interrupt(ALIASED, (unsigned)index, &to_cpu, &x);
     assert_int_equal(message(unit, ID_ALIAS, x.address, x.data), 3ull << 32 | 0x55);
     assert_int_equal(message(unit, 0x308, x.address, x.data), 3ull << 32 | 0x55);
-    assert_int_not_equal(ops->claim(OTHER), index); /* of the same table */
     ops->interrupt(ALIASED, (unsigned)index, NULL, NULL);
     assert_int_equal(message(unit, ID_ALIAS, x.address, x.data), NO_HPA);
     assert_int_equal(message(unit, 0x308, x.address, x.data), NO_HPA);
     ops->attach(ALIASED, NULL);
     blocked(unit, ID_ALIAS, 0);
     blocked(unit, 0x308, 0);
+}
+
+/* The second device of an alias has the first one's table, by its own ID as well. */
+static void test_two_of_an_alias(void **state)
+{
+    (void)state;
+    struct iommu_domain domain;
+    struct iommu_message x;
+    const struct pci_bdf both[] = {ALIASED, OTHER};
+    const struct iommu_interrupt to_cpu = {.apic_id = 3, .vector = 0x55};
+    const struct iommu_ops *ops = begin(&modern);
+    unsigned before = used_count;
+    assert_int_equal(ops->create(&domain, both, 2, 40, true), 0);
+    assert_int_equal(used_count, before + 2 + domain.pt.pages);
+    int first = ops->claim(ALIASED), second = ops->claim(OTHER);
+    assert_int_not_equal(first, second);
+    ops->interrupt(OTHER, (unsigned)second, &to_cpu, &x);
+    for (unsigned id = ID_ALIAS; id <= 0x310; id += 8)
+        assert_int_equal(message(unit, (uint16_t)id, x.address, x.data), 3ull << 32 | 0x55);
+    assert_int_equal(message(unit, 0x318, x.address, x.data), NO_HPA);
+    ops->interrupt(OTHER, (unsigned)second, NULL, NULL);
+    assert_int_equal(message(unit, 0x310, x.address, x.data), NO_HPA);
+}
+
+/* A device ID has one table: where firmware leads two to it, the third is refused. */
+static void test_a_chain_of_aliases(void **state)
+{
+    (void)state;
+    static const struct pci_bdf all[3] = {OTHER, ALIASED, {0, 3, 0, 0}};
+    static const unsigned orders[][3] = {{0, 1, 2}, {2, 1, 0}, {0, 2, 1}};
+    for (unsigned i = 0; i < ARRAY_SIZE(orders); i++) {
+        struct iommu_domain domain;
+        struct pci_bdf bdfs[3];
+        reset(&modern);
+        put_chain();
+        memset(table + AT_IOAPIC, 0, 8);
+        const uint8_t one[] = {2, 0, 3, 0};
+        memcpy(table + AT_IOAPIC, one, sizeof(one));
+        const struct iommu_ops *ops = go();
+        for (unsigned k = 0; k < 3; k++)
+            bdfs[k] = all[orders[i][k]];
+        assert_int_equal(ops->create(&domain, bdfs, 3, 40, true), i == 2 ? -EINVAL : 0);
+        assert_int_equal(strstr(host_log, "03:01.0: the firmware makes it one with two") != NULL,
+                         i == 2);
+        uint64_t word[4], tables[3];
+        for (unsigned k = 0; k < 3; k++) {
+            assert_true(device_entry(unit, (uint16_t)(0x300 + 8 * k), word));
+            tables[k] = word[2];
+            (void)word_at(word[2] & 0xfffffffffffc0);
+        }
+        assert_int_equal(tables[1], tables[2]);
+        assert_int_equal(tables[0] == tables[1], i != 2);
+    }
 }
 
 /* What a device has had by one domain it has not by the next. */
@@ -585,6 +662,22 @@ static void test_domain_without_memory(void **state)
     assert_int_equal(ops->map(&domain, 0, hpa(GUEST_RAM), 0x5000, PT_R), -ENOMEM);
     ops->attach(A, &domain); /* takes none */
     blocked(unit, ID_A, 0);
+}
+
+static void test_too_many_devices(void **state)
+{
+    (void)state;
+    enum { ROOM = 95 }; /* and one for the I/O APIC */
+    static struct pci_bdf all[ROOM + 1];
+    struct iommu_domain domain;
+    for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
+        all[i] = (struct pci_bdf){0, 0, (uint8_t)(1 + i / 8), i % 8};
+    const struct iommu_ops *ops = begin(&modern);
+    assert_int_equal(ops->create(&domain, all, ROOM, 40, true), 0);
+    assert_int_equal(ops->create(&domain, all, ROOM + 1, 40, true), -ENOSPC);
+    assert_non_null(strstr(host_log, "00:0c.7: of so many devices interrupts cannot be remapped"));
+    assert_null(strstr(host_log, "no memory"));
+    assert_int_equal(ops->create(&domain, all, ROOM, 40, true), 0);
 }
 
 /* The table pages of an 8 GiB VM as memory lies: below A0000h, to C0000000h, and from 4 GiB on. */
@@ -816,6 +909,7 @@ int main(void)
         cmocka_unit_test(test_units_that_do_not_work),
         cmocka_unit_test(test_registers_that_are_stuck),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_ioapic_of_another_unit),
         cmocka_unit_test(test_facts),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_groups_of_a_chain),
@@ -824,9 +918,12 @@ int main(void)
         cmocka_unit_test(test_snooping_is_forced),
         cmocka_unit_test(test_domain_of_two_units),
         cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_two_of_an_alias),
+        cmocka_unit_test(test_a_chain_of_aliases),
         cmocka_unit_test(test_other_domains),
         cmocka_unit_test(test_domains_run_out),
         cmocka_unit_test(test_domain_without_memory),
+        cmocka_unit_test(test_too_many_devices),
         cmocka_unit_test(test_pages_of_8_gib),
         cmocka_unit_test(test_memory_that_dma_does_not_reach),
         cmocka_unit_test(test_a_unit_that_stops_answering),
