@@ -123,6 +123,7 @@ static int start(const struct iommu_machine *machine, struct iommu_ioapics *ioap
         struct amdvi_unit *u = &amdvi.units[i];
         *u = (struct amdvi_unit){.machine = machine,
                                  .ivrs = &amdvi.ivrs.units[i],
+                                 .entries = amdvi.ivrs.entries + amdvi.ivrs.units[i].first_entry,
                                  .devices = devices_for(i),
                                  .number = (uint8_t)i};
         if (u->devices == NULL)

@@ -18,6 +18,7 @@ enum amdvi_register {
     AMDVI_EXCLUSION_BASE = 0x0020,
     AMDVI_EXCLUSION_LIMIT = 0x0028,
     AMDVI_FEATURES = 0x0030,
+    AMDVI_SMI_FILTER = 0x0060, /* the first of up to 16 */
     AMDVI_COMMAND_HEAD = 0x2000,
     AMDVI_COMMAND_TAIL = 0x2008,
     AMDVI_EVENT_HEAD = 0x2010,
@@ -31,6 +32,10 @@ enum amdvi_register {
 #define AMDVI_FEATURE_IA (1ull << 6) /* INVALIDATE_IOMMU_ALL */
 #define AMDVI_FEATURE_GA (1ull << 7) /* entries for interrupts of 128 bits */
 
+/* "SmiFSup", and how many registers there are ("SmiFRC"). */
+#define AMDVI_FEATURE_SMI_FILTER(features) (((features) >> 16 & 3) == 1)
+#define AMDVI_FEATURE_FILTERS(features)    (1u << ((features) >> 18 & 7))
+
 /* "Device Table Entry Format": four words each. */
 enum { AMDVI_ENTRY_WORDS = 4, AMDVI_ENTRY_SIZE = 32 };
 #define AMDVI_DTE_V            (1ull << 0)
@@ -43,6 +48,10 @@ enum { AMDVI_ENTRY_WORDS = 4, AMDVI_ENTRY_SIZE = 32 };
 #define AMDVI_DTE_TABLE_LENGTH(n) ((uint64_t)(n) << 1) /* 2^N entries */
 #define AMDVI_DTE_REMAP           (2ull << 60)         /* IntCtl; 0: none passes */
 #define AMDVI_DTE_PASS(setting)   ((uint64_t)((setting)&0xc7) << 56)
+
+/* "DTE Setting": of system management messages none pass (0), all do (1), or INTx (2). */
+enum { AMDVI_SYSMGT_PASSES = 1 };
+#define AMDVI_SETTING_SYSMGT(setting) ((setting) >> 4 & 3u)
 
 /* What blocks all DMA and all interrupts. */
 #define AMDVI_BLOCKED   (AMDVI_DTE_V | AMDVI_DTE_TV)
@@ -61,6 +70,7 @@ struct amdvi_devices {
 struct amdvi_unit {
     const struct iommu_machine *machine;
     const struct ivrs_unit *ivrs;
+    const struct ivrs_entry *entries; /* its own */
     const struct amdvi_devices *devices;
     volatile char *registers;
     uint64_t features;
@@ -95,7 +105,7 @@ static inline uint64_t *amdvi_entry(const struct amdvi_unit *u, uint16_t device)
 
 /*
  * Turns on the unit, by its device table. STATUS: 8 bytes in a table page that are this unit's
- * alone. Of U, machine, ivrs, devices and number are set. Returns 0, -ENODEV, -ENOMEM or -EIO,
+ * alone. Of U, machine, ivrs, entries, devices and number are set. Returns 0, -ENODEV, -ENOMEM or -EIO,
  * logged.
  */
 int amdvi_unit_start(struct amdvi_unit *u, volatile uint64_t *status, hpa_t status_hpa);

@@ -15,8 +15,15 @@
 #define CONTROL_ISOC         (1ull << 11)
 #define CONTROL_CMD_BUF_EN   (1ull << 12)
 #define CONTROL_GA_EN        (1ull << 17)
+#define CONTROL_SMI_F_EN     (1ull << 22)
+#define CONTROL_SMI_F_LOG_EN (1ull << 24)
 #define CONTROL_XT_EN        (1ull << 50)
 #define CONTROL_LOGS         0x3000f01cull /* and buffers, and what they interrupt for */
+
+/* "SMI Filter Register": a device ID, and what of it counts. */
+enum { MOST_FILTERS = 16, FILTER_SIZE = 8 };
+#define FILTER_VALID  (1ull << 16)
+#define FILTER_LOCKED (1ull << 17)
 
 /* "IVHD Flags": what of these firmware wants. */
 enum { FLAG_HT_TUN_EN = 1, FLAG_PASS_PW = 2, FLAG_RES_PASS_PW = 4, FLAG_ISOC = 8 };
@@ -284,15 +291,49 @@ static bool tell_of_events(const struct amdvi_unit *u)
 
 /*
  * What firmware, or a system before, has left on: its tables may not be changed while it runs. Bus
- * mastering is off meanwhile, but displays'.
+ * mastering is off meanwhile, but displays'; a filter of SMIs stays on.
  */
 static bool quiet(struct amdvi_unit *u)
 {
     write64(u, AMDVI_CONTROL, read64(u, AMDVI_CONTROL) & ~CONTROL_LOGS);
     if (!wait_for_status(u, STATUS_RUN, 0))
         return false;
-    write64(u, AMDVI_CONTROL, 0);
+    write64(u, AMDVI_CONTROL, read64(u, AMDVI_CONTROL) & CONTROL_SMI_F_EN);
     return true;
+}
+
+/*
+ * The filter's next entry: an I/O APIC's ID that is the chipset's, for by the firmware's table it
+ * sends system management messages; no VM is given that. 0: there is no other from entry *AT on.
+ */
+static uint64_t next_sender(const struct amdvi_unit *u, unsigned *at)
+{
+    while (*at < u->ivrs->entry_count) {
+        const struct ivrs_entry *e = &u->entries[(*at)++];
+        if (e->kind == IVRS_IOAPIC && AMDVI_SETTING_SYSMGT(e->setting) == AMDVI_SYSMGT_PASSES)
+            return FILTER_VALID | e->first;
+    }
+    return 0;
+}
+
+/* SMIs go by no entry for interrupts: "SMI Filter" lets those of its registers' devices pass. */
+static void filter_smis(const struct amdvi_unit *u)
+{
+    unsigned count = (unsigned)min_u64(AMDVI_FEATURE_FILTERS(u->features), MOST_FILTERS), next = 0;
+    if (!AMDVI_FEATURE_SMI_FILTER(u->features)) {
+        log_line("iommu %u: it has no filter for SMIs: its devices can send them to any CPU",
+                 u->number);
+        return;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        unsigned reg = AMDVI_SMI_FILTER + i * FILTER_SIZE;
+        uint64_t was = read64(u, reg);
+        if ((was & FILTER_LOCKED) == 0)
+            write64(u, reg, next_sender(u, &next));
+        else if ((was & FILTER_VALID) != 0)
+            log_line("iommu %u: the firmware lets %s send SMIs to any CPU, for good", u->number,
+                     pci_name(pci_of_id(u->ivrs->segment, (uint16_t)was)).text);
+    }
 }
 
 static void set_tables(struct amdvi_unit *u)
@@ -317,7 +358,8 @@ static uint64_t control_of(const struct amdvi_unit *u)
            ((flags & FLAG_PASS_PW) != 0 ? CONTROL_PASS_PW : 0) |
            ((flags & FLAG_RES_PASS_PW) != 0 ? CONTROL_RES_PASS_PW : 0) |
            ((flags & FLAG_ISOC) != 0 ? CONTROL_ISOC : 0) | (u->wide ? CONTROL_GA_EN : 0) |
-           (u->x2apic ? CONTROL_XT_EN : 0);
+           (u->x2apic ? CONTROL_XT_EN : 0) |
+           (AMDVI_FEATURE_SMI_FILTER(u->features) ? CONTROL_SMI_F_EN | CONTROL_SMI_F_LOG_EN : 0);
 }
 
 static bool turn_on(struct amdvi_unit *u)
@@ -326,6 +368,7 @@ static bool turn_on(struct amdvi_unit *u)
     if (!quiet(u))
         return false;
     set_tables(u);
+    filter_smis(u);
     write64(u, AMDVI_CONTROL, control);
     if (tell_of_events(u))
         control |= CONTROL_EVENT_INT_EN;

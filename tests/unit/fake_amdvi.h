@@ -11,11 +11,14 @@
 enum { UNITS = 2, CACHED = 32, REGISTERS = 0x4000 };
 #define UNIT_BASE 0xfed80000ull
 
+#define PASSES (UINT64_MAX - 1) /* a message that goes where it says */
+
 /* What a unit is like. */
 struct model {
     bool caches_absent, has_features, all, wide, x2apic; /* NpCache, EFRSup, IASup, GASup, XTSup */
     unsigned hats;
     bool msi, msi_64;
+    unsigned smi_filters; /* SmiFSup, and of SmiFRC the registers; a power of two */
 };
 
 struct cached_page {
@@ -44,6 +47,8 @@ struct fake_unit {
     } interrupt[CACHED];
     struct cached_page iotlb[CACHED];
     unsigned next, next_entry, next_interrupt;
+    uint64_t filter[16]; /* of SMIs */
+    bool smis_passed;    /* it was on, and then off */
     uint32_t msi[4];
     unsigned messages; /* that it has sent for events */
 };
@@ -193,7 +198,16 @@ static struct fake_unit *unit_at(const volatile void *reg, unsigned *at)
 static uint64_t features_of(const struct model *m)
 {
     return (uint64_t)m->x2apic << 2 | (uint64_t)m->all << 6 | (uint64_t)m->wide << 7 |
-           (uint64_t)m->hats << 10;
+           (uint64_t)m->hats << 10 |
+           (m->smi_filters != 0 ? 1ull << 16 | (uint64_t)__builtin_ctz(m->smi_filters) << 18 : 0);
+}
+
+/* A register of the filter of SMIs; NULL: there is none at AT. */
+static uint64_t *filter_at(struct fake_unit *u, unsigned at)
+{
+    unsigned i = (at - 0x60) / 8;
+    return at >= 0x60 && at < 0xe0 && at % 8 == 0 && i < u->model.smi_filters ? &u->filter[i]
+                                                                              : NULL;
 }
 
 static uint64_t fake_read(const volatile void *reg, unsigned size)
@@ -203,6 +217,8 @@ static uint64_t fake_read(const volatile void *reg, unsigned size)
     assert_int_equal(size, 8);
     if (u->ones)
         return UINT64_MAX;
+    if (filter_at(u, at) != NULL)
+        return *filter_at(u, at);
     switch (at) {
     case 0x18:
         return u->control;
@@ -225,12 +241,14 @@ static uint64_t fake_read(const volatile void *reg, unsigned size)
 static void write_control(struct fake_unit *u, uint64_t value)
 {
     const uint64_t formats = 1ull << 17 | 1ull << 50;
+    const uint64_t smis = u->model.smi_filters != 0 ? 1ull << 22 | 1ull << 24 : 0;
     if ((u->control & 1) == 0)
-        assert_int_equal(value & ~(0x1f0full | formats), 0);
+        assert_int_equal(value & ~(0x1f0full | formats | smis), 0);
     else if ((value & 1) != 0)
         assert_int_equal(u->control & formats, value & formats);
     assert_true((value >> 17 & 1) == 0 || u->model.wide);
     assert_true((value >> 50 & 1) == 0 || (u->model.x2apic && (value >> 17 & 1) != 0));
+    u->smis_passed |= (u->control & ~value) >> 22 & 1;
     u->control = value;
     if (u->stuck == 0x18)
         return;
@@ -263,6 +281,12 @@ static void fake_write(volatile void *reg, unsigned size, uint64_t value)
     unsigned at;
     struct fake_unit *u = unit_at(reg, &at);
     assert_true(size == 8 && !u->ones);
+    if (filter_at(u, at) != NULL) { /* 17 locks it */
+        assert_int_equal(value & ~0x3ffffull, 0);
+        if ((*filter_at(u, at) >> 17 & 1) == 0)
+            *filter_at(u, at) = value;
+        return;
+    }
     switch (at) {
     case 0x00: /* up to 2 MiB */
         assert_true((u->control & 1) == 0 && (value & 0xfff0000000000e00) == 0);
@@ -434,16 +458,37 @@ static bool interrupt_entry(struct fake_unit *u, uint16_t device, const uint64_t
     return (*low & 1) != 0;
 }
 
-/* Where a message goes: destination << 32 | vector; NO_HPA: it is blocked. DATA 10:8: the type. */
+/* Of an SMI: the filter, where it is on, lets those of valid entries pass. */
+static uint64_t smi(const struct fake_unit *u, uint16_t device)
+{
+    if ((u->control >> 22 & 1) == 0)
+        return PASSES;
+    for (unsigned i = 0; i < u->model.smi_filters; i++)
+        if ((u->filter[i] >> 16 & 1) != 0 && (u->filter[i] & 0xffff) == device)
+            return PASSES;
+    return NO_HPA;
+}
+
+/*
+ * Where a message goes: destination << 32 | vector; PASSES: where it says; NO_HPA: it is blocked.
+ * DATA 10:8: the type. Fixed and lowest priority (0, 1) go by the table; an SMI (2) by the filter;
+ * an NMI (4), INIT (5) and ExtINT (7) by a bit of the device's entry each.
+ */
 static uint64_t message(struct fake_unit *u, uint16_t device, uint64_t address, uint32_t data)
 {
+    static const uint8_t bits[8] = {[4] = 186 - 128, [5] = 184 - 128, [7] = 185 - 128};
     uint64_t word[4], low, high;
     bool wide = (u->control >> 17 & 1) != 0;
+    unsigned type = data >> 8 & 7;
     assert_int_equal(address >> 20, 0xfee);
+    if (type == 2)
+        return smi(u, device);
     if (!device_entry(u, device, word))
         return NO_HPA;
     assert_true((word[2] & 1) != 0);
-    if ((data >> 8 & 7) > 1 || (word[2] >> 60 & 3) == 0)
+    if (bits[type] != 0 && (word[2] >> bits[type] & 1) != 0)
+        return PASSES;
+    if (type > 1 || (word[2] >> 60 & 3) == 0)
         return fault(u, device, address, false, true);
     assert_int_equal(word[2] >> 60 & 3, 2);
     assert_int_equal(word[2] & 0x8f0000000000020 & ~(7ull << 56), 0);

@@ -99,8 +99,13 @@ static struct memmap map;
 static struct iommu_machine machine;
 static struct iommu_ioapics ioapics;
 
-static const struct model modern = {
-    .has_features = true, .all = true, .wide = true, .x2apic = true, .msi = true, .msi_64 = true};
+static const struct model modern = {.has_features = true,
+                                    .all = true,
+                                    .wide = true,
+                                    .x2apic = true,
+                                    .msi = true,
+                                    .msi_64 = true,
+                                    .smi_filters = 4};
 
 static void reset(const struct model *model)
 {
@@ -186,6 +191,7 @@ static struct model model_of(unsigned bits)
     m.caches_absent = (bits & 4) != 0;
     m.wide = m.has_features && (bits & 8) != 0;
     m.x2apic = m.has_features && (bits & 16) != 0;
+    m.smi_filters = m.has_features ? m.smi_filters : 0;
     m.msi = (bits & 32) != 0;
     m.msi_64 = (bits & 64) != 0;
     return m;
@@ -198,7 +204,8 @@ static void check_started(const struct fake_unit *u, uint64_t flags)
 {
     bool wide = u->model.wide, x2apic = wide && u->model.x2apic;
     assert_int_equal(u->control, 0x1405 | flags | (uint64_t)u->model.msi << 3 |
-                                     (uint64_t)wide << 17 | (uint64_t)x2apic << 50);
+                                     (uint64_t)wide << 17 | (uint64_t)x2apic << 50 |
+                                     (u->model.smi_filters != 0 ? 0x1400000 : 0));
     assert_int_equal(u->table & 0x1ff, 6); /* 0310 is the last: 7 pages of 128 */
     assert_int_equal(u->exclusion | u->limit, 0);
     assert_int_equal(u->forgot_all, u->model.all);
@@ -241,6 +248,51 @@ static void test_no_table(void **state)
     reset(&modern);
     there_is_a_table = false;
     assert_null(iommu_start(&machine, &ioapics));
+}
+
+/* Nobody sends SMIs but the chipset, by the I/O APIC's ID where the firmware says so. */
+static void test_smis(void **state)
+{
+    (void)state;
+    static const unsigned filters[] = {0, 1, 4, 16};
+    for (unsigned i = 0; i < ARRAY_SIZE(filters); i++)
+        for (unsigned setting = 0; setting < 4; setting++) {
+            struct model m = modern;
+            m.smi_filters = filters[i];
+            reset(&m);
+            table[AT_IOAPIC + 3] = (uint8_t)(0xc7 | setting << 4);
+            table[AT_UNIT + 27] = 0x10; /* the range's, of which VMs may have some */
+            for (unsigned k = 0; k < 16; k++)
+                unit->filter[k] = 0x10000 | ID_A; /* of another system */
+            (void)go();
+            bool chipset = setting == 1 || filters[i] == 0;
+            assert_int_equal(message(unit, ID_A, 0xfee00000, 0x200),
+                             filters[i] == 0 ? PASSES : NO_HPA);
+            assert_int_equal(message(unit, ID_IOAPIC, 0xfee00000, 0x200),
+                             chipset ? PASSES : NO_HPA);
+            assert_int_equal(message(behind, ID_IOAPIC, 0xfee00000, 0x200),
+                             filters[i] == 0 ? PASSES : NO_HPA);
+            assert_int_equal(strstr(host_log, "iommu 1: it has no filter for SMIs") != NULL,
+                             filters[i] == 0);
+        }
+}
+
+/* What is locked stays; a filter that is on, stays on. */
+static void test_smis_that_firmware_lets_pass(void **state)
+{
+    (void)state;
+    reset(&modern);
+    table[AT_IOAPIC + 3] = 0x17;
+    unit->control = 1 << 22;
+    unit->filter[0] = 0x30000 | ID_B;
+    unit->filter[1] = 0x20000 | ID_A;
+    (void)go();
+    assert_int_equal(message(unit, ID_A, 0xfee00000, 0x200), NO_HPA);
+    assert_int_equal(message(unit, ID_B, 0xfee00000, 0x200), PASSES);
+    assert_int_equal(message(unit, ID_IOAPIC, 0xfee00000, 0x200), PASSES);
+    assert_non_null(strstr(host_log, "iommu 0: the firmware lets 00:03.0 send SMIs to any CPU"));
+    assert_null(strstr(host_log, "lets 00:02.0"));
+    assert_false(unit->smis_passed);
 }
 
 /* What another system has left on, and cached, counts for nothing. */
@@ -764,7 +816,9 @@ static void test_interrupts(void **state)
         assert_int_equal(message(unit, ID_A, x.address, x.data), to(3, 0x52));
         assert_int_equal(message(unit, ID_A, x.address, 200), NO_HPA);
         assert_int_equal(message(unit, ID_A, x.address, 0x1ff), NO_HPA);
-        assert_int_equal(message(unit, ID_A, x.address, x.data | 0x400), NO_HPA); /* an NMI */
+        for (unsigned type = 2; type < 8; type++)
+            if (type != 2 || m.smi_filters != 0)
+                assert_int_equal(message(unit, ID_A, x.address, x.data | type << 8), NO_HPA);
         ops->interrupt(A, (unsigned)index, NULL, NULL);
         assert_int_equal(message(unit, ID_A, x.address, x.data), NO_HPA);
         ops->interrupt(A, (unsigned)other, NULL, NULL);
@@ -905,6 +959,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start),
         cmocka_unit_test(test_no_table),
+        cmocka_unit_test(test_smis),
+        cmocka_unit_test(test_smis_that_firmware_lets_pass),
         cmocka_unit_test(test_after_another_system),
         cmocka_unit_test(test_units_that_do_not_work),
         cmocka_unit_test(test_registers_that_are_stuck),
