@@ -85,6 +85,7 @@ struct amdvi_unit {
     hpa_t status_hpa;
     uint64_t ticket; /* that the last one was to write */
     unsigned tail;   /* command that is next */
+    unsigned late;   /* looks for the next event, which the unit says is there */
 };
 
 /* Levels that its page tables may have ("HATS"). */
@@ -119,7 +120,7 @@ void amdvi_forget_device(struct amdvi_unit *u, uint16_t device, uint16_t id);
 void amdvi_forget_domain(struct amdvi_unit *u, uint16_t id);
 void amdvi_forget_interrupts(struct amdvi_unit *u, uint16_t device);
 
-/* Logs and clears what events are recorded. Returns how many. */
+/* Logs and clears what events are recorded. Returns how many, and one more where one is to come. */
 unsigned amdvi_unit_faults(struct amdvi_unit *u);
 
 /* --- drivers/amdvi_interrupts.c --------------------------------------------------------------- */

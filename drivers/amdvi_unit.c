@@ -67,6 +67,9 @@ enum { PCI_CAPABILITY_MSI = 5, MOST_CAPABILITIES = 48 };
 /* Looks at memory or a register until the unit is taken for stuck. */
 enum { PATIENCE = 1000000, PATIENCE_FOR_EVENT = 1000 };
 
+/* Times that an event is looked for in vain until the next one is taken. */
+enum { LATE_LOOKS = 8 };
+
 /* Events that are logged of one unit at a time. */
 enum { EVENT_LINES = 4 };
 
@@ -186,7 +189,10 @@ static void log_event(const struct amdvi_unit *u, uint64_t low, uint64_t high)
                  EVENT_RW(low) ? "write" : "read", high, code);
 }
 
-/* The entry at I, which is free then; false: it has not reached memory yet. */
+/*
+ * The entry at I, which is free then; false: it has not reached memory yet, and is left as it is,
+ * for it may come at any moment.
+ */
 static bool take_event(struct amdvi_unit *u, unsigned i, uint64_t *low, uint64_t *high)
 {
     volatile uint64_t *event = &u->events[(size_t)2 * i];
@@ -194,17 +200,20 @@ static bool take_event(struct amdvi_unit *u, unsigned i, uint64_t *low, uint64_t
         __builtin_ia32_pause();
     *low = event[0];
     *high = event[1];
+    if (*low >> 60 == 0)
+        return false;
     event[0] = event[1] = 0;
-    return *low >> 60 != 0;
+    return true;
 }
 
 /* "Event Log Restart Procedure". */
-static void restart_log(const struct amdvi_unit *u)
+static void restart_log(struct amdvi_unit *u)
 {
     uint64_t control = read64(u, AMDVI_CONTROL);
     write64(u, AMDVI_CONTROL, control & ~CONTROL_EVENT_LOG_EN);
     if (!wait_for_status(u, STATUS_EVENT_LOG_RUN, 0))
         return;
+    u->late = 0;
     write64(u, AMDVI_EVENT_HEAD, 0);
     write64(u, AMDVI_EVENT_TAIL, 0);
     write64(u, AMDVI_STATUS, STATUS_EVENT_OVERFLOW);
@@ -223,10 +232,16 @@ unsigned amdvi_unit_faults(struct amdvi_unit *u)
     bool overflow = (status & STATUS_EVENT_OVERFLOW) != 0;
     write64(u, AMDVI_STATUS, STATUS_EVENT_LOG_INT);
     for (unsigned tail = entry_at(u, AMDVI_EVENT_TAIL); head != tail; head = (head + 1) % ENTRIES) {
-        if (!take_event(u, head, &low, &high))
+        bool taken = take_event(u, head, &low, &high);
+        if (!taken && ++u->late < LATE_LOOKS)
             break;
-        if (count++ < EVENT_LINES)
+        u->late = 0;
+        if (count++ >= EVENT_LINES)
+            continue;
+        if (taken)
             log_event(u, low, high);
+        else
+            log_line("iommu %u: an event has not reached memory; left out", u->number);
     }
     write64(u, AMDVI_EVENT_HEAD, (uint64_t)head * ENTRY_SIZE);
     if (count > EVENT_LINES || overflow)
@@ -234,7 +249,7 @@ unsigned amdvi_unit_faults(struct amdvi_unit *u)
                  overflow ? ", and others for which there was no room" : "");
     if (overflow)
         restart_log(u);
-    return count;
+    return count + (u->late != 0 ? 1 : 0);
 }
 
 /* --- start ------------------------------------------------------------------------------------ */

@@ -932,6 +932,13 @@ static void test_faults_overflow(void **state)
     }
 }
 
+static void put_event(unsigned i, uint64_t address)
+{
+    uint64_t at = (unit->event_base & 0xffffffffff000) + i * 16;
+    *word_at(at + 8) = address;
+    *word_at(at) = 2ull << 60 | ID_B;
+}
+
 /* The tail may come before the event: it is waited for, and else taken the next time. */
 static void test_an_event_that_is_late(void **state)
 {
@@ -944,14 +951,49 @@ static void test_an_event_that_is_late(void **state)
     }
     (void)dma(unit, ID_A, 0x1000, true, NULL);
     unit->event_tail = FIRST + 2;
-    assert_int_equal(ops->faults(), 1);
+    assert_int_equal(ops->faults(), 2); /* the second is to come */
     assert_int_equal(unit->event_head, FIRST + 1);
-    uint64_t at = (unit->event_base & 0xffffffffff000) + (FIRST + 1) * 16;
-    *word_at(at + 8) = 0x2000;
-    *word_at(at) = 2ull << 60 | ID_B;
+    assert_int_equal(ops->faults(), 1);
+    put_event(FIRST + 1, 0x2000);
     host_log_reset();
     assert_int_equal(ops->faults(), 1);
     assert_non_null(strstr(host_log, "00:03.0, read of 0x2000"));
+    assert_int_equal(ops->faults(), 0);
+}
+
+/* The unit writes it while it is looked for in vain: it is not lost, nor are others behind it. */
+static void test_an_event_that_comes_as_it_is_looked_for(void **state)
+{
+    (void)state;
+    const struct iommu_ops *ops = begin(&modern);
+    unit->event_tail = 20;
+    for (unsigned i = 1; i < 20; i++)
+        put_event(i, 0x1000);
+    *word_at((unit->event_base & 0xffffffffff000) + 8) = 0x2000; /* the code comes last */
+    assert_int_equal(ops->faults(), 1);
+    *word_at(unit->event_base & 0xffffffffff000) = 2ull << 60 | ID_B;
+    host_log_reset();
+    assert_int_equal(ops->faults(), 20);
+    assert_non_null(strstr(host_log, "00:03.0, read of 0x2000"));
+}
+
+/* It never comes: after some looks those behind it are reported. */
+static void test_an_event_that_never_comes(void **state)
+{
+    (void)state;
+    const struct iommu_ops *ops = begin(&modern);
+    unit->event_tail = 3;
+    put_event(1, 0x1000);
+    unsigned looks = 0;
+    for (; ops->faults() == 1; looks++)
+        assert_int_equal(unit->event_head, 0);
+    assert_in_range(looks, 4, 20);
+    assert_non_null(strstr(host_log, "iommu 0: an event has not reached memory; left out"));
+    assert_non_null(strstr(host_log, "00:03.0, read of 0x1000"));
+    assert_int_equal(unit->event_head, 2);
+    put_event(2, 0x3000);
+    assert_int_equal(ops->faults(), 1);
+    assert_int_equal(ops->faults(), 0);
 }
 
 int main(void)
@@ -991,6 +1033,8 @@ int main(void)
         cmocka_unit_test(test_faults_of_a_segment),
         cmocka_unit_test(test_faults_overflow),
         cmocka_unit_test(test_an_event_that_is_late),
+        cmocka_unit_test(test_an_event_that_comes_as_it_is_looked_for),
+        cmocka_unit_test(test_an_event_that_never_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
