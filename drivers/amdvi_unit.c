@@ -259,11 +259,11 @@ static struct pci_bdf own_bdf(const struct amdvi_unit *u)
     return pci_of_id(u->ivrs->segment, u->ivrs->id);
 }
 
-/* Whether there is AMDVI_FEATURES, by the unit's own function. */
-static bool has_features(const struct amdvi_unit *u)
+/* The first word of its capability block; 0: the firmware's table names a function without one. */
+static uint32_t capability_of(const struct amdvi_unit *u)
 {
     uint32_t capability = u->machine->config(own_bdf(u), u->ivrs->capability & 0xfcu);
-    return (capability & 0xff) == CAPABILITY_ID && (capability & CAPABILITY_EFR_SUP) != 0;
+    return (capability & 0xff) == CAPABILITY_ID ? capability : 0;
 }
 
 static int look_at(struct amdvi_unit *u)
@@ -271,7 +271,11 @@ static int look_at(struct amdvi_unit *u)
     u->registers = u->machine->map_mmio(hpa(u->ivrs->base), AMDVI_REGISTERS_SIZE);
     if (u->registers == NULL)
         return -ENOMEM;
-    u->features = has_features(u) ? read64(u, AMDVI_FEATURES) : 0;
+    uint32_t capability = capability_of(u);
+    if (capability == 0)
+        log_line("iommu %u: %s is no function of an IOMMU; update the firmware", u->number,
+                 pci_name(own_bdf(u)).text);
+    u->features = (capability & CAPABILITY_EFR_SUP) != 0 ? read64(u, AMDVI_FEATURES) : 0;
     if (u->features == UINT64_MAX || read64(u, AMDVI_CONTROL) == UINT64_MAX) {
         log_line("iommu %u: at 0x%lx there is none; left out", u->number, u->ivrs->base);
         return -ENODEV;
@@ -293,8 +297,8 @@ static bool tell_of_events(const struct amdvi_unit *u)
         if ((head & 0xff) == PCI_CAPABILITY_MSI)
             break;
     }
-    if (at == 0 || (head & 0xff) != PCI_CAPABILITY_MSI || m->faults.address == 0 ||
-        m->faults.address > UINT32_MAX)
+    if (at == 0 || (head & 0xff) != PCI_CAPABILITY_MSI || capability_of(u) == 0 ||
+        m->faults.address == 0 || m->faults.address > UINT32_MAX)
         return false;
     m->set_config(bdf, at + 4, (uint32_t)m->faults.address);
     if ((head & MSI_64) != 0)

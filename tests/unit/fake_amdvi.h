@@ -19,6 +19,7 @@ struct model {
     unsigned hats;
     bool msi, msi_64;
     unsigned smi_filters; /* SmiFSup, and of SmiFRC the registers; a power of two */
+    bool no_function;     /* what the table names as its PCI function is another one */
 };
 
 struct cached_page {
@@ -331,6 +332,8 @@ static uint32_t read_function(const struct fake_unit *u, unsigned reg)
     case 0x34:
         return 0x40;
     case 0x40:
+        if (m->no_function)
+            return 0x35805;
         return 0x3580f | (uint32_t)m->has_features << 27 | (uint32_t)m->caches_absent << 26;
     case 0x58:
         return m->msi ? 0x6408 : 0x08;

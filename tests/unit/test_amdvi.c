@@ -295,6 +295,21 @@ static void test_smis_that_firmware_lets_pass(void **state)
     assert_false(unit->smis_passed);
 }
 
+/* The firmware's table may name any function as the unit's: nothing is written to another one. */
+static void test_a_function_of_another_kind(void **state)
+{
+    (void)state;
+    struct iommu_facts facts;
+    struct model m = modern;
+    m.no_function = true;
+    const struct iommu_ops *ops = begin(&m);
+    assert_non_null(strstr(host_log, "iommu 0: 00:00.2 is no function of an IOMMU"));
+    assert_int_equal(unit->msi[0], 0xf00005);
+    assert_int_equal(unit->msi[1] | unit->msi[3], 0);
+    assert_int_equal(unit->control >> 3 & 1, 0);
+    assert_true(ops->facts(A, &facts));
+}
+
 /* What another system has left on, and cached, counts for nothing. */
 static void test_after_another_system(void **state)
 {
@@ -1003,6 +1018,7 @@ int main(void)
         cmocka_unit_test(test_no_table),
         cmocka_unit_test(test_smis),
         cmocka_unit_test(test_smis_that_firmware_lets_pass),
+        cmocka_unit_test(test_a_function_of_another_kind),
         cmocka_unit_test(test_after_another_system),
         cmocka_unit_test(test_units_that_do_not_work),
         cmocka_unit_test(test_registers_that_are_stuck),
