@@ -13,6 +13,7 @@ static struct {
     struct ivrs ivrs;
     struct amdvi_unit units[IVRS_MAX_UNITS];      /* as ivrs.units */
     struct amdvi_devices devices[IVRS_MAX_UNITS]; /* of the first unit of each segment */
+    hpa_t nothing;                                /* a page table that is empty */
     struct iommu_ids ids;                         /* of domains that exist; 0: what is blocked */
     struct lock lock;                             /* of which domain a device's entry names */
 } amdvi;
@@ -40,15 +41,27 @@ static int make_source(struct amdvi_unit *u, struct pci_bdf requester)
 
 /* --- start ------------------------------------------------------------------------------------ */
 
-/* An I/O APIC's other interrupts, of 8259s and NMIs, pass as the firmware wants it. */
-static void pass_what_must(const struct amdvi_devices *devices, const struct ivrs_unit *unit)
+/*
+ * An entry that nobody has: all DMA is blocked, and interrupts but for what firmware wants to pass.
+ * Where system management messages pass, writes must be allowed, too (Revision Guide for AMD
+ * SR56x0 chipsets, erratum 63): those are blocked by tables with nothing in them.
+ */
+static void block(uint64_t *entry, uint8_t setting)
 {
-    for (unsigned i = 0; i < unit->entry_count; i++) {
-        const struct ivrs_entry *e = &amdvi.ivrs.entries[unit->first_entry + i];
-        if (e->kind == IVRS_IOAPIC)
-            devices->entries[(size_t)e->first * AMDVI_ENTRY_WORDS + 2] |=
-                AMDVI_DTE_PASS(e->setting);
-    }
+    uint64_t sysmgt = AMDVI_SETTING_SYSMGT(setting);
+    uint64_t writes = amdvi.nothing.v | AMDVI_DTE_MODE(AMDVI_MIN_LEVELS) | AMDVI_DTE_IW;
+    __atomic_store_n(&entry[1], AMDVI_DTE_SYSMGT(sysmgt), __ATOMIC_RELEASE);
+    __atomic_store_n(&entry[0], AMDVI_BLOCKED | (sysmgt == AMDVI_SYSMGT_PASSES ? writes : 0),
+                     __ATOMIC_RELEASE);
+    __atomic_store_n(&entry[2], entry[2] | AMDVI_BLOCKED_2 | AMDVI_DTE_PASS(setting),
+                     __ATOMIC_RELEASE);
+}
+
+/* As nobody has device ID of the segment. */
+static void block_device(const struct amdvi_devices *devices, uint16_t segment, uint16_t id)
+{
+    block(devices->entries + (size_t)id * AMDVI_ENTRY_WORDS,
+          ivrs_setting_of(&amdvi.ivrs, segment, id));
 }
 
 /* "Device Table": of all units of a segment, so of as many entries as any of them needs. */
@@ -69,13 +82,8 @@ static bool make_devices(struct amdvi_devices *devices, uint16_t segment)
         return false;
     }
     memset(devices->entries, 0, (size_t)devices->count * AMDVI_ENTRY_SIZE);
-    for (uint32_t i = 0; i < devices->count; i++) {
-        devices->entries[(size_t)i * AMDVI_ENTRY_WORDS] = AMDVI_BLOCKED;
-        devices->entries[(size_t)i * AMDVI_ENTRY_WORDS + 2] = AMDVI_BLOCKED_2;
-    }
-    for (unsigned i = 0; i < ivrs->unit_count; i++)
-        if (ivrs->units[i].segment == segment)
-            pass_what_must(devices, &ivrs->units[i]);
+    for (uint32_t i = 0; i < devices->count; i++)
+        block_device(devices, segment, (uint16_t)i);
     return true;
 }
 
@@ -113,10 +121,15 @@ static int start(const struct iommu_machine *machine, struct iommu_ioapics *ioap
     if (!machine->find("IVRS", &table))
         return -ENODEV;
     int error = ivrs_parse(&reader, &table, &amdvi.ivrs);
-    volatile uint64_t *status = error == 0 ? machine->alloc(1) : NULL;
-    if (status == NULL)
-        return error != 0 ? error : -ENOMEM;
+    if (error != 0)
+        return error;
+    volatile uint64_t *status = machine->alloc(2); /* and an empty table */
+    if (status == NULL) {
+        log_line("iommu: no memory for two pages; make the host pool larger");
+        return -ENOMEM;
+    }
     hpa_t at = machine->hpa((const void *)(uintptr_t)status);
+    amdvi.nothing = hpa(at.v + PAGE_SIZE);
     bool any = false;
     for (unsigned i = 0; i < amdvi.ivrs.unit_count; i++) {
         enum { LINE = 64 }; /* a cache line for each */
@@ -241,20 +254,26 @@ static int map(struct iommu_domain *domain, uint64_t address, hpa_t to, uint64_t
     return error;
 }
 
-/* A device's DMA is blocked while its entry changes: of the first two words the first decides. */
+/*
+ * A device's DMA is blocked while its entry changes: of the first two words the first decides. What
+ * firmware wants to pass is for devices that nobody has: a VM's send no NMIs, and no commands.
+ */
 static void set_entry(struct amdvi_unit *u, uint16_t device, const struct iommu_domain *domain)
 {
     uint64_t *entry = amdvi_entry(u, device);
     __atomic_store_n(&entry[0], AMDVI_BLOCKED, __ATOMIC_RELEASE);
     amdvi_forget_device(u, device, (uint16_t)entry[1]);
-    __atomic_store_n(&entry[1], domain != NULL ? domain->id : 0, __ATOMIC_RELEASE);
-    if (domain == NULL)
-        return;
-    uint64_t mode = AMDVI_DTE_MODE(domain->pt.format->levels);
-    __atomic_store_n(&entry[0],
-                     domain->pt.root.v | mode | AMDVI_BLOCKED | AMDVI_DTE_IR | AMDVI_DTE_IW,
-                     __ATOMIC_RELEASE);
-    amdvi_forget_device(u, device, domain->id);
+    if (domain == NULL) {
+        block_device(u->devices, u->ivrs->segment, device);
+    } else {
+        uint64_t mode = AMDVI_DTE_MODE(domain->pt.format->levels);
+        __atomic_store_n(&entry[2], entry[2] & ~AMDVI_DTE_PASS(UINT8_MAX), __ATOMIC_RELEASE);
+        __atomic_store_n(&entry[1], domain->id, __ATOMIC_RELEASE);
+        __atomic_store_n(&entry[0],
+                         domain->pt.root.v | mode | AMDVI_BLOCKED | AMDVI_DTE_IR | AMDVI_DTE_IW,
+                         __ATOMIC_RELEASE);
+    }
+    amdvi_forget_device(u, device, (uint16_t)entry[1]);
 }
 
 static void attach(struct pci_bdf requester, struct iommu_domain *domain)

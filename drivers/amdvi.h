@@ -43,6 +43,8 @@ enum { AMDVI_ENTRY_WORDS = 4, AMDVI_ENTRY_SIZE = 32 };
 #define AMDVI_DTE_MODE(levels) ((uint64_t)(levels) << 9) /* 0: by IR and IW, untranslated */
 #define AMDVI_DTE_IR           (1ull << 61)
 #define AMDVI_DTE_IW           (1ull << 62)
+/* Of the second word: the domain's number, and "SysMgt". */
+#define AMDVI_DTE_SYSMGT(sysmgt) ((uint64_t)(sysmgt) << 40)
 /* Of the third word. */
 #define AMDVI_DTE_IV              (1ull << 0)
 #define AMDVI_DTE_TABLE_LENGTH(n) ((uint64_t)(n) << 1) /* 2^N entries */

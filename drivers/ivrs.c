@@ -112,10 +112,10 @@ static void add(const struct cursor *c, struct ivrs_entry entry)
 /* "IVHD Special Device Entry": what sends interrupts by an ID that no PCI function need have. */
 static void add_special(const struct cursor *c, const struct entry *e)
 {
-    struct ivrs_entry entry = {.first = e->alias, .last = e->alias, .handle = e->handle};
+    struct ivrs_entry entry = {
+        .first = e->alias, .last = e->alias, .handle = e->handle, .setting = e->setting};
     if (e->variety == VARIETY_IOAPIC) {
         entry.kind = IVRS_IOAPIC;
-        entry.setting = e->setting;
     } else if (e->variety == VARIETY_HPET) {
         entry.kind = IVRS_HPET;
     } else {
@@ -135,7 +135,7 @@ static void add_acpi(const struct cursor *c, const struct entry *e, uint64_t at)
         if (name[i] < ' ' || name[i] > '~')
             name[i] = '?';
     log_line("ivrs: the ACPI device %.8s, by %04x: its DMA is blocked", name, e->id);
-    add(c, (struct ivrs_entry){.first = e->id, .last = e->id});
+    add(c, (struct ivrs_entry){.first = e->id, .last = e->id, .setting = e->setting});
 }
 
 static void end_range(struct cursor *c, uint16_t last)
@@ -158,7 +158,8 @@ static void drop_range(struct cursor *c)
 
 static void take_entry(struct cursor *c, const struct entry *e, uint64_t at)
 {
-    struct ivrs_entry one = {.first = e->id, .last = e->id, .alias = e->alias};
+    struct ivrs_entry one = {
+        .first = e->id, .last = e->id, .alias = e->alias, .setting = e->setting};
     bool begins =
         e->type == ENTRY_START || e->type == ENTRY_ALIAS_START || e->type == ENTRY_EXTENDED_START;
     one.aliased = e->type == ENTRY_ALIAS || e->type == ENTRY_ALIAS_START;
@@ -172,7 +173,7 @@ static void take_entry(struct cursor *c, const struct entry *e, uint64_t at)
     c->is_open = begins;
     c->open = one;
     if (e->type == ENTRY_ALL)
-        add(c, (struct ivrs_entry){.first = 0, .last = UINT16_MAX});
+        add(c, (struct ivrs_entry){.first = 0, .last = UINT16_MAX, .setting = e->setting});
     else if (e->type == ENTRY_ONE || e->type == ENTRY_ALIAS || e->type == ENTRY_EXTENDED)
         add(c, one);
     else if (e->type == ENTRY_SPECIAL)
@@ -383,6 +384,18 @@ uint16_t ivrs_alias_of(const struct ivrs *ivrs, struct pci_bdf bdf)
             alias = e->alias;
     }
     return alias;
+}
+
+uint8_t ivrs_setting_of(const struct ivrs *ivrs, uint16_t segment, uint16_t id)
+{
+    uint8_t setting = 0;
+    for (const struct ivrs_unit *u = ivrs->units; u < ivrs->units + ivrs->unit_count; u++) {
+        const struct ivrs_entry *e = ivrs->entries + u->first_entry;
+        for (unsigned i = 0; i < u->entry_count && u->segment == segment; i++)
+            if ((id >= e[i].first && id <= e[i].last) || (e[i].aliased && id == e[i].alias))
+                setting |= e[i].setting;
+    }
+    return setting;
 }
 
 bool ivrs_names(const struct ivrs_reserved *reserved, struct pci_bdf bdf)

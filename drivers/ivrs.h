@@ -20,7 +20,7 @@ struct ivrs_entry {
     uint16_t alias;  /* what their requests carry instead, where they are ALIASED */
     uint8_t kind;    /* enum ivrs_entry_kind */
     uint8_t handle;  /* the I/O APIC's ID, the HPET's number */
-    uint8_t setting; /* of an I/O APIC: "DTE Setting", which interrupts must pass as they are */
+    uint8_t setting; /* "DTE Setting": what of theirs must pass as it is */
     bool aliased;
 };
 
@@ -72,6 +72,9 @@ const struct ivrs_unit *ivrs_unit_of(const struct ivrs *ivrs, struct pci_bdf bdf
 
 /* The device ID that BDF's requests carry: its own, or what an entry says. */
 uint16_t ivrs_alias_of(const struct ivrs *ivrs, struct pci_bdf bdf);
+
+/* The "DTE Setting" of a device ID: of all entries that name it, or have it for an alias. */
+uint8_t ivrs_setting_of(const struct ivrs *ivrs, uint16_t segment, uint16_t id);
 
 /* Whether RESERVED is BDF's. */
 bool ivrs_names(const struct ivrs_reserved *reserved, struct pci_bdf bdf);

@@ -225,6 +225,35 @@ static void test_the_highest_type_makes_no_sense(void **state)
         }
 }
 
+/* Of every kind of entry, and of an alias, too. */
+static void test_settings(void **state)
+{
+    (void)state;
+    begin();
+    unsigned at = ivhd(0x40, 2, 0xfeb80000, 0);
+    entry(3, 0x20, 0x40), entry(4, 0x2f, 0);
+    entry(2, 0x30, 0x30);
+    entry(0x42, 0x38, 0x10), put(0, 1), put(0x40, 2), put(0, 1);
+    special(1, 0xa0, 1, 0xd7), special(1, 0xa0, 2, 0x20), special(2, 0xa1, 2, 0x02);
+    acpi(0xa5, "AMDI0020", 0);
+    bytes[used - 22 + 3] = 0x81;
+    end(at);
+    at = ivhd(0x40, 2, 0xfec80000, 1);
+    entry(1, 0, 0x04);
+    end(at);
+    assert_int_equal(parse(), 0);
+    static const struct {
+        uint16_t id;
+        uint8_t setting;
+    } cases[] = {{0x1f, 0},    {0x20, 0x40}, {0x2f, 0x40}, {0x30, 0x30}, {0x38, 0x10}, {0x40, 0x10},
+                 {0xa0, 0xf7}, {0xa1, 0x02}, {0xa5, 0x81}, {0xa6, 0},    {0xffff, 0}};
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        assert_int_equal(ivrs_setting_of(&ivrs, 0, cases[i].id), cases[i].setting);
+        assert_int_equal(ivrs_setting_of(&ivrs, 1, cases[i].id), 4);
+        assert_int_equal(ivrs_setting_of(&ivrs, 2, cases[i].id), 0);
+    }
+}
+
 static void test_reserved_memory(void **state)
 {
     (void)state;
@@ -464,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_desktop),
         cmocka_unit_test(test_the_highest_type_counts),
         cmocka_unit_test(test_the_highest_type_makes_no_sense),
+        cmocka_unit_test(test_settings),
         cmocka_unit_test(test_reserved_memory),
         cmocka_unit_test(test_widths),
         cmocka_unit_test(test_too_short),
