@@ -160,7 +160,7 @@ static unsigned reach(const struct amdvi_unit *u, unsigned levels)
 static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
 {
     const struct amdvi_unit *u = unit_of(requester);
-    if (u == NULL)
+    if (u == NULL || amdvi_levels(u) == 0)
         return false;
     *facts = (struct iommu_facts){
         .unit = u->number,

@@ -90,11 +90,11 @@ struct amdvi_unit {
     unsigned late;   /* looks for the next event, which the unit says is there */
 };
 
-/* Levels that its page tables may have ("HATS"). */
+/* Levels that its page tables may have ("HATS"); 0: it translates by none. */
 static inline unsigned amdvi_levels(const struct amdvi_unit *u)
 {
     unsigned hats = u->features >> 10 & 3;
-    return hats == 3 ? 4 : 4 + hats;
+    return hats == 3 || u->ivrs->has_no_tables ? 0 : 4 + hats;
 }
 
 /* A device's entry. */

@@ -416,5 +416,9 @@ int amdvi_unit_start(struct amdvi_unit *u, volatile uint64_t *status, hpa_t stat
              "be forced, %u devices, interrupts remapped%s by entries of %u bits",
              u->number, u->ivrs->base, u->features, amdvi_levels(u), u->devices->count,
              u->x2apic ? ", to any APIC ID," : "", u->wide ? 128 : 32);
+    if (amdvi_levels(u) == 0)
+        log_line("iommu %u: no tables of the hypervisor's can translate for its devices (HATDis, "
+                 "or HATS is 3): no VM can have one",
+                 u->number);
     return 0;
 }

@@ -24,7 +24,7 @@ struct __attribute__((packed)) block {
             uint16_t capability;
             uint64_t base;
             uint16_t segment, info;
-            uint32_t features;
+            uint32_t attributes; /* of the types with EFR */
         } unit;
         struct __attribute__((packed)) {
             uint16_t last, segment;
@@ -35,8 +35,10 @@ struct __attribute__((packed)) block {
 };
 static_assert(offsetof(struct block, unit.base) == 8, "AMD IOMMU, IVHD");
 static_assert(offsetof(struct block, unit.segment) == 16, "AMD IOMMU, IVHD");
+static_assert(offsetof(struct block, unit.attributes) == 20, "AMD IOMMU, IVHD");
 static_assert(offsetof(struct block, memory.segment) == 8, "AMD IOMMU, IVMD");
 static_assert(offsetof(struct block, memory.start) == 16, "AMD IOMMU, IVMD");
+enum { ATTRIBUTE_HATDIS = 1 };
 enum { HEAD = 6, UNIT_SIZE = 24, UNIT_EFR_SIZE = 40, MEMORY_SIZE = 32 };
 
 /* "IVHD Device Entries"; what one of 4 bytes lacks is 0. */
@@ -271,6 +273,7 @@ static void take_unit(struct cursor *c)
                  why);
         return;
     }
+    bool hatdis = size == UNIT_EFR_SIZE && (c->b.unit.attributes & ATTRIBUTE_HATDIS) != 0;
     c->unit = &ivrs->units[ivrs->unit_count++];
     *c->unit = (struct ivrs_unit){.base = c->b.unit.base,
                                   .segment = c->b.unit.segment,
@@ -278,6 +281,7 @@ static void take_unit(struct cursor *c)
                                   .capability = c->b.unit.capability,
                                   .type = c->b.type,
                                   .flags = c->b.flags,
+                                  .has_no_tables = hatdis,
                                   .first_entry = (uint16_t)ivrs->entry_count};
     take_entries(c, size);
 }

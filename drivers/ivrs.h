@@ -32,6 +32,7 @@ struct ivrs_unit {
     uint16_t capability; /* the register of that function's capability block */
     uint8_t type;        /* of the block: 10h, 11h, 40h */
     uint8_t flags;       /* of the block */
+    bool has_no_tables;  /* "HATDis": it translates by no tables of the host's */
     uint16_t last;       /* the highest device ID that it names */
     uint16_t first_entry, entry_count;
 };

@@ -425,7 +425,7 @@ static uint64_t dma(struct fake_unit *u, uint16_t device, uint64_t address, bool
         return fault(u, device, address, read, false);
     if (mode == 0)
         return address;
-    assert_true(mode <= (u->model.hats == 3 ? 4 : 4 + u->model.hats));
+    assert_true(u->model.hats < 3 && mode <= 4 + u->model.hats);
     if (address >> (12 + 9 * mode) != 0)
         return fault(u, device, address, read, false);
     struct cached_page c = translation(u, word, address);

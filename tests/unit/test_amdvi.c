@@ -422,7 +422,7 @@ static void test_ioapic_of_another_unit(void **state)
 static void test_facts(void **state)
 {
     (void)state;
-    for (unsigned hats = 0; hats < 4; hats++)
+    for (unsigned hats = 0; hats < 3; hats++)
         for (unsigned x2apic = 0; x2apic < 4; x2apic++) {
             struct iommu_facts facts;
             struct model m = modern;
@@ -448,6 +448,30 @@ static void test_facts(void **state)
             assert_false(ops->facts((struct pci_bdf){0, 4, 0, 0}, &facts));
             assert_false(ops->facts((struct pci_bdf){1, 0, 2, 0}, &facts));
         }
+}
+
+/* HATS is 3, or bit 0 of an IVHD 11h's attributes is set: such a unit protects, and no more. */
+static void test_a_unit_without_tables(void **state)
+{
+    (void)state;
+    static const uint8_t range[] = {3, 8, 0, 0, 4, 0xff, 0, 0};
+    for (unsigned why = 0; why < 3; why++) {
+        struct iommu_facts facts;
+        struct model m = modern;
+        m.hats = why == 2 ? 3 : 0;
+        reset(&m);
+        table[AT_UNIT] = 0x11;
+        table[AT_UNIT + 20] = why == 1;
+        memset(table + AT_UNIT + 24, 0, 36);
+        memcpy(table + AT_UNIT + 40, range, sizeof(range));
+        const struct iommu_ops *ops = go();
+        assert_int_equal(ops->facts(A, &facts), why == 0);
+        assert_int_equal(ops->facts(C, &facts), why < 2);
+        blocked(unit, ID_A, 0x1000);
+        blocked(behind, ID_C, 0x1000);
+        assert_int_equal(message(unit, ID_A, 0xfee00000, 0x41), NO_HPA);
+        assert_int_equal(strstr(host_log, "HATS is 3): no VM can have one") != NULL, why != 0);
+    }
 }
 
 /* Firmware's "DTE Settings" are of devices that nobody has: SysMgt, and what passes unmapped. */
@@ -1063,6 +1087,7 @@ int main(void)
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_ioapic_of_another_unit),
         cmocka_unit_test(test_facts),
+        cmocka_unit_test(test_a_unit_without_tables),
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_groups_of_a_chain),

@@ -225,6 +225,22 @@ static void test_the_highest_type_makes_no_sense(void **state)
         }
 }
 
+/* "IVHD attributes", bit 0, of the types that have them. */
+static void test_units_without_tables(void **state)
+{
+    (void)state;
+    static const unsigned types[] = {0x10, 0x11, 0x40};
+    for (unsigned i = 0; i < 3; i++)
+        for (unsigned bit = 0; bit < 32; bit++) {
+            begin();
+            unsigned at = ivhd(types[i], 2, 0xfeb80000, 0);
+            bytes[at + 20 + bit / 8] = (uint8_t)(1 << bit % 8);
+            end(at);
+            assert_int_equal(parse(), 0);
+            assert_int_equal(ivrs.units[0].has_no_tables, i != 0 && bit == 0);
+        }
+}
+
 /* Of every kind of entry, and of an alias, too. */
 static void test_settings(void **state)
 {
@@ -493,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_desktop),
         cmocka_unit_test(test_the_highest_type_counts),
         cmocka_unit_test(test_the_highest_type_makes_no_sense),
+        cmocka_unit_test(test_units_without_tables),
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_reserved_memory),
         cmocka_unit_test(test_widths),
