@@ -59,21 +59,32 @@ static void put_chain(void)
     put_alias(AT_HPET, 0x308, 0x300);
 }
 
+/* A MADT: its header, and I/O APICs 5 and 9. */
+static const uint8_t madt[] = {0,    0, 0, 0, 0, 0, 0,  0, 0, 0, 0,    0,    0,    0,  0, 0, 0,
+                               0,    0, 0, 0, 0, 0, 0,  0, 0, 0, 0,    0,    0,    0,  0, 0, 0,
+                               0,    0, 0, 0, 0, 0, 0,  0, 0, 0, 1,    12,   5,    0,  0, 0, 0xc0,
+                               0xfe, 0, 0, 0, 0, 1, 12, 9, 0, 0, 0x10, 0xc0, 0xfe, 24, 0, 0, 0};
+
+static bool there_is_a_table, there_is_a_madt;
+
 static bool read_table(const struct firmware *firmware, uint64_t at, void *to, size_t n)
 {
     (void)firmware;
-    if (at < 0x1000 || at - 0x1000 > sizeof(table) || n > sizeof(table) - (at - 0x1000))
+    const uint8_t *from = at < 0x9000 ? table : madt;
+    uint64_t start = at < 0x9000 ? 0x1000 : 0x9000,
+             size = at < 0x9000 ? sizeof(table) : sizeof(madt);
+    if (at < start || at - start > size || n > size - (at - start))
         return false;
-    memcpy(to, table + (at - 0x1000), n);
+    memcpy(to, from + (at - start), n);
     return true;
 }
 
-static bool there_is_a_table;
-
 static bool find_table(const char *signature, struct acpi_table *found)
 {
-    *found = (struct acpi_table){0x1000, sizeof(table)};
-    return strcmp(signature, "IVRS") == 0 && there_is_a_table;
+    bool is_madt = strcmp(signature, "APIC") == 0;
+    *found = is_madt ? (struct acpi_table){0x9000, sizeof(madt)}
+                     : (struct acpi_table){0x1000, sizeof(table)};
+    return is_madt ? there_is_a_madt : strcmp(signature, "IVRS") == 0 && there_is_a_table;
 }
 
 static struct fake_unit *unit_of_function(struct pci_bdf bdf)
@@ -113,6 +124,7 @@ static void reset(const struct model *model)
     memcpy(table, usual, sizeof(table));
     memset(fake, 0, sizeof(fake));
     there_is_a_table = true;
+    there_is_a_madt = false;
     for (unsigned i = 0; i < UNITS; i++) {
         fake[i].model = *model;
         fake[i].msi[0] = 0x700005 | (uint32_t)model->msi_64 << 23;
@@ -393,6 +405,22 @@ static void test_no_memory(void **state)
 }
 
 /* --- facts ------------------------------------------------------------------------------------ */
+
+/* Where the firmware's tables name none, they say so themselves. */
+static void test_ioapics_that_nothing_remaps(void **state)
+{
+    (void)state;
+    for (unsigned named = 0; named < 2; named++) {
+        reset(&modern);
+        there_is_a_madt = true;
+        if (named == 0)
+            memset(table + AT_IOAPIC, 0, 8);
+        (void)go();
+        assert_int_equal(strstr(host_log, "nothing remaps what I/O APIC 9 sends") != NULL, named);
+        assert_null(strstr(host_log, "what I/O APIC 5 sends"));
+        assert_int_equal(strstr(host_log, "it names no I/O APIC") == NULL, named);
+    }
+}
 
 /* Interrupts of an I/O APIC go by the unit that names it, whatever other ones say of its ID. */
 static void test_ioapic_of_another_unit(void **state)
@@ -1085,6 +1113,7 @@ int main(void)
         cmocka_unit_test(test_units_that_do_not_work),
         cmocka_unit_test(test_registers_that_are_stuck),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_ioapics_that_nothing_remaps),
         cmocka_unit_test(test_ioapic_of_another_unit),
         cmocka_unit_test(test_facts),
         cmocka_unit_test(test_a_unit_without_tables),
