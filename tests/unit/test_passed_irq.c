@@ -475,6 +475,21 @@ static void late_for_another_guest(void **state)
     expect_come(1, 0x60);
 }
 
+/* One that has not come back from its reset has no table that can be written. */
+static void lost(void **state)
+{
+    (void)state;
+    begin(0);
+    device.lost = true;
+    for (unsigned i = 0; i < 4 * ENTRIES; i++)
+        function.table[i] = 0x12345678 + i;
+    open(VPCI_MSIX);
+    tell(0, 0, 0x50);
+    mask(0);
+    for (unsigned i = 0; i < 4 * ENTRIES; i++)
+        assert_int_equal(function.table[i], 0x12345678 + i);
+}
+
 /* All that the guest can ask for is taken at the start, or the device is refused. */
 static void entries_are_taken_at_the_start(void **state)
 {
@@ -555,6 +570,7 @@ int main(void)
         cmocka_unit_test(msix_comes),
         cmocka_unit_test(late),
         cmocka_unit_test(late_for_another_guest),
+        cmocka_unit_test(lost),
         cmocka_unit_test(entries_are_taken_at_the_start),
         cmocka_unit_test(odd_messages),
         cmocka_unit_test(no_vectors), /* of which others have none left then */

@@ -200,6 +200,25 @@ static void moved_meanwhile(void **state)
     }
 }
 
+/* Nothing leads to one that has not come back from its reset, before it has. */
+static void lost(void **state)
+{
+    const struct vpci_range nowhere = {0, 0}, memory = device.at[MEMORY], ports = device.at[PORTS];
+    (void)state;
+    for (unsigned is_lost = 0; is_lost < 2; is_lost++) {
+        passed_decode(&device, MEMORY, memory, nowhere);
+        passed_decode(&device, PORTS, ports, nowhere);
+        device.lost = is_lost == 0;
+        passed_decode(&device, MEMORY, nowhere, memory);
+        passed_decode(&device, PORTS, nowhere, ports);
+        assert_int_equal(passthrough_is_mmio(&vm, gpa(GUEST)), is_lost);
+        (void)passthrough_in(&vcpu, 0xc004, 1);
+        assert_int_equal(last_port, is_lost == 0 ? NO_PORT : 0x6004);
+        passed_place_at_rest(&vm);
+        assert_int_equal(all.list.count, is_lost);
+    }
+}
+
 /* Its page would be the guest's then. */
 static void no_room_for_a_table(void **state)
 {
@@ -217,6 +236,7 @@ int main(void)
         cmocka_unit_test_setup(ends, reset),
         cmocka_unit_test_setup(unplaced_ports, reset),
         cmocka_unit_test_setup(moved_meanwhile, reset),
+        cmocka_unit_test_setup(lost, reset),
         cmocka_unit_test_setup(no_room_for_a_table, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

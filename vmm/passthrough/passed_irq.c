@@ -150,6 +150,8 @@ static bool lead(struct passed_irq *irq, struct iommu_message *says)
 static void write_entry(const struct passed *d, unsigned entry, const struct iommu_message *says)
 {
     volatile uint32_t *words = d->table + ENTRY_WORDS * entry;
+    if (d->lost)
+        return;
     uint32_t low = says != NULL ? (uint32_t)says->address : 0;
     uint32_t high = says != NULL ? (uint32_t)(says->address >> 32) : 0;
     bool same = says != NULL && words[0] == low && words[1] == high && words[2] == says->data;

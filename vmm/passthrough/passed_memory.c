@@ -89,8 +89,9 @@ static void list_all(const struct vm *vm, struct passed_list *list)
 void passed_decode(void *context, unsigned bar, struct vpci_range before, struct vpci_range now)
 {
     struct passed *d = context;
+    const struct vpci_range nowhere = {0, 0};
     (void)before;
-    d->at[bar] = now;
+    d->at[bar] = d->lost ? nowhere : now;
     d->vm->passthrough->moved |= d->real->bar[bar].kind == PCI_BAR_MEMORY;
 }
 

@@ -63,7 +63,7 @@ struct passed {
     volatile uint32_t *table; /* the real MSI-X table, as the host maps it, or NULL */
     struct vpci_range at[PCI_BARS];
     bool reachable;    /* its requester is attached: bus mastering may be on */
-    bool lost;         /* it has not come back from its last reset */
+    bool lost;         /* it has not come back from its last reset: nothing leads to it */
     bool told_of_none; /* no vector was left */
     uint8_t irq_count; /* of IRQ: what the guest can ask for */
     uint64_t pending[PASSED_MAX_ENTRIES / 64]; /* a bit an entry: it has come */
