@@ -11,11 +11,12 @@
 
 static struct cpu the_cpu;
 static int result; /* of a reset */
-static unsigned served;
+static unsigned served, resets;
 
 static int reset_function(const struct pci_function *f, void (*delay)(uint32_t us))
 {
     (void)f;
+    resets++;
     delay(100);
     return result;
 }
@@ -90,6 +91,33 @@ static void lost_one_masters_no_bus(void **state)
     result = 0;
     reset_real(&device);
     assert_true(master_bus(&device, true));
+}
+
+static struct vcpu vcpu = {.vm = &vm};
+static unsigned followed;
+
+/* The views take up what has moved. */
+void passthrough_follow(struct vcpu *of)
+{
+    assert_ptr_equal(of, &vcpu);
+    assert_int_equal(resets, 0); /* before the function decodes nothing */
+    followed++;
+}
+
+/* No vCPU reaches its registers while it is being reset; at the VM's own reset none runs. */
+static void unreached_while_it_is_reset(void **state)
+{
+    static struct passthrough own;
+    (void)state;
+    vm.passthrough = &own;
+    the_cpu.vcpu = &vcpu;
+    for (unsigned at_rest = 0; at_rest < 2; at_rest++) {
+        own = (struct passthrough){.moved = true, .at_rest = at_rest != 0};
+        followed = resets = 0;
+        ops.reset(&device);
+        assert_int_equal(resets, 1);
+        assert_int_equal(followed, !own.at_rest);
+    }
 }
 
 static void lost_one_is_given_to_nobody(void **state)
@@ -204,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(others_go_on, begin),
         cmocka_unit_test_setup(lost_one_masters_no_bus, begin),
+        cmocka_unit_test_setup(unreached_while_it_is_reset, begin),
         cmocka_unit_test_setup(lost_one_is_given_to_nobody, begin),
         cmocka_unit_test_setup(reserved_of_any_id, begin_behind),
         cmocka_unit_test_setup(cpus_that_interrupts_reach, begin_behind),

@@ -42,8 +42,9 @@ struct vpci_ops {
     /* That of an entry (MSI: a vector) is now MESSAGE; NULL: it is masked. */
     void (*message)(void *context, unsigned entry, const struct vpci_message *message);
     /*
-     * Resets the real function, whose bus mastering is off, and restores its BARs and what else
-     * the owner has set, but for Command and Device Control.
+     * Resets the real function, whose bus mastering is off and to whose BARs nothing leads any
+     * more, and restores its BARs and what else the owner has set, but for Command and Device
+     * Control.
      */
     void (*reset)(void *context);
 };

@@ -71,6 +71,19 @@ static void reset_real(void *context)
     pci_restore(d->real, &d->saved);
 }
 
+/*
+ * What a guest maps of it no view has while it decodes nothing: on some machines a request that
+ * nobody answers is an error that ends all (PCI Express Base Specification, "Unsupported Request",
+ * "Error Signaling").
+ */
+static void reset_by_guest(void *context)
+{
+    const struct passed *d = context;
+    if (!d->vm->passthrough->at_rest)
+        passthrough_follow(this_cpu()->vcpu);
+    reset_real(context);
+}
+
 static bool master_bus(void *context, bool on)
 {
     const struct passed *d = context;
@@ -87,7 +100,7 @@ static const struct vpci_ops ops = {
     .decode = passed_decode,
     .interrupts = passed_interrupts,
     .message = passed_message,
-    .reset = reset_real,
+    .reset = reset_by_guest,
 };
 
 /* --- making ----------------------------------------------------------------------------------- */
@@ -373,14 +386,17 @@ int passthrough_prepare_cpu(const struct vm *vm)
 
 void passthrough_reset(struct vm *vm)
 {
-    if (vm->passthrough == NULL)
+    struct passthrough *p = vm->passthrough;
+    if (p == NULL)
         return;
-    for (unsigned i = 0; i < vm->passthrough->count; i++)
-        passed_forget_irqs(vm->passthrough->devices[i]);
+    for (unsigned i = 0; i < p->count; i++)
+        passed_forget_irqs(p->devices[i]);
+    p->at_rest = true;
     vpci_bus_reset(&vm->pci);
-    for (unsigned i = 0; i < vm->passthrough->count; i++)
-        passed_open_channels(vm->passthrough->devices[i], true);
-    vm->passthrough->silent = 0;
+    p->at_rest = false;
+    for (unsigned i = 0; i < p->count; i++)
+        passed_open_channels(p->devices[i], true);
+    p->silent = 0;
     devices_level_pci(vm);
     passed_place_at_rest(vm);
 }

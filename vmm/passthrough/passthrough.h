@@ -88,7 +88,8 @@ struct passthrough {
     struct passed_list list; /* what views are to map of their registers */
     struct lock intx_lock;   /* of OPEN and WAITS */
     uint32_t silent;         /* a bit a pin: a device at it interrupts by INTx no more */
-    bool moved; /* what leads to their registers has changed, and is not yet so in the views */
+    bool moved;   /* what leads to their registers has changed, and is not yet so in the views */
+    bool at_rest; /* no vCPU runs: that can wait */
 };
 
 /*
