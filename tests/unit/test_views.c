@@ -1,9 +1,9 @@
 /*
  * VMs of several vCPUs under a random scheduler: vmm/typing/views.c and all below it, with a model
  * of each CPU's TLB. Entries live until they are invalidated, by root as Intel's CPUs tag them or
- * all at once as AMD's. A hit that the tables no longer say, a page that is missing while its view is
- * held, a type that is not that of the vCPU's own MTRRs: each is a mistake. So are, when all have
- * come to rest, other tables where the types are the same, and table pages that no view has.
+ * all at once as AMD's. A hit that the tables no longer say, a page that is missing while its view
+ * is held, a type that is not that of the vCPU's own MTRRs: each is a mistake. So are, when all
+ * have come to rest, other tables where the types are the same, and table pages that no view has.
  *
  * What these changes of the code do is seen here, each tried: no mark for other CPUs when a view is
  * made or changed, no forgetting by who comes to it, the change of a view that others hold, a
