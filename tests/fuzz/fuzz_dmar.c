@@ -1,11 +1,15 @@
 /*
- * Fuzzes the parser of DMARs. The first byte is a number of functions, of 4 bytes each: device and
- * function, header type, buses behind; the rest is the table's body. What is taken must lie where
- * it may, and every scope within the list.
+ * Fuzzes the parser of DMARs, and the driver of the units that they name. The first byte's lower
+ * half is a number of functions, of 4 bytes each: device and function, header type, buses behind;
+ * its upper half is what the units are like; the rest is the table's body. What is taken must lie
+ * where it may, every scope within the list, and each device of a VM reach its own memory alone.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "drivers/dmar.h"
-#include "tests/fuzz/fuzz.h"
+#define _DEFAULT_SOURCE /* setenv() */
+#include "tests/unit/fake_vtd.h"
+
+#include "drivers/vtd.h"
+#include "tests/fuzz/drive.h"
 
 enum { TABLE = 0x1000, BODY = 36, LONGEST = 4096, FUNCTION = 4 };
 
@@ -69,6 +73,103 @@ static void check_units(void)
     }
 }
 
+/* --- the driver ------------------------------------------------------------------------------- */
+
+static uint64_t bases[UNITS]; /* of units that the model has; 0: none yet */
+static struct acpi_table table;
+
+static volatile void *map_registers(hpa_t registers, uint64_t size)
+{
+    require(size <= SPACE);
+    for (unsigned i = 0; i < UNITS; i++) {
+        if (bases[i] != 0 && bases[i] != registers.v)
+            continue;
+        bases[i] = registers.v;
+        mapped[i] = size;
+        return arena[i];
+    }
+    return NULL;
+}
+
+static struct fake_unit *unit_of(struct pci_bdf requester)
+{
+    const struct dmar_unit *unit = dmar_unit_of(&dmar, requester);
+    for (unsigned i = 0; i < UNITS && unit != NULL; i++)
+        if (bases[i] == unit->base)
+            return &fake[i];
+    return NULL;
+}
+
+static bool find_table(const char *signature, struct acpi_table *found)
+{
+    *found = table;
+    return strcmp(signature, "DMAR") == 0;
+}
+
+static void no_stop(const char *why)
+{
+    require(why == NULL);
+}
+
+/* Units that another system has left on, in another mode and with its queue in error, or not. */
+static void make_units(unsigned bits)
+{
+    fake_iommu_reset();
+    memset(memory, 0xff, sizeof(memory));
+    memset(fake, 0, sizeof(fake));
+    memset(bases, 0, sizeof(bases));
+    for (unsigned i = 0; i < UNITS; i++) {
+        bool left = (bits >> 3 & 1) != 0;
+        fake[i].model = (struct model){.coherent = (bits & 1) != 0,
+                                       .write_buffer = (bits & 1) == 0,
+                                       .queued = (bits >> 1 & 1) != 0 || left,
+                                       .caches_absent = (bits >> 2 & 1) != 0,
+                                       .protects = left,
+                                       .remaps = true,
+                                       .snoops = true,
+                                       .sagaw = 4,
+                                       .mgaw = 48,
+                                       .leaves = 3,
+                                       .nd = 6};
+        if (left) {
+            fake[i].gsts = 0xc4000000;
+            fake[i].root = fake[i].rtaddr = 1 << 10;
+            fake[i].iqt = 0x20;
+            fake[i].fsts = 0x10;
+        }
+    }
+}
+
+static void drive_units(const struct firmware *firmware, unsigned bits)
+{
+    static struct iommu_machine machine;
+    static struct iommu_ioapics ioapics;
+    make_units(bits);
+    setenv("CMOCKA_TEST_ABORT", "1", 1); /* where the model finds something wrong */
+    machine = (struct iommu_machine){.firmware = firmware,
+                                     .find = find_table,
+                                     .map = &map,
+                                     .phys_bits = 40,
+                                     .alloc = fake_alloc,
+                                     .free = fake_free,
+                                     .hpa = fake_hpa,
+                                     .at = fake_at,
+                                     .map_mmio = map_registers,
+                                     .read = fake_read,
+                                     .write = fake_write,
+                                     .stop = no_stop,
+                                     .flush = fake_flush,
+                                     .config = config};
+    if (vtd_ops.start(&machine, &ioapics) != 0)
+        return;
+    guests.count = 0;
+    for (unsigned i = 0; i < dmar.scope_count; i++)
+        if (dmar.scopes[i].type <= DMAR_BRIDGE)
+            add_guest(dmar.scopes[i].bdf);
+    add_guest((struct pci_bdf){0, 0, 2, 0});
+    drive(&vtd_ops, &ioapics);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct firmware firmware = {read_bytes};
@@ -80,7 +181,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     function_count = data[0] % 16u;
     body = functions + function_count * FUNCTION;
     body_size = (unsigned)(data + size - body);
-    const struct acpi_table table = {TABLE, BODY + body_size};
+    table = (struct acpi_table){TABLE, BODY + body_size};
     if (dmar_parse(&reader, &table, &dmar) != 0)
         return 0;
     check_units();
@@ -91,5 +192,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require((r.start | r.end) % 4096 == 0 && dmar.reserved[i].scopes.count != 0);
         check_scopes(dmar.reserved[i].scopes);
     }
+    if (dmar.unit_count != 0)
+        drive_units(&firmware, data[0] >> 4);
     return 0;
 }

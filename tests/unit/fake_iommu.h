@@ -81,7 +81,7 @@ static void *fake_at(hpa_t page)
     return ram[(page.v - RAM_BASE) / 4096];
 }
 
-static void fake_stop(const char *why)
+static inline void fake_stop(const char *why)
 {
     assert_non_null(why);
     stopped++;
