@@ -40,7 +40,8 @@ static hpa_t page_of_group(unsigned group)
 }
 
 /* Where the function's accesses may go. */
-static void expect_own(const struct iommu_ops *ops, const struct pci_function *f, bool attached)
+__attribute__((noinline)) static void expect_own(const struct iommu_ops *ops,
+                                                 const struct pci_function *f, bool attached)
 {
     struct iommu_facts facts;
     struct iommu_carried carried = iommu_carried(ops->facts, f);
@@ -56,15 +57,15 @@ static void expect_own(const struct iommu_ops *ops, const struct pci_function *f
 }
 
 /* A message of each function comes to its VM's CPU, and no other function can send it. */
-static void drive_interrupt(const struct iommu_ops *ops, const struct pci_function *f)
+__attribute__((noinline)) static void drive_interrupt(const struct iommu_ops *ops,
+                                                      const struct pci_function *f)
 {
     struct iommu_facts facts;
     struct iommu_message m;
     const struct iommu_interrupt to = {.apic_id = f->group + 1u,
                                        .vector = (uint8_t)(0x40 + f->group)};
     uint64_t comes = (uint64_t)to.apic_id << 32 | to.vector;
-    require(ops->facts(f->bdf, &facts));
-    int index = facts.remaps ? ops->claim(f->bdf) : -1;
+    int index = ops->facts(f->bdf, &facts) && facts.remaps ? ops->claim(f->bdf) : -1;
     if (index < 0)
         return;
     ops->interrupt(f->bdf, (unsigned)index, &to, &m);
@@ -89,6 +90,27 @@ static void drive_lines(const struct iommu_ops *ops, const struct iommu_ioapics 
     }
 }
 
+/* What carries an I/O APIC's ID is given to no VM. */
+static bool is_hosts(const struct iommu_ops *ops, const struct iommu_ioapics *ioapics,
+                     const struct pci_function *f)
+{
+    struct iommu_carried carried = iommu_carried(ops->facts, f);
+    for (unsigned i = 0; i < carried.count; i++)
+        for (unsigned k = 0; k < ioapics->count; k++)
+            if (pci_same_bdf(carried.id[i], ioapics->r[k].requester))
+                return true;
+    return false;
+}
+
+static void leave_out_hosts(const struct iommu_ops *ops, const struct iommu_ioapics *ioapics)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < guests.count; i++)
+        if (!is_hosts(ops, ioapics, &guests.f[i]))
+            guests.f[count++] = guests.f[i];
+    guests.count = count;
+}
+
 static void create_domain(const struct iommu_ops *ops, unsigned group)
 {
     struct iommu_domain *domain = &domains[group];
@@ -105,11 +127,12 @@ static void create_domain(const struct iommu_ops *ops, unsigned group)
 
 static void attach_all(const struct iommu_ops *ops, bool on)
 {
-    for (unsigned group = 0; group < guests.count; group++)
+    struct iommu_facts facts;
+    for (unsigned group = 0; group < GUESTS; group++)
         for (unsigned i = 0; i < requester_count[group] && created[group]; i++)
             ops->attach(requesters[group][i], on ? &domains[group] : NULL);
     for (unsigned i = 0; i < guests.count; i++)
-        if (created[guests.f[i].group] && requester_count[guests.f[i].group] != 0)
+        if (created[guests.f[i].group] && ops->facts(guests.f[i].bdf, &facts))
             expect_own(ops, &guests.f[i], on);
 }
 
@@ -117,8 +140,9 @@ static void attach_all(const struct iommu_ops *ops, bool on)
 static void drive(const struct iommu_ops *ops, const struct iommu_ioapics *ioapics)
 {
     iommu_join_groups(ops, &guests);
+    leave_out_hosts(ops, ioapics);
     drive_lines(ops, ioapics);
-    for (unsigned group = 0; group < guests.count; group++)
+    for (unsigned group = 0; group < GUESTS; group++)
         create_domain(ops, group);
     attach_all(ops, true);
     for (unsigned i = 0; i < guests.count; i++)

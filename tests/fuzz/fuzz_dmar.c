@@ -140,26 +140,27 @@ static void make_units(unsigned bits)
     }
 }
 
-static void drive_units(const struct firmware *firmware, unsigned bits)
+static const struct firmware firmware = {read_bytes};
+static const struct iommu_machine machine = {.firmware = &firmware,
+                                             .find = find_table,
+                                             .map = &map,
+                                             .phys_bits = 40,
+                                             .alloc = fake_alloc,
+                                             .free = fake_free,
+                                             .hpa = fake_hpa,
+                                             .at = fake_at,
+                                             .map_mmio = map_registers,
+                                             .read = fake_read,
+                                             .write = fake_write,
+                                             .stop = no_stop,
+                                             .flush = fake_flush,
+                                             .config = config};
+
+static void drive_units(unsigned bits)
 {
-    static struct iommu_machine machine;
     static struct iommu_ioapics ioapics;
     make_units(bits);
     setenv("CMOCKA_TEST_ABORT", "1", 1); /* where the model finds something wrong */
-    machine = (struct iommu_machine){.firmware = firmware,
-                                     .find = find_table,
-                                     .map = &map,
-                                     .phys_bits = 40,
-                                     .alloc = fake_alloc,
-                                     .free = fake_free,
-                                     .hpa = fake_hpa,
-                                     .at = fake_at,
-                                     .map_mmio = map_registers,
-                                     .read = fake_read,
-                                     .write = fake_write,
-                                     .stop = no_stop,
-                                     .flush = fake_flush,
-                                     .config = config};
     if (vtd_ops.start(&machine, &ioapics) != 0)
         return;
     guests.count = 0;
@@ -172,7 +173,6 @@ static void drive_units(const struct firmware *firmware, unsigned bits)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct firmware firmware = {read_bytes};
     static const struct dmar_reader reader = {&firmware, &map, 40, config};
     host_log_reset();
     if (size == 0 || size > LONGEST || size - 1 < data[0] % 16u * FUNCTION)
@@ -193,6 +193,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_scopes(dmar.reserved[i].scopes);
     }
     if (dmar.unit_count != 0)
-        drive_units(&firmware, data[0] >> 4);
+        drive_units(data[0] >> 4);
     return 0;
 }

@@ -1,12 +1,17 @@
 /*
- * Fuzzes the parser of IVRSs. The input is the table's body. What is taken must lie where it may,
- * every entry within the list, and each answer must follow from an entry.
+ * Fuzzes the parser of IVRSs, and the driver of the units that they name. The input is the table's
+ * body; its fifth byte, which is reserved there, says what the units are like. What is taken must
+ * lie where it may, every entry within the list, each answer must follow from an entry, and each
+ * device of a VM reach its own memory alone.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "drivers/ivrs.h"
-#include "tests/fuzz/fuzz.h"
+#define _DEFAULT_SOURCE /* setenv() */
+#include "tests/unit/fake_amdvi.h"
 
-enum { TABLE = 0x1000, BODY = 36, LONGEST = 4096 };
+#include "drivers/amdvi.h"
+#include "tests/fuzz/drive.h"
+
+enum { TABLE = 0x1000, BODY = 36, LIKE = 4, LONGEST = 4096 };
 
 static const uint8_t *body;
 static unsigned body_size;
@@ -56,16 +61,127 @@ static void check_units(void)
     }
 }
 
+/* --- the driver ------------------------------------------------------------------------------- */
+
+static uint64_t bases[UNITS]; /* of units that the model has; 0: none yet */
+static unsigned starting;     /* the one that has last been mapped */
+static struct acpi_table table;
+
+static volatile void *map_registers(hpa_t registers, uint64_t size)
+{
+    require(size == REGISTERS);
+    for (unsigned i = 0; i < UNITS; i++) {
+        if (bases[i] != 0)
+            continue;
+        bases[i] = registers.v;
+        starting = i;
+        return arena[i];
+    }
+    return NULL;
+}
+
+static struct fake_unit *unit_of(struct pci_bdf requester)
+{
+    const struct ivrs_unit *unit = ivrs_unit_of(&ivrs, requester);
+    for (unsigned i = 0; i < UNITS && unit != NULL; i++)
+        if (bases[i] == unit->base)
+            return &fake[i];
+    return NULL;
+}
+
+static bool find_table(const char *signature, struct acpi_table *found)
+{
+    *found = table;
+    return strcmp(signature, "IVRS") == 0;
+}
+
+static uint32_t config(struct pci_bdf bdf, unsigned reg)
+{
+    (void)bdf;
+    require(reg % 4 == 0 && reg < 256);
+    return read_function(&fake[starting], reg);
+}
+
+static void set_config(struct pci_bdf bdf, unsigned reg, uint32_t value)
+{
+    (void)bdf;
+    write_function(&fake[starting], reg, value);
+}
+
+static void no_stop(const char *why)
+{
+    require(why == NULL);
+}
+
+static void make_units(unsigned bits)
+{
+    fake_iommu_reset();
+    memset(fake, 0, sizeof(fake));
+    memset(bases, 0, sizeof(bases));
+    for (unsigned i = 0; i < UNITS; i++)
+        fake[i].model = (struct model){.caches_absent = (bits & 1) != 0,
+                                       .has_features = true,
+                                       .all = (bits >> 1 & 1) == 0,
+                                       .wide = (bits >> 2 & 1) != 0,
+                                       .smi_filters = (bits >> 3 & 1) != 0 ? 4 : 0};
+    fake[0].ones = (bits >> 4 & 1) != 0;
+}
+
+static const struct firmware firmware = {read_bytes};
+static const struct iommu_machine machine = {.firmware = &firmware,
+                                             .find = find_table,
+                                             .map = &map,
+                                             .phys_bits = 40,
+                                             .alloc = fake_alloc,
+                                             .free = free_page,
+                                             .take = fake_take,
+                                             .hpa = fake_hpa,
+                                             .at = fake_at,
+                                             .map_mmio = map_registers,
+                                             .read = fake_read,
+                                             .write = fake_write,
+                                             .stop = no_stop,
+                                             .flush = fake_flush,
+                                             .config = config,
+                                             .set_config = set_config};
+
+static void drive_units(unsigned bits)
+{
+    static struct iommu_ioapics ioapics;
+    make_units(bits);
+    setenv("CMOCKA_TEST_ABORT", "1", 1); /* where the model finds something wrong */
+    if (amdvi_ops.start(&machine, &ioapics) != 0)
+        return;
+    guests.count = 0;
+    for (unsigned i = 0; i < ivrs.unit_count; i++)
+        for (unsigned k = 0; k < ivrs.units[i].entry_count; k++) {
+            const struct ivrs_entry *e = &ivrs.entries[ivrs.units[i].first_entry + k];
+            add_guest(pci_of_id(ivrs.units[i].segment, e->first));
+            add_guest(pci_of_id(ivrs.units[i].segment, e->last));
+            add_guest(pci_of_id(ivrs.units[i].segment, e->alias));
+        }
+    drive(&amdvi_ops, &ioapics);
+}
+
+/* Each device named has an entry in a table, which is filled at the start. */
+static bool is_small(void)
+{
+    enum { BUSES = 8 };
+    for (unsigned i = 0; i < ivrs.unit_count; i++)
+        if (ivrs.units[i].last >= BUSES << 8)
+            return false;
+    return true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct firmware firmware = {read_bytes};
     static const struct ivrs_reader reader = {&firmware, &map, 40};
     host_log_reset();
     if (size > LONGEST)
         return 0;
     body = data;
     body_size = (unsigned)size;
-    const struct acpi_table table = {TABLE, BODY + body_size};
+    table = (struct acpi_table){TABLE, BODY + body_size};
     if (ivrs_parse(&reader, &table, &ivrs) != 0)
         return 0;
     check_units();
@@ -78,5 +194,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require((r.start | r.end) % 4096 == 0);
         require(ivrs.reserved[i].first <= ivrs.reserved[i].last);
     }
+    if (ivrs.unit_count != 0 && is_small())
+        drive_units(body[LIKE]);
     return 0;
 }

@@ -316,7 +316,7 @@ static void fake_write(volatile void *reg, unsigned size, uint64_t value)
     }
 }
 
-static volatile void *fake_map(hpa_t registers, uint64_t size)
+static inline volatile void *fake_map(hpa_t registers, uint64_t size)
 {
     uint64_t i = (registers.v - UNIT_BASE) / 0x10000;
     assert_true(i < UNITS && size == REGISTERS && registers.v == UNIT_BASE + i * 0x10000);
