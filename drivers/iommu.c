@@ -5,7 +5,6 @@
 #include "drivers/amdvi.h"
 #include "drivers/gsi.h"
 #include "drivers/vtd.h"
-#include "lib/assert.h"
 #include "lib/log.h"
 
 /* Of some the firmware's tables may say who remaps what they send, and of others not. */
@@ -40,49 +39,21 @@ const struct iommu_ops *iommu_start(const struct iommu_machine *machine,
 
 /* --- groups ----------------------------------------------------------------------------------- */
 
-/* By what a function's requests may go: its own BDF, its bridge's, and what firmware says of both. */
-struct carried {
-    struct pci_bdf bdf[4];
-    unsigned count;
-};
-
-static void add(struct carried *c, struct pci_bdf bdf)
-{
-    for (unsigned i = 0; i < c->count; i++)
-        if (pci_same_bdf(c->bdf[i], bdf))
-            return;
-    assert(c->count < ARRAY_SIZE(c->bdf));
-    c->bdf[c->count++] = bdf;
-}
-
-static struct carried carried_by(const struct iommu_ops *ops, const struct pci_function *f)
-{
-    const struct pci_bdf by[] = {f->bdf, pci_requester(f)};
-    struct iommu_facts facts;
-    struct carried c = {.count = 0};
-    for (unsigned i = 0; i < ARRAY_SIZE(by); i++) {
-        add(&c, by[i]);
-        if (ops->facts(by[i], &facts))
-            add(&c, facts.alias);
-    }
-    return c;
-}
-
-static bool have_one_in_common(const struct carried *a, const struct carried *b)
+static bool have_one_in_common(const struct iommu_carried *a, const struct iommu_carried *b)
 {
     for (unsigned i = 0; i < a->count; i++)
         for (unsigned k = 0; k < b->count; k++)
-            if (pci_same_bdf(a->bdf[i], b->bdf[k]))
+            if (pci_same_bdf(a->id[i], b->id[k]))
                 return true;
     return false;
 }
 
 void iommu_join_groups(const struct iommu_ops *ops, struct pci_table *table)
 {
-    static struct carried all[PCI_MAX_FUNCTIONS];
+    static struct iommu_carried all[PCI_MAX_FUNCTIONS];
     for (unsigned i = 0; i < table->count; i++) {
         struct pci_function *f = &table->f[i];
-        all[i] = carried_by(ops, f);
+        all[i] = iommu_carried(ops->facts, f);
         for (unsigned k = 0; k < i; k++) {
             struct pci_function *g = &table->f[k];
             if (g->group == f->group || !have_one_in_common(&all[k], &all[i]))
