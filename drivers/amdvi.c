@@ -149,10 +149,9 @@ static int start(const struct iommu_machine *machine, struct iommu_ioapics *ioap
 
 /* --- facts ------------------------------------------------------------------------------------ */
 
-/* Addresses that tables of LEVELS give the unit's devices, in bits; 0: it has no such tables. */
-static unsigned reach(const struct amdvi_unit *u, unsigned levels)
+static unsigned reach(unsigned unit, unsigned levels)
 {
-    if (levels > amdvi_levels(u))
+    if (levels > amdvi_levels(&amdvi.units[unit]))
         return 0;
     return (unsigned)min_u64(12 + 9 * levels, amdvi.ivrs.device_bits);
 }
@@ -177,37 +176,17 @@ static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
 
 /* --- domains ---------------------------------------------------------------------------------- */
 
-static void forget_domain(const struct iommu_domain *domain)
+static void forget(unsigned unit, uint16_t domain)
 {
-    for (unsigned i = 0; i < amdvi.ivrs.unit_count; i++)
-        if ((domain->units >> i & 1) != 0)
-            amdvi_forget_domain(&amdvi.units[i], domain->id);
+    amdvi_forget_domain(&amdvi.units[unit], domain);
 }
 
-static void table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old)
-{
-    (void)va, (void)size, (void)old;
-    forget_domain(pt->context);
-}
+static const struct iommu_kind kind = {AMDVI_MIN_LEVELS, AMDVI_MAX_LEVELS, reach, forget};
 
 static const struct pt_owner table_owner = {.alloc = iommu_table_alloc,
                                             .free = iommu_table_free,
                                             .at = iommu_table_at,
-                                            .invalidate = table_invalidate};
-
-/* The fewest levels by which all units of the domain reach 2^BITS; 0: none do. */
-static unsigned levels_of(const struct iommu_domain *domain, unsigned bits)
-{
-    for (unsigned levels = AMDVI_MIN_LEVELS; levels <= AMDVI_MAX_LEVELS; levels++) {
-        bool all = true;
-        for (unsigned i = 0; i < amdvi.ivrs.unit_count; i++)
-            if ((domain->units >> i & 1) != 0)
-                all &= reach(&amdvi.units[i], levels) >= bits;
-        if (all)
-            return levels;
-    }
-    return 0;
-}
+                                            .invalidate = iommu_table_invalidate};
 
 static int create(struct iommu_domain *domain, const struct pci_bdf *requesters, unsigned count,
                   unsigned bits, bool snoop)
@@ -218,17 +197,16 @@ static int create(struct iommu_domain *domain, const struct pci_bdf *requesters,
                                     .count = count,
                                     .snoops = snoop,
                                     .coherent = true,
-                                    .machine = amdvi.machine};
+                                    .machine = amdvi.machine,
+                                    .kind = &kind};
     for (unsigned i = 0; i < count; i++) {
         const struct amdvi_unit *u = unit_of(requesters[i]);
         assert(u != NULL);
         domain->units |= 1ull << u->number;
     }
-    unsigned levels = levels_of(domain, bits);
-    if (levels == 0) {
-        log_line("iommu: no tables that all units of a VM's devices have reach %u bits", bits);
+    unsigned levels = iommu_domain_levels(domain, bits);
+    if (levels == 0)
         return -ERANGE;
-    }
     domain->id = iommu_take_id(&amdvi.ids, IOMMU_MOST_DOMAINS);
     if (domain->id == 0)
         return -ENOSPC;
@@ -250,7 +228,7 @@ static int map(struct iommu_domain *domain, uint64_t address, hpa_t to, uint64_t
     if (perm == 0)
         return pt_unmap(&domain->pt, address, size);
     int error = iommu_domain_map(domain, address, to, size, perm, amdvi.ivrs.address_bits);
-    forget_domain(domain);
+    iommu_domain_forget(domain);
     return error;
 }
 

@@ -87,7 +87,8 @@ struct iommu_domain {
     bool coherent; /* the driver's: all of its units' walks snoop */
     uint16_t id;   /* the driver's: never 0 */
     const struct iommu_machine *machine; /* the driver's: where its table pages come from */
-    uint64_t units; /* the driver's: those that have its requesters, a bit each */
+    uint64_t units;                /* the driver's: those that have its requesters, a bit each */
+    const struct iommu_kind *kind; /* the driver's */
 };
 
 /* An interrupt as the host wants it: fixed, to one CPU. */

@@ -1,4 +1,4 @@
-/* Domains' numbers, table pages, and what is mapped. */
+/* Domains' numbers, units, table pages, and what is mapped. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "drivers/iommu_domain.h"
 
@@ -27,6 +27,44 @@ void iommu_give_id_back(struct iommu_ids *ids, uint16_t id)
     lock_take(&ids->lock);
     ids->taken &= ~(1ull << id);
     lock_release(&ids->lock);
+}
+
+unsigned iommu_next_unit(const struct iommu_domain *domain, unsigned from)
+{
+    uint64_t rest = from < IOMMU_NO_UNIT ? domain->units >> from : 0;
+    return rest != 0 ? from + (unsigned)__builtin_ctzll(rest) : IOMMU_NO_UNIT;
+}
+
+static bool all_reach(const struct iommu_domain *domain, unsigned levels, unsigned bits)
+{
+    for (unsigned i = iommu_next_unit(domain, 0); i < IOMMU_NO_UNIT;
+         i = iommu_next_unit(domain, i + 1))
+        if (domain->kind->reach(i, levels) < bits)
+            return false;
+    return true;
+}
+
+unsigned iommu_domain_levels(const struct iommu_domain *domain, unsigned bits)
+{
+    const struct iommu_kind *kind = domain->kind;
+    for (unsigned levels = kind->min_levels; levels <= kind->max_levels; levels++)
+        if (all_reach(domain, levels, bits))
+            return levels;
+    log_line("iommu: no tables that all units of a VM's devices have reach %u bits", bits);
+    return 0;
+}
+
+void iommu_domain_forget(const struct iommu_domain *domain)
+{
+    for (unsigned i = iommu_next_unit(domain, 0); i < IOMMU_NO_UNIT;
+         i = iommu_next_unit(domain, i + 1))
+        domain->kind->forget(i, domain->id);
+}
+
+void iommu_table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old)
+{
+    (void)va, (void)size, (void)old;
+    iommu_domain_forget(pt->context);
 }
 
 static const struct iommu_machine *machine_of(const struct pt *pt)

@@ -73,9 +73,9 @@ static int start(const struct iommu_machine *machine, struct iommu_ioapics *ioap
 
 /* --- facts ------------------------------------------------------------------------------------ */
 
-/* Addresses that a table of LEVELS gives the unit, in bits; 0: it has no such tables. */
-static unsigned reach(const struct vtd_unit *u, unsigned levels)
+static unsigned reach(unsigned unit, unsigned levels)
 {
+    const struct vtd_unit *u = &vtd.units[unit];
     if ((VTD_CAP_SAGAW(u->cap) >> (levels - 2) & 1) == 0)
         return 0;
     return (unsigned)min_u64(12 + 9 * levels, VTD_CAP_MGAW(u->cap));
@@ -104,24 +104,16 @@ static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
 /* The domain's first unit after U, NULL: of all; NULL: there is none. */
 static struct vtd_unit *next_unit(const struct iommu_domain *domain, const struct vtd_unit *u)
 {
-    unsigned i = u == NULL ? 0 : u->number + 1u;
-    while (i < vtd.dmar.unit_count && (domain->units >> i & 1) == 0)
-        i++;
-    return i < vtd.dmar.unit_count ? &vtd.units[i] : NULL;
+    unsigned i = iommu_next_unit(domain, u == NULL ? 0 : u->number + 1u);
+    return i != IOMMU_NO_UNIT ? &vtd.units[i] : NULL;
 }
 
-static void forget_domain(const struct iommu_domain *domain)
+static void forget(unsigned unit, uint16_t domain)
 {
-    for (struct vtd_unit *u = next_unit(domain, NULL); u != NULL; u = next_unit(domain, u))
-        vtd_forget_domain(u, domain->id);
+    vtd_forget_domain(&vtd.units[unit], domain);
 }
 
-static void table_invalidate(struct pt *pt, uint64_t va, uint64_t size, struct pt_attr old)
-{
-    const struct iommu_domain *domain = pt->context;
-    (void)va, (void)size, (void)old;
-    forget_domain(domain);
-}
+static const struct iommu_kind kind = {VTD_MIN_LEVELS, VTD_MAX_LEVELS, reach, forget};
 
 static void table_flush(const struct pt *pt, const void *at, size_t n)
 {
@@ -133,7 +125,7 @@ static void table_flush(const struct pt *pt, const void *at, size_t n)
 static const struct pt_owner table_owner = {.alloc = iommu_table_alloc,
                                             .free = iommu_table_free,
                                             .at = iommu_table_at,
-                                            .invalidate = table_invalidate,
+                                            .invalidate = iommu_table_invalidate,
                                             .flush = table_flush};
 
 /* How many numbers of domains every unit has room for. */
@@ -174,19 +166,7 @@ static bool make_context(struct vtd_unit *u, struct pci_bdf requester)
     return there;
 }
 
-/* What all units of the domain can: the fewest levels that reach 2^BITS, and the largest leaf. */
-static unsigned levels_of(const struct iommu_domain *domain, unsigned bits)
-{
-    for (unsigned levels = VTD_MIN_LEVELS; levels <= VTD_MAX_LEVELS; levels++) {
-        bool all = true;
-        for (struct vtd_unit *u = next_unit(domain, NULL); u != NULL; u = next_unit(domain, u))
-            all &= reach(u, levels) >= bits;
-        if (all)
-            return levels;
-    }
-    return 0;
-}
-
+/* That all units of the domain have. */
 static unsigned largest_leaf(const struct iommu_domain *domain)
 {
     unsigned largest = 3;
@@ -218,7 +198,8 @@ static int create(struct iommu_domain *domain, const struct pci_bdf *requesters,
                                     .count = count,
                                     .snoops = snoop,
                                     .coherent = true,
-                                    .machine = vtd.machine};
+                                    .machine = vtd.machine,
+                                    .kind = &kind};
     for (unsigned i = 0; i < count; i++) {
         const struct vtd_unit *u = unit_of(requesters[i]);
         assert(u != NULL);
@@ -226,11 +207,9 @@ static int create(struct iommu_domain *domain, const struct pci_bdf *requesters,
         domain->snoops &= (u->ecap & VTD_ECAP_SC) != 0;
         domain->coherent &= (u->ecap & VTD_ECAP_C) != 0;
     }
-    unsigned levels = levels_of(domain, bits);
-    if (levels == 0) {
-        log_line("iommu: no tables that all units of a VM's devices have reach %u bits", bits);
+    unsigned levels = iommu_domain_levels(domain, bits);
+    if (levels == 0)
         return -ERANGE;
-    }
     domain->id = iommu_take_id(&vtd.ids, most_domains(domain));
     if (domain->id == 0)
         return -ENOSPC;
