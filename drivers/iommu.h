@@ -165,9 +165,11 @@ struct iommu_ops {
     unsigned (*faults)(void);
 };
 
+enum { IOMMU_MAX_CARRIED = 4 };
+
 /* IDs, each once. */
 struct iommu_carried {
-    struct pci_bdf id[4];
+    struct pci_bdf id[IOMMU_MAX_CARRIED];
     unsigned count;
 };
 

@@ -136,7 +136,7 @@ static struct pci_function bridge = {
     .bdf = {0, 0, 28, 0}, .header = 1, .secondary = 6, .port = PCI_PORT_TO_PCI};
 static struct pci_function behind = {.bdf = {0, 6, 1, 0}, .parent = &bridge};
 static struct passthrough all;
-static struct pci_bdf reserved_of, no_x2apic;
+static struct pci_bdf reserved_of, no_x2apic, unknown;
 static const struct range reserved = {0x7f000000, 0x7f100000};
 static struct range mapped;
 static uint32_t apic_id_here;
@@ -147,7 +147,26 @@ static bool facts_of(struct pci_bdf requester, struct iommu_facts *facts)
         (struct iommu_facts){.alias = requester, .x2apic = !pci_same_bdf(requester, no_x2apic)};
     if (pci_same_bdf(requester, reserved_of))
         iommu_add_reserved(&facts->reserved, reserved);
-    return true;
+    return !pci_same_bdf(requester, unknown);
+}
+
+static struct pci_bdf attached[4];
+static unsigned attached_count, created;
+
+static void attach_one(struct pci_bdf requester, struct iommu_domain *domain)
+{
+    assert_true(domain == NULL || domain == &all.domain);
+    attached[attached_count++] = requester;
+}
+
+static int create_none(struct iommu_domain *domain, const struct pci_bdf *requesters,
+                       unsigned count, unsigned bits, bool snoop)
+{
+    (void)bits, (void)snoop;
+    assert_ptr_equal(domain, &all.domain);
+    assert_ptr_equal(requesters, all.requesters);
+    created = count;
+    return -ENOMEM;
 }
 
 static int map_range(struct iommu_domain *domain, uint64_t address, hpa_t to, uint64_t size,
@@ -161,7 +180,8 @@ static int map_range(struct iommu_domain *domain, uint64_t address, hpa_t to, ui
 
 const struct iommu_ops *iommu_host(void)
 {
-    static const struct iommu_ops fake = {.facts = facts_of, .map = map_range};
+    static const struct iommu_ops fake = {
+        .facts = facts_of, .map = map_range, .attach = attach_one, .create = create_none};
     return &fake;
 }
 
@@ -179,10 +199,10 @@ int irq_prepare(struct host *host)
 
 static int begin_behind(void **state)
 {
-    all = (struct passthrough){.devices = {&device}, .count = 1, .requesters = {bus}};
+    all = (struct passthrough){.devices = {&device}, .count = 1};
     vm.passthrough = &all;
     mapped = (struct range){0, 0};
-    reserved_of = no_x2apic = (struct pci_bdf){0xffff, 0, 0, 0};
+    reserved_of = no_x2apic = unknown = (struct pci_bdf){0xffff, 0, 0, 0};
     (void)begin(state);
     device.real = &behind;
     device.requester = bus;
@@ -202,6 +222,32 @@ static void reserved_of_any_id(void **state)
         assert_int_equal(end_of_reach(&vm), reserved.end);
         assert_int_equal(map_reserved(&all, &device), 0);
         assert_true(mapped.start == reserved.start && mapped.end == reserved.end);
+    }
+}
+
+/*
+ * A bridge to PCI-X may leave a device's own ID in its requests: that leads to the VM as the bus's
+ * does, where a unit knows it.
+ */
+static void attached_by_any_id(void **state)
+{
+    const struct pci_bdf ids[] = {bus, behind.bdf};
+    (void)state;
+    for (unsigned known = 1; known <= 2; known++) {
+        if (known == 1)
+            unknown = behind.bdf;
+        for (unsigned end = 0; end < 2; end++) {
+            attached_count = 0;
+            attach(&device, end == 0 ? &all.domain : NULL);
+            assert_int_equal(attached_count, known);
+            for (unsigned i = 0; i < known; i++)
+                assert_true(pci_same_bdf(attached[i], ids[i]));
+        }
+        assert_int_equal(make_domain(&vm), -ENOMEM);
+        assert_int_equal(created, known);
+        for (unsigned i = 0; i < known; i++)
+            assert_true(pci_same_bdf(all.requesters[i], ids[i]));
+        unknown = (struct pci_bdf){0xffff, 0, 0, 0};
     }
 }
 
@@ -235,6 +281,7 @@ int main(void)
         cmocka_unit_test_setup(unreached_while_it_is_reset, begin),
         cmocka_unit_test_setup(lost_one_is_given_to_nobody, begin),
         cmocka_unit_test_setup(reserved_of_any_id, begin_behind),
+        cmocka_unit_test_setup(attached_by_any_id, begin_behind),
         cmocka_unit_test_setup(cpus_that_interrupts_reach, begin_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

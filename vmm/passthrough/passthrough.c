@@ -161,6 +161,26 @@ static struct passed *make_one(struct vm *vm, unsigned i, struct pci_function *r
     return d;
 }
 
+/* What its requests may carry, as far as a unit translates it. */
+static struct iommu_carried requesters_of(const struct passed *d)
+{
+    struct iommu_carried all = iommu_carried(iommu_host()->facts, d->real);
+    struct iommu_carried known = {.count = 0};
+    struct iommu_facts facts;
+    for (unsigned i = 0; i < all.count; i++)
+        if (iommu_host()->facts(all.id[i], &facts))
+            known.id[known.count++] = all.id[i];
+    return known;
+}
+
+/* All that D sends reaches DOMAIN; NULL: nothing. */
+static void attach(const struct passed *d, struct iommu_domain *domain)
+{
+    struct iommu_carried known = requesters_of(d);
+    for (unsigned i = 0; i < known.count; i++)
+        iommu_host()->attach(known.id[i], domain);
+}
+
 static void make_function(struct passed *d)
 {
     const struct vpci_setup setup = {
@@ -232,12 +252,17 @@ static int make_domain(struct vm *vm)
 {
     struct passthrough *p = vm->passthrough;
     bool snoops = true;
+    p->requester_count = 0;
     for (unsigned i = 0; i < p->count; i++) {
-        struct iommu_facts facts;
-        bool known = iommu_host()->facts(p->requesters[i], &facts);
-        snoops = snoops && known && facts.snoops && p->devices[i]->config->dma != DMA_NON_COHERENT;
+        struct iommu_carried known = requesters_of(p->devices[i]);
+        snoops = snoops && p->devices[i]->config->dma != DMA_NON_COHERENT;
+        for (unsigned k = 0; k < known.count; k++) {
+            struct iommu_facts facts;
+            snoops = snoops && iommu_host()->facts(known.id[k], &facts) && facts.snoops;
+            p->requesters[p->requester_count++] = known.id[k];
+        }
     }
-    int error = iommu_host()->create(&p->domain, p->requesters, p->count,
+    int error = iommu_host()->create(&p->domain, p->requesters, p->requester_count,
                                      iommu_bits(end_of_reach(vm)), snoops);
     if (error == 0)
         error = map_memory(vm);
@@ -262,7 +287,6 @@ static int make_devices(struct vm *vm, struct pci_function *const *real)
         p->devices[i] = make_one(vm, i, real[i]);
         if (p->devices[i] == NULL)
             return -ENOMEM;
-        p->requesters[i] = p->devices[i]->requester;
         p->count++;
         pci_save(p->devices[i]->real, &p->devices[i]->saved);
         error = check_places(p->devices[i]);
@@ -298,7 +322,7 @@ static int fill_bus(struct vm *vm)
         if (error != 0)
             return error;
         functions[i] = &p->devices[i]->function;
-        iommu_host()->attach(p->requesters[i], &p->domain);
+        attach(p->devices[i], &p->domain);
         p->devices[i]->reachable = true;
     }
     vpci_bus_fill(&vm->pci, functions, p->count);
@@ -410,7 +434,7 @@ void passthrough_end(struct vm *vm)
         uint16_t command = pci_read16(d->real->bdf, PCI_COMMAND);
         pci_write16(d->real->bdf, PCI_COMMAND, command & (uint16_t)~PCI_COMMAND_MASTER);
         passed_forget_irqs(d);
-        iommu_host()->attach(d->requester, NULL);
+        attach(d, NULL);
         reset_real(d);
     }
     if (p != NULL)

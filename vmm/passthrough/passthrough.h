@@ -57,12 +57,12 @@ struct passed {
     struct vm *vm;
     struct pci_function *real;
     const struct config_device *config;
-    struct pci_bdf requester;
+    struct pci_bdf requester; /* whose its interrupts are */
     struct coherence coherence;
     struct pci_saved saved;   /* as it was before its first reset */
     volatile uint32_t *table; /* the real MSI-X table, as the host maps it, or NULL */
     struct vpci_range at[PCI_BARS];
-    bool reachable;    /* its requester is attached: bus mastering may be on */
+    bool reachable;    /* its requesters are attached: bus mastering may be on */
     bool lost;         /* it has not come back from its last reset: nothing leads to it */
     bool told_of_none; /* no vector was left */
     uint8_t irq_count; /* of IRQ: what the guest can ask for */
@@ -82,7 +82,8 @@ struct passed_list {
 struct passthrough {
     struct passed *devices[CONFIG_MAX_DEVICES];
     unsigned count;
-    struct pci_bdf requesters[CONFIG_MAX_DEVICES];
+    struct pci_bdf requesters[CONFIG_MAX_DEVICES * IOMMU_MAX_CARRIED];
+    unsigned requester_count;
     struct iommu_domain domain;
     bool coherent;           /* no DMA of theirs misses the caches: each of them is */
     struct passed_list list; /* what views are to map of their registers */
