@@ -5,7 +5,8 @@ import re
 
 WAYS = [("svm", "mb1", "multiboot 1"), ("svm", "uefi", "UEFI"), ("svm", "grub", "multiboot 2"),
         ("svm", "grub-uefi", "multiboot 2"), ("svm-bochs", "grub", "multiboot 2"),
-        ("vmx", "grub", "multiboot 2")]
+        ("svm-bochs", "mb1", "multiboot 1"), ("vmx", "grub", "multiboot 2"),
+        ("vmx", "mb1", "multiboot 1")]
 
 
 def without_rates(stream):

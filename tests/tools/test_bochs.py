@@ -95,6 +95,20 @@ def test_configuration(tmp_path):
     assert "panic: action=fatal\n" in text
 
 
+def test_a_kernel_gets_what_its_command_line_and_modules_say(tool):
+    outcome = tool.run("--bed", "vmx", tool.script("MAL[1 0] exit: vm x value 0\nL[1 0] end:\nH",
+                                                   "a b"))
+    lines = outcome.guest.decode().splitlines()
+    assert [line.rpartition("/")[2] for line in lines] == ["nosnoop.cfg", "a_b", "nosnoop.elf"]
+    assert outcome.status == 0, outcome.messages
+
+
+def test_a_module_stands_in_memory_as_in_its_file(tool):
+    outcome = tool.run("--bed", "vmx", tool.script("CL[1 0] exit: vm x value 0\nL[1 0] end:\nH"))
+    assert "[vm guest]\nkernel = guest.elf\n" in outcome.guest.decode()
+    assert outcome.status == 0, outcome.messages
+
+
 def test_a_guests_triple_fault_is_not_fatal_where_bochs_panics_first():
     start = doors.Start(cdrom="x.iso")
     texts = [BEDS["svm-bochs"].configuration(Payload("", 1 << 29, 2), start, serial, "/p")

@@ -164,8 +164,8 @@ def test_control_timeout(tool):
 USAGE = [
     [], ["--nonsense", "x"], ["no-such-file"], ["--timeout", "0", "/dev/null"],
     ["--mem", "64X", "GUEST"], ["--set", "novalue", "GUEST"], ["--cmdline", "a\nb", "GUEST"],
-    ["--bed", "vmx", "--door", "mb1", "GUEST"], ["--bed", "vmx", "--gdb", "GUEST"],
-    ["--image", "GUEST"], ["--image", "GUEST", "--door", "uefi", "--mem", "1M"],
+    ["--bed", "vmx", "--gdb", "GUEST"], ["--image", "GUEST"],
+    ["--image", "GUEST", "--door", "uefi", "--mem", "1M"],
     ["--control", "--door", "grub", "GUEST"], ["--config", "GUEST", "--mem", "1M"],
     ["--config", "GUEST", "GUEST"], ["--control", "--gdb", "GUEST"],
     ["--control", "--monitor", "GUEST"],
@@ -181,11 +181,12 @@ def test_usage(tool, args):
     assert "Traceback" not in outcome.messages
 
 
-@pytest.mark.parametrize("bed, program", [("svm", "QEMU"), ("vmx", "BOCHS"),
-                                          ("svm-bochs", "BOCHS_BIOS"), ("vmx", "GRUB_MKRESCUE")])
-def test_missing_emulator(tool, bed, program):
+@pytest.mark.parametrize("bed, door, program", [
+    ("svm", "mb1", "QEMU"), ("vmx", "mb1", "BOCHS"), ("svm-bochs", "mb1", "BOCHS_BIOS"),
+    ("vmx", "grub", "GRUB_MKRESCUE")])
+def test_missing_emulator(tool, bed, door, program):
     tool.environment[program] = "/nowhere/file"
-    outcome = tool.run("--bed", bed, tool.script(END))
+    outcome = tool.run("--bed", bed, "--door", door, tool.script(END))
     assert outcome.status == 123
     assert "tools/deps" in outcome.messages
 

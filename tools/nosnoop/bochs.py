@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from nosnoop import devices, doors, fat, paths
+from nosnoop import bootdisk, devices, doors, fat, paths
 from nosnoop.emulator import is_terminal
 from nosnoop.status import Refusal
 
@@ -39,12 +39,12 @@ mouse: enabled=0
 
 @dataclass(frozen=True)
 class BochsBed:
-    """Bochs with one CPU model. It counts instructions, and loads no kernel itself."""
+    """Bochs with one CPU model. It counts instructions, and loads a kernel from a disk alone."""
     name: str
     model: str
     # Whether a guest's triple fault is a panic of Bochs's before it is an exit.
     shutdown_panics: bool = False
-    door = "grub"
+    door = "mb1"
     emulator = devices.BOCHS
     exit_device = False
     environment = {"TERM": "dumb"}
@@ -68,6 +68,10 @@ class BochsBed:
 
     def command(self, payload, start, options, serial, private, stop):
         """The command line; STOP: the address at which the debugger stops the machine, or None."""
+        if start.kernel:
+            disk = os.path.join(private, "boot.img")
+            bootdisk.make(disk, start)
+            start = replace(start, disk=disk)
         stops = [RESET_VECTOR] if stop is None else [RESET_VECTOR, stop]
         files = {"machine": self.configuration(payload, start, serial, private),
                  "debugger": "".join(f"lb {address:#x}\n" for address in stops) + "c\n"}
@@ -79,8 +83,6 @@ class BochsBed:
 
     def check(self, options):
         """Refuses what Bochs cannot do."""
-        if options.door is doors.DOORS["mb1"]:
-            raise Refusal(f"bed {self.name} has no door mb1; use --door grub or uefi")
         if options.gdb:
             raise Refusal(f"bed {self.name} has no port for gdb; use --bed svm")
 

@@ -73,13 +73,18 @@ class Stub:
         self.socket.close()
 
 
-def header_entry(kernel):
-    """The entry that the multiboot header of a file names."""
-    head = kernel.read_bytes()[:MULTIBOOT_SEARCH]
-    at = head.find(MULTIBOOT_MAGIC)
+def header_offset(kernel, data):
+    """Where the multiboot header stands in the file KERNEL's DATA."""
+    at = data.find(MULTIBOOT_MAGIC, 0, MULTIBOOT_SEARCH)
     if at < 0:
         raise Refusal(f"{kernel} has no multiboot header; run make")
-    return struct.unpack_from("<I", head, at + ENTRY_FIELD)[0]
+    return at
+
+
+def header_entry(kernel):
+    """The entry that the multiboot header of a file names."""
+    data = kernel.read_bytes()
+    return struct.unpack_from("<I", data, header_offset(kernel, data) + ENTRY_FIELD)[0]
 
 
 def symbol_entry(kernel):

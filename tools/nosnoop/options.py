@@ -45,7 +45,7 @@ def parser():
                   description="Runs a guest under the hypervisor; the exit status is the verdict.")
     add = make.add_argument
     add("--bed", choices=list(beds.BEDS), help="default: kvm where it works, else svm")
-    add("--door", choices=list(doors.DOORS), help="default: mb1, and grub under Bochs")
+    add("--door", choices=list(doors.DOORS), help="default: mb1")
     add("--mem", type=memory, default=MEMORY, help="the VM's memory (%(default)s)")
     add("--cpus", type=count, default=1, help="the VM's CPUs (%(default)s)")
     add("--machine-cpus", type=count, default=1, metavar="N",
