@@ -77,7 +77,10 @@ def start(pool, options, report):
     def submit(collect, *args):
         waiting.append(pool.submit(collect, *args).result)
 
-    if options.host:
+    if options.host:  # the longest first, so that at the end no CPU waits for the other
+        for path in host_tests.pytest_files():
+            submit(lambda path: {name: {HOST: cell} for name, cell in host_tests.run_pytest(
+                path, options.filter).items()}, path)
         for program in host_tests.unit_tests():
             if options.filter in program.name:
                 submit(lambda program: {program.name: {HOST: host_tests.run_unit(program)}},
@@ -85,10 +88,6 @@ def start(pool, options, report):
     for row in rows.of_tree(paths.ROOT / "guest-tests"):
         if wanted(row, options):
             waiting.append(start_row(pool, row, options.columns, report.ran))
-    if options.host:
-        for path in host_tests.pytest_files():
-            submit(lambda path: {name: {HOST: cell} for name, cell in host_tests.run_pytest(
-                path, options.filter).items()}, path)
     return waiting
 
 
