@@ -125,9 +125,9 @@ struct iommu_ops {
     iommu_facts_of *facts;
 
     /*
-     * Makes an empty domain, for good, for COUNT >= 1 of REQUESTERS (kept by reference), each with facts, that
-     * reaches addresses below 2^BITS. SNOOP: force snooping, if all of their units can. Returns 0,
-     * -ENOMEM, -ENOSPC or -ERANGE (what all of the units reach is less), logged.
+     * Makes an empty domain, for good, for COUNT >= 1 of REQUESTERS (kept by reference), each with
+     * facts, that reaches addresses below 2^BITS. SNOOP: force snooping, if all of their units can.
+     * Returns 0, -ENOMEM, -ENOSPC or -ERANGE (what all of the units reach is less), logged.
      */
     int (*create)(struct iommu_domain *domain, const struct pci_bdf *requesters, unsigned count,
                   unsigned bits, bool snoop);
