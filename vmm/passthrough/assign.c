@@ -120,13 +120,24 @@ static int check_reset(const struct candidate *c)
     return 0;
 }
 
+/* By whichever unit what it sends goes. */
+static bool is_remapped(const struct candidate *c)
+{
+    struct iommu_carried carried = iommu_carried(c->facts->iommu, c->f);
+    struct iommu_facts unit;
+    for (unsigned i = 0; i < carried.count; i++)
+        if (c->facts->iommu(carried.id[i], &unit) && !unit.remaps)
+            return false;
+    return true;
+}
+
 static int check_dma(const struct candidate *c)
 {
     struct iommu_facts unit;
     if (!c->facts->iommu(pci_requester(c->f), &unit))
         return refuse(c, "has no IOMMU in use; turn it on in the firmware's set-up, or write "
                          "iommu = unsafe-identity in [host] if that is meant");
-    if (c->config->host.iommu != IOMMU_UNSAFE_IDENTITY && !unit.remaps)
+    if (c->config->host.iommu != IOMMU_UNSAFE_IDENTITY && !is_remapped(c))
         return refuse(c, "has an IOMMU that does not remap interrupts: it could send any CPU any "
                          "vector; turn remapping on in the firmware's set-up, or write "
                          "iommu = unsafe-identity in [host] if that is meant");
