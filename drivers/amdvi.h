@@ -108,8 +108,8 @@ static inline uint64_t *amdvi_entry(const struct amdvi_unit *u, uint16_t device)
 
 /*
  * Turns on the unit, by its device table. STATUS: 8 bytes in a table page that are this unit's
- * alone. Of U, machine, ivrs, entries, devices and number are set. Returns 0, -ENODEV, -ENOMEM or -EIO,
- * logged.
+ * alone. Of U, machine, ivrs, entries, devices and number are set. Returns 0, -ENODEV, -ENOMEM or
+ * -EIO, logged.
  */
 int amdvi_unit_start(struct amdvi_unit *u, volatile uint64_t *status, hpa_t status_hpa);
 

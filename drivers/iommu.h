@@ -111,7 +111,10 @@ struct iommu_ioapics {
     unsigned count;
 };
 
-/* One kind of IOMMU. A requester is a BDF as pci_requester() gives it, or an I/O APIC's. */
+/*
+ * One kind of IOMMU. A requester is an ID that iommu_carried() gives, or an I/O APIC's; where it is
+ * about a device's interrupts, what pci_requester() gives.
+ */
 struct iommu_ops {
     /*
      * Finds the units and turns them on, with all DMA blocked and, where they can, no interrupt
@@ -127,7 +130,8 @@ struct iommu_ops {
     /*
      * Makes an empty domain, for good, for COUNT >= 1 of REQUESTERS (kept by reference), each with
      * facts, that reaches addresses below 2^BITS. SNOOP: force snooping, if all of their units can.
-     * Returns 0, -ENOMEM, -ENOSPC or -ERANGE (what all of the units reach is less), logged.
+     * Returns 0, -ENOMEM, -ENOSPC, -ERANGE (what all of the units reach is less), or -EINVAL (the
+     * firmware's tables make one of them two things), logged.
      */
     int (*create)(struct iommu_domain *domain, const struct pci_bdf *requesters, unsigned count,
                   unsigned bits, bool snoop);

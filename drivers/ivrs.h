@@ -62,9 +62,9 @@ struct ivrs_reader {
 
 /*
  * Fills IVRS from TABLE (AMD IOMMU, "I/O Virtualization Reporting Structure (IVRS)"). Of several
- * blocks for one unit the one of the highest type counts that makes sense. What makes no sense is logged and left
- * out, and what there is no room for; what is wrong but can be understood is logged. Returns 0, or
- * -EINVAL, logged: the table ends before its first block.
+ * blocks for one unit the one of the highest type counts that makes sense. What makes no sense is
+ * logged and left out, and what there is no room for; what is wrong but can be understood is
+ * logged. Returns 0, or -EINVAL, logged: the table ends before its first block.
  */
 int ivrs_parse(const struct ivrs_reader *reader, const struct acpi_table *table, struct ivrs *ivrs);
 

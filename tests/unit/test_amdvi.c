@@ -739,7 +739,7 @@ static void test_two_of_an_alias(void **state)
 static void test_a_chain_of_aliases(void **state)
 {
     (void)state;
-    static const struct pci_bdf all[3] = {OTHER, ALIASED, {0, 3, 0, 0}};
+    const struct pci_bdf all[3] = {OTHER, ALIASED, {0, 3, 0, 0}};
     static const unsigned orders[][3] = {{0, 1, 2}, {2, 1, 0}, {0, 2, 1}};
     for (unsigned i = 0; i < ARRAY_SIZE(orders); i++) {
         struct iommu_domain domain;
