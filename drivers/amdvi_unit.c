@@ -68,7 +68,7 @@ enum { PCI_CAPABILITY_MSI = 5, MOST_CAPABILITIES = 48 };
 enum { PATIENCE = 1000000, PATIENCE_FOR_EVENT = 1000 };
 
 /* Times that an event is looked for in vain until the next one is taken. */
-enum { LATE_LOOKS = 8 };
+enum { LATE_LOOKS = 5 };
 
 /* Events that are logged of one unit at a time. */
 enum { EVENT_LINES = 4 };
