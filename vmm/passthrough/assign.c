@@ -14,6 +14,7 @@ struct candidate {
     const struct pci_table *pci;
     const struct assign_facts *facts;
     const struct pci_function *f;
+    struct iommu_carried carried; /* by its requests */
 };
 
 static __attribute__((format(printf, 2, 3))) int refuse(const struct candidate *c, const char *fmt,
@@ -74,9 +75,8 @@ static bool is_boot_display(const struct assign_facts *facts, const struct pci_f
 /* Then its entries are the I/O APIC's, too. */
 static bool is_like_ioapic(const struct candidate *c)
 {
-    struct iommu_carried carried = iommu_carried(c->facts->iommu, c->f);
-    for (unsigned i = 0; i < carried.count; i++)
-        if (c->facts->is_ioapic(carried.id[i]))
+    for (unsigned i = 0; i < c->carried.count; i++)
+        if (c->facts->is_ioapic(c->carried.id[i]))
             return true;
     return false;
 }
@@ -120,24 +120,18 @@ static int check_reset(const struct candidate *c)
     return 0;
 }
 
-/* By whichever unit what it sends goes. */
-static bool is_remapped(const struct candidate *c)
-{
-    struct iommu_carried carried = iommu_carried(c->facts->iommu, c->f);
-    struct iommu_facts unit;
-    for (unsigned i = 0; i < carried.count; i++)
-        if (c->facts->iommu(carried.id[i], &unit) && !unit.remaps)
-            return false;
-    return true;
-}
-
-static int check_dma(const struct candidate *c)
+/* Facts are large: they have a frame of their own. */
+static __attribute__((noinline)) int check_dma(const struct candidate *c)
 {
     struct iommu_facts unit;
+    bool remaps = true; /* by whichever unit what it sends goes */
+    for (unsigned i = 0; i < c->carried.count; i++)
+        if (c->facts->iommu(c->carried.id[i], &unit))
+            remaps = remaps && unit.remaps;
     if (!c->facts->iommu(pci_requester(c->f), &unit))
         return refuse(c, "has no IOMMU in use; turn it on in the firmware's set-up, or write "
                          "iommu = unsafe-identity in [host] if that is meant");
-    if (c->config->host.iommu != IOMMU_UNSAFE_IDENTITY && !is_remapped(c))
+    if (c->config->host.iommu != IOMMU_UNSAFE_IDENTITY && !remaps)
         return refuse(c, "has an IOMMU that does not remap interrupts: it could send any CPU any "
                          "vector; turn remapping on in the firmware's set-up, or write "
                          "iommu = unsafe-identity in [host] if that is meant");
@@ -159,8 +153,9 @@ static int check_bars(const struct candidate *c)
     return 0;
 }
 
-static int check(const struct candidate *c)
+static int check(struct candidate *c)
 {
+    c->carried = iommu_carried(c->facts->iommu, c->f);
     int error = check_use(c);
     if (error == 0)
         error = check_group(c);
@@ -182,7 +177,8 @@ int assign_devices(const struct config *config, const struct vm_config *vm, stru
 {
     int result = 0;
     for (unsigned i = 0; i < vm->device_count; i++) {
-        struct candidate c = {config, vm, &vm->devices[i], pci, facts, NULL};
+        struct candidate c = {
+            .config = config, .vm = vm, .wanted = &vm->devices[i], .pci = pci, .facts = facts};
         devices[i] = find(pci, c.wanted);
         c.f = devices[i];
         if ((c.f == NULL ? refuse(&c, "is not there; the lines pci of the log name what is")
