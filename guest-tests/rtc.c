@@ -1,9 +1,9 @@
 /*
  * The real-time clock: its time in all formats, how it is set and read, its three interrupts by the
  * 8259s and by the I/O APIC, its RAM, and its rates against the TSC or, where that is not told, the
- * PIT.
+ * PIT. Most of its time is waiting: Bochs does less in each second.
  *
- * row: rtc end=0 timeout=120 control-timeout=90
+ * row: rtc end=0 ips=10000000 timeout=120 control-timeout=90
  * row: rtc.4 end=0 cpus=4 cmdline="only=interrupts"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */

@@ -51,6 +51,12 @@ def test_options_of_columns():
     assert CONTROL.options() == ["--bed", "svm", "--control"]
 
 
+def test_only_bochs_is_told_how_fast_it_is():
+    row = rows.parse_row("a end=0 ips=10000000", "a")
+    assert columns.command(Column("x", "vmx"), row)[-2:] == ["--", "cpu: ips=10000000"]
+    assert "--" not in columns.command(BED, row)
+
+
 def test_every_short_column_has_rows():
     names = {row.name for row in rows.of_tree(ROOT / "guest-tests")}
     for column in columns.COLUMNS:

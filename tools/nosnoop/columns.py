@@ -133,7 +133,10 @@ def command(column, row):
         argv += ["--device", device]
     if row.iommu and not column.control and beds.BEDS[column.bed].emulator == devices.QEMU:
         argv += ["--iommu", row.iommu]
-    return argv + [str(paths.BUILD / "guests" / f"{row.guest}.elf")]
+    argv.append(str(paths.BUILD / "guests" / f"{row.guest}.elf"))
+    if row.ips and beds.BEDS[column.bed].emulator == devices.BOCHS:
+        argv += ["--", f"cpu: ips={row.ips}"]
+    return argv
 
 
 def run_cell(column, row):
