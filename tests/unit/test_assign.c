@@ -248,6 +248,8 @@ static void no_remapping(void **state)
     expect_given(DISK);
     aliased = pci.f[DISK].bdf; /* what it sends may go by that one's unit */
     expect_refused(refused);
+    unremapped = pci.f[DISK].bdf;
+    expect_refused(refused);
     config.host.iommu = IOMMU_UNSAFE_IDENTITY;
     host_log_reset();
     expect_given(DISK);
