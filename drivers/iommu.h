@@ -112,8 +112,9 @@ struct iommu_ioapics {
 };
 
 /*
- * One kind of IOMMU. A requester is an ID that iommu_carried() gives, or an I/O APIC's; where it is
- * about a device's interrupts, what pci_requester() gives.
+ * One kind of IOMMU. A requester is an ID that iommu_requesters() gives, or an I/O APIC's; where it
+ * is about a device's interrupts, what pci_requester() gives. What is done for a requester is done
+ * for its alias, too, but not for that one's.
  */
 struct iommu_ops {
     /*
@@ -169,7 +170,7 @@ struct iommu_ops {
     unsigned (*faults)(void);
 };
 
-enum { IOMMU_MAX_CARRIED = 4 };
+enum { IOMMU_MAX_REQUESTERS = 2, IOMMU_MAX_CARRIED = 2 * IOMMU_MAX_REQUESTERS };
 
 /* IDs, each once. */
 struct iommu_carried {
@@ -178,9 +179,12 @@ struct iommu_carried {
 };
 
 /*
- * What F's requests may carry: its requester's ID, its own (a bridge to PCI-X may leave it as it
- * is), and those that the firmware's tables put in their place.
+ * The requesters that F is to a driver: what pci_requester() gives and its own ID, for a bridge to
+ * PCI-X may leave that as it is, each if it has facts. Their aliases are the driver's to add.
  */
+struct iommu_carried iommu_requesters(iommu_facts_of *facts, const struct pci_function *f);
+
+/* What F's requests may carry: those IDs, facts or not, and the aliases of those with facts. */
 struct iommu_carried iommu_carried(iommu_facts_of *facts, const struct pci_function *f);
 
 /* What firmware says of any of these: nothing tells for which of them it meant it. */

@@ -10,17 +10,27 @@ static void add(struct iommu_carried *to, struct pci_bdf id)
     to->id[to->count++] = id;
 }
 
-struct iommu_carried iommu_carried(iommu_facts_of *facts_of, const struct pci_function *f)
+struct iommu_carried iommu_requesters(iommu_facts_of *facts_of, const struct pci_function *f)
 {
     const struct pci_bdf ids[] = {pci_requester(f), f->bdf};
-    struct iommu_carried carried = {.count = 0};
+    struct iommu_carried requesters = {.count = 0};
     struct iommu_facts facts;
-    static_assert(2 * ARRAY_SIZE(ids) <= ARRAY_SIZE(carried.id), "each, and its alias");
-    for (unsigned i = 0; i < ARRAY_SIZE(ids); i++) {
-        add(&carried, ids[i]);
+    static_assert(ARRAY_SIZE(ids) == IOMMU_MAX_REQUESTERS, "each of them");
+    for (unsigned i = 0; i < ARRAY_SIZE(ids); i++)
         if (facts_of(ids[i], &facts))
+            add(&requesters, ids[i]);
+    return requesters;
+}
+
+struct iommu_carried iommu_carried(iommu_facts_of *facts_of, const struct pci_function *f)
+{
+    struct iommu_carried requesters = iommu_requesters(facts_of, f), carried = {.count = 0};
+    struct iommu_facts facts;
+    add(&carried, pci_requester(f));
+    add(&carried, f->bdf);
+    for (unsigned i = 0; i < requesters.count; i++)
+        if (facts_of(requesters.id[i], &facts))
             add(&carried, facts.alias);
-    }
     return carried;
 }
 

@@ -11,14 +11,18 @@
 
 enum { GUESTS = 6, OWN = 0x1000, NOBODYS = 0x5000 };
 
+/* Of the machine: every second function is not there; every second one is behind a bridge. */
+enum { LEAVE_OUT = 1, BEHIND_BRIDGES = 2 };
+
 /* The model of the unit that translates what the requester sends. */
 static struct fake_unit *unit_of(struct pci_bdf requester);
 
 /* Functions, a VM for each group; those that a unit translates have a domain. */
 static struct pci_table guests;
+static struct pci_function bridges[GUESTS];
 static struct iommu_domain domains[GUESTS];
 static bool created[GUESTS];
-static struct pci_bdf requesters[GUESTS][GUESTS];
+static struct pci_bdf requesters[GUESTS][GUESTS * IOMMU_MAX_REQUESTERS];
 static unsigned requester_count[GUESTS];
 
 static void add_guest(struct pci_bdf bdf)
@@ -34,25 +38,55 @@ static void add_guest(struct pci_bdf bdf)
     f->group = (uint16_t)guests.count++;
 }
 
+/* The functions as they are: how says what LEAVE_OUT and BEHIND_BRIDGES say. */
+static void place_guests(unsigned how)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < guests.count; i += (how & LEAVE_OUT) != 0 ? 2 : 1)
+        guests.f[count++] = guests.f[i];
+    guests.count = count;
+    for (unsigned i = 1; i < count && (how & BEHIND_BRIDGES) != 0; i += 2) {
+        bridges[i] = guests.f[i - 1];
+        bridges[i].port = PCI_PORT_CONVENTIONAL;
+        guests.f[i].parent = &bridges[i];
+    }
+}
+
 static hpa_t page_of_group(unsigned group)
 {
     return hpa(0x100000000 + group * 4096ull);
 }
 
-/* Where the function's accesses may go. */
+/* Where the function's accesses go, by any ID that they may carry. */
 __attribute__((noinline)) static void expect_own(const struct iommu_ops *ops,
                                                  const struct pci_function *f, bool attached)
 {
     struct iommu_facts facts;
-    struct iommu_carried carried = iommu_carried(ops->facts, f);
-    struct fake_unit *u = unit_of(f->bdf);
+    struct iommu_carried of = iommu_requesters(ops->facts, f);
     uint64_t own = attached ? page_of_group(f->group).v : NO_HPA;
-    require(ops->facts(f->bdf, &facts) && u != NULL);
-    require(dma(u, pci_id(facts.alias), OWN, true, NULL) == own);
-    for (unsigned i = 0; i < carried.count; i++) {
-        uint64_t at = dma(u, pci_id(carried.id[i]), OWN, false, NULL);
-        require(at == NO_HPA || at == own);
-        require(dma(u, pci_id(carried.id[i]), NOBODYS, false, NULL) == NO_HPA);
+    for (unsigned i = 0; i < of.count; i++) {
+        struct fake_unit *u = unit_of(of.id[i]);
+        require(ops->facts(of.id[i], &facts) && u != NULL);
+        const uint16_t ids[] = {pci_id(of.id[i]), pci_id(facts.alias)};
+        for (unsigned k = 0; k < ARRAY_SIZE(ids); k++) {
+            require(dma(u, ids[k], OWN, k == 0, NULL) == own);
+            require(dma(u, ids[k], NOBODYS, k == 0, NULL) == NO_HPA);
+        }
+    }
+}
+
+/* Message M from G, by any ID that it may carry, does not come as COMES says. */
+__attribute__((noinline)) static void expect_silent(const struct iommu_ops *ops,
+                                                    const struct pci_function *g,
+                                                    const struct iommu_message *m, uint64_t comes)
+{
+    struct iommu_facts facts;
+    struct iommu_carried of = iommu_requesters(ops->facts, g);
+    for (unsigned i = 0; i < of.count; i++) {
+        require(ops->facts(of.id[i], &facts));
+        const uint16_t ids[] = {pci_id(of.id[i]), pci_id(facts.alias)};
+        for (unsigned k = 0; k < ARRAY_SIZE(ids) && facts.remaps; k++)
+            require(message(unit_of(of.id[i]), ids[k], m->address, m->data) != comes);
     }
 }
 
@@ -65,18 +99,18 @@ __attribute__((noinline)) static void drive_interrupt(const struct iommu_ops *op
     const struct iommu_interrupt to = {.apic_id = f->group + 1u,
                                        .vector = (uint8_t)(0x40 + f->group)};
     uint64_t comes = (uint64_t)to.apic_id << 32 | to.vector;
-    int index = ops->facts(f->bdf, &facts) && facts.remaps ? ops->claim(f->bdf) : -1;
+    const struct pci_bdf sender = pci_requester(f);
+    int index = ops->facts(sender, &facts) && facts.remaps ? ops->claim(sender) : -1;
     if (index < 0)
         return;
-    ops->interrupt(f->bdf, (unsigned)index, &to, &m);
-    require(message(unit_of(f->bdf), pci_id(facts.alias), m.address, m.data) == comes);
+    uint16_t id = pci_id(facts.alias);
+    ops->interrupt(sender, (unsigned)index, &to, &m);
+    require(message(unit_of(sender), id, m.address, m.data) == comes);
     for (const struct pci_function *g = guests.f; g < guests.f + guests.count; g++)
-        if (g->group != f->group && created[g->group] && ops->facts(g->bdf, &facts))
-            require(!facts.remaps ||
-                    message(unit_of(g->bdf), pci_id(facts.alias), m.address, m.data) != comes);
-    ops->interrupt(f->bdf, (unsigned)index, NULL, NULL);
-    require(ops->facts(f->bdf, &facts));
-    require(message(unit_of(f->bdf), pci_id(facts.alias), m.address, m.data) == NO_HPA);
+        if (g->group != f->group && created[g->group])
+            expect_silent(ops, g, &m, comes);
+    ops->interrupt(sender, (unsigned)index, NULL, NULL);
+    require(message(unit_of(sender), id, m.address, m.data) == NO_HPA);
 }
 
 static void drive_lines(const struct iommu_ops *ops, const struct iommu_ioapics *ioapics)
@@ -91,8 +125,9 @@ static void drive_lines(const struct iommu_ops *ops, const struct iommu_ioapics 
 }
 
 /* What carries an I/O APIC's ID is given to no VM. */
-static bool is_hosts(const struct iommu_ops *ops, const struct iommu_ioapics *ioapics,
-                     const struct pci_function *f)
+__attribute__((noinline)) static bool is_hosts(const struct iommu_ops *ops,
+                                               const struct iommu_ioapics *ioapics,
+                                               const struct pci_function *f)
 {
     struct iommu_carried carried = iommu_carried(ops->facts, f);
     for (unsigned i = 0; i < carried.count; i++)
@@ -111,14 +146,24 @@ static void leave_out_hosts(const struct iommu_ops *ops, const struct iommu_ioap
     guests.count = count;
 }
 
-static void create_domain(const struct iommu_ops *ops, unsigned group)
+/* A VM has only what has an IOMMU. */
+static bool is_given(const struct iommu_ops *ops, const struct pci_function *f)
+{
+    struct iommu_facts facts;
+    return ops->facts(pci_requester(f), &facts);
+}
+
+__attribute__((noinline)) static void create_domain(const struct iommu_ops *ops, unsigned group)
 {
     struct iommu_domain *domain = &domains[group];
-    struct iommu_facts facts;
     requester_count[group] = 0;
-    for (unsigned i = 0; i < guests.count; i++)
-        if (guests.f[i].group == group && ops->facts(guests.f[i].bdf, &facts))
-            requesters[group][requester_count[group]++] = guests.f[i].bdf;
+    for (unsigned i = 0; i < guests.count; i++) {
+        if (guests.f[i].group != group || !is_given(ops, &guests.f[i]))
+            continue;
+        struct iommu_carried of = iommu_requesters(ops->facts, &guests.f[i]);
+        for (unsigned k = 0; k < of.count; k++)
+            requesters[group][requester_count[group]++] = of.id[k];
+    }
     created[group] =
         requester_count[group] != 0 &&
         ops->create(domain, requesters[group], requester_count[group], 32, true) == 0 &&
@@ -127,18 +172,18 @@ static void create_domain(const struct iommu_ops *ops, unsigned group)
 
 static void attach_all(const struct iommu_ops *ops, bool on)
 {
-    struct iommu_facts facts;
     for (unsigned group = 0; group < GUESTS; group++)
         for (unsigned i = 0; i < requester_count[group] && created[group]; i++)
             ops->attach(requesters[group][i], on ? &domains[group] : NULL);
     for (unsigned i = 0; i < guests.count; i++)
-        if (created[guests.f[i].group] && ops->facts(guests.f[i].bdf, &facts))
+        if (created[guests.f[i].group] && is_given(ops, &guests.f[i]))
             expect_own(ops, &guests.f[i], on);
 }
 
-/* All of GUESTS' lives. */
-static void drive(const struct iommu_ops *ops, const struct iommu_ioapics *ioapics)
+/* All of GUESTS' lives; HOW says which of them are there, and where. */
+static void drive(const struct iommu_ops *ops, const struct iommu_ioapics *ioapics, unsigned how)
 {
+    place_guests(how);
     iommu_join_groups(ops, &guests);
     leave_out_hosts(ops, ioapics);
     drive_lines(ops, ioapics);

@@ -168,7 +168,7 @@ static void drive_units(unsigned bits)
         if (dmar.scopes[i].type <= DMAR_BRIDGE)
             add_guest(dmar.scopes[i].bdf);
     add_guest((struct pci_bdf){0, 0, 2, 0});
-    drive(&vtd_ops, &ioapics);
+    drive(&vtd_ops, &ioapics, 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,8 +1,8 @@
 /*
  * Fuzzes the parser of IVRSs, and the driver of the units that they name. The input is the table's
- * body; its fifth byte, which is reserved there, says what the units are like. What is taken must
- * lie where it may, every entry within the list, each answer must follow from an entry, and each
- * device of a VM reach its own memory alone.
+ * body; its fifth byte, which is reserved there, says what the units are like, and which functions
+ * there are. What is taken must lie where it may, every entry within the list, each answer must
+ * follow from an entry, and each device of a VM reach its own memory alone.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #define _DEFAULT_SOURCE /* setenv() */
@@ -160,7 +160,7 @@ static void drive_units(unsigned bits)
             add_guest(pci_of_id(ivrs.units[i].segment, e->last));
             add_guest(pci_of_id(ivrs.units[i].segment, e->alias));
         }
-    drive(&amdvi_ops, &ioapics);
+    drive(&amdvi_ops, &ioapics, bits >> 5);
 }
 
 /* Each device named has an entry in a table, which is filled at the start. */

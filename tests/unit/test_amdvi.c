@@ -766,6 +766,39 @@ static void test_a_chain_of_aliases(void **state)
     }
 }
 
+/* 0310 may send as 0308, and never as that one's alias: 0300 is another VM's. */
+static void test_a_chain_of_two_vms(void **state)
+{
+    (void)state;
+    static const struct pci_function ends[] = {{.bdf = {0, 3, 2, 0}}, {.bdf = {0, 3, 0, 0}}};
+    for (unsigned first = 0; first < 2; first++) {
+        struct iommu_domain domains[2];
+        struct iommu_carried of[2];
+        reset(&modern);
+        put_chain();
+        memset(table + AT_IOAPIC, 0, 8);
+        const uint8_t one[] = {2, 0, 3, 0};
+        memcpy(table + AT_IOAPIC, one, sizeof(one));
+        const struct iommu_ops *ops = go();
+        for (unsigned n = 0; n < 2; n++) {
+            unsigned i = (n + first) % 2;
+            of[i] = iommu_requesters(ops->facts, &ends[i]);
+            assert_int_equal(ops->create(&domains[i], of[i].id, of[i].count, 40, true), 0);
+            hpa_t own = hpa(GUEST_RAM + i * GIB);
+            assert_int_equal(ops->map(&domains[i], 0, own, 4 * MIB, PT_R | PT_W), 0);
+            for (unsigned k = 0; k < of[i].count; k++)
+                ops->attach(of[i].id[k], &domains[i]);
+        }
+        leads(unit, 0x310, 0, GUEST_RAM);
+        leads(unit, 0x308, 0, GUEST_RAM);
+        leads(unit, 0x300, 0, GUEST_RAM + GIB);
+        for (unsigned k = 0; k < of[0].count; k++)
+            ops->attach(of[0].id[k], NULL);
+        blocked(unit, 0x308, 0);
+        leads(unit, 0x300, 0, GUEST_RAM + GIB);
+    }
+}
+
 /* What a device has had by one domain it has not by the next. */
 static void test_other_domains(void **state)
 {
@@ -1127,6 +1160,7 @@ int main(void)
         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_two_of_an_alias),
         cmocka_unit_test(test_a_chain_of_aliases),
+        cmocka_unit_test(test_a_chain_of_two_vms),
         cmocka_unit_test(test_other_domains),
         cmocka_unit_test(test_domains_run_out),
         cmocka_unit_test(test_domain_without_memory),

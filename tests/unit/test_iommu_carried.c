@@ -74,6 +74,23 @@ static void carried(void **state)
     expect_carried(&card, 1);
 }
 
+/* As a driver is told: it adds the aliases itself, and would add those of aliases. */
+static void requesters(void **state)
+{
+    (void)state;
+    assert_int_equal(iommu_requesters(facts, &behind).count, 0);
+    say(card, own_alias);
+    say(alias, own_alias);
+    struct iommu_carried found = iommu_requesters(facts, &behind);
+    assert_true(found.count == 1 && pci_same_bdf(found.id[0], card));
+    say(bus, alias);
+    found = iommu_requesters(facts, &behind);
+    assert_true(found.count == 2 && pci_same_bdf(found.id[0], bus));
+    assert_true(pci_same_bdf(found.id[1], card));
+    behind.parent = NULL;
+    assert_int_equal(iommu_requesters(facts, &behind).count, 1);
+}
+
 /* Whichever of the IDs firmware has named for it. */
 static void reserved_by_any(void **state)
 {
@@ -127,6 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(carried, begin),
+        cmocka_unit_test_setup(requesters, begin),
         cmocka_unit_test_setup(reserved_by_any, begin),
         cmocka_unit_test_setup(reserved_by_all, begin),
         cmocka_unit_test_setup(more_than_has_room, begin),

@@ -161,24 +161,12 @@ static struct passed *make_one(struct vm *vm, unsigned i, struct pci_function *r
     return d;
 }
 
-/* What its requests may carry, as far as a unit translates it. */
-static struct iommu_carried requesters_of(const struct passed *d)
-{
-    struct iommu_carried all = iommu_carried(iommu_host()->facts, d->real);
-    struct iommu_carried known = {.count = 0};
-    struct iommu_facts facts;
-    for (unsigned i = 0; i < all.count; i++)
-        if (iommu_host()->facts(all.id[i], &facts))
-            known.id[known.count++] = all.id[i];
-    return known;
-}
-
 /* All that D sends reaches DOMAIN; NULL: nothing. */
 static void attach(const struct passed *d, struct iommu_domain *domain)
 {
-    struct iommu_carried known = requesters_of(d);
-    for (unsigned i = 0; i < known.count; i++)
-        iommu_host()->attach(known.id[i], domain);
+    struct iommu_carried requesters = iommu_requesters(iommu_host()->facts, d->real);
+    for (unsigned i = 0; i < requesters.count; i++)
+        iommu_host()->attach(requesters.id[i], domain);
 }
 
 static void make_function(struct passed *d)
@@ -254,7 +242,7 @@ static int make_domain(struct vm *vm)
     bool snoops = true;
     p->requester_count = 0;
     for (unsigned i = 0; i < p->count; i++) {
-        struct iommu_carried known = requesters_of(p->devices[i]);
+        struct iommu_carried known = iommu_requesters(iommu_host()->facts, p->devices[i]->real);
         snoops = snoops && p->devices[i]->config->dma != DMA_NON_COHERENT;
         for (unsigned k = 0; k < known.count; k++) {
             struct iommu_facts facts;

@@ -82,7 +82,7 @@ struct passed_list {
 struct passthrough {
     struct passed *devices[CONFIG_MAX_DEVICES];
     unsigned count;
-    struct pci_bdf requesters[CONFIG_MAX_DEVICES * IOMMU_MAX_CARRIED];
+    struct pci_bdf requesters[CONFIG_MAX_DEVICES * IOMMU_MAX_REQUESTERS];
     unsigned requester_count;
     struct iommu_domain domain;
     bool coherent;           /* no DMA of theirs misses the caches: each of them is */
