@@ -33,6 +33,11 @@ static struct amdvi_ids ids_of(struct pci_bdf requester)
     return ids;
 }
 
+static struct pci_bdf alias_of(struct pci_bdf requester)
+{
+    return pci_of_id(requester.segment, ivrs_alias_of(&amdvi.ivrs, requester));
+}
+
 static int make_source(struct amdvi_unit *u, struct pci_bdf requester)
 {
     struct amdvi_ids ids = ids_of(requester);
@@ -107,7 +112,10 @@ static void find_ioapics(struct iommu_ioapics *ioapics)
             struct pci_bdf bdf = pci_of_id(u->segment, e->first);
             struct amdvi_unit *unit = &amdvi.units[u - amdvi.ivrs.units];
             if (e->kind == IVRS_IOAPIC && unit->on && make_source(unit, bdf) == 0)
-                ioapics->r[ioapics->count++] = (struct iommu_ioapic){e->handle, bdf};
+                ioapics->r[ioapics->count++] = (struct iommu_ioapic){.id = e->handle,
+                                                                     .requester = bdf,
+                                                                     .alias = alias_of(bdf),
+                                                                     .x2apic = unit->x2apic};
         }
 }
 
@@ -166,7 +174,7 @@ static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
         .snoops = true,
         .remaps = true,
         .x2apic = u->x2apic,
-        .alias = pci_of_id(requester.segment, ivrs_alias_of(&amdvi.ivrs, requester)),
+        .alias = alias_of(requester),
     };
     for (unsigned i = 0; i < amdvi.ivrs.reserved_count; i++)
         if (ivrs_names(&amdvi.ivrs.reserved[i], requester))

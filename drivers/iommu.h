@@ -102,6 +102,8 @@ struct iommu_interrupt {
 struct iommu_ioapic {
     uint8_t id; /* APIC ID */
     struct pci_bdf requester;
+    struct pci_bdf alias; /* that its messages may carry, too: mostly the same */
+    bool x2apic;          /* the unit that remaps them leads to APIC IDs above 254 */
 };
 
 enum { IOMMU_MAX_IOAPICS = 32 };

@@ -40,7 +40,8 @@ static void find_ioapics(struct iommu_ioapics *ioapics)
         const struct dmar_scope *scope = &vtd.dmar.scopes[i];
         const struct vtd_unit *u = scope->type == DMAR_IOAPIC ? unit_of(scope->bdf) : NULL;
         if (u != NULL && u->remaps && ioapics->count < IOMMU_MAX_IOAPICS)
-            ioapics->r[ioapics->count++] = (struct iommu_ioapic){scope->enumeration, scope->bdf};
+            ioapics->r[ioapics->count++] = (struct iommu_ioapic){
+                scope->enumeration, scope->bdf, .alias = scope->bdf, .x2apic = u->x2apic};
     }
 }
 

@@ -113,14 +113,20 @@ __attribute__((noinline)) static void drive_interrupt(const struct iommu_ops *op
     require(message(unit_of(sender), id, m.address, m.data) == NO_HPA);
 }
 
-static void drive_lines(const struct iommu_ops *ops, const struct iommu_ioapics *ioapics)
+/* A line of each I/O APIC comes to a CPU, and no function of a VM's can send it. */
+__attribute__((noinline)) static void drive_lines(const struct iommu_ops *ops,
+                                                  const struct iommu_ioapics *ioapics)
 {
     for (unsigned i = 0; i < ioapics->count; i++) {
         const struct iommu_interrupt to = {.apic_id = 1, .vector = 0x50, .level = true};
         struct iommu_message m;
         int index = ops->claim(ioapics->r[i].requester);
-        if (index >= 0)
-            ops->interrupt(ioapics->r[i].requester, (unsigned)index, &to, &m);
+        if (index < 0)
+            continue;
+        ops->interrupt(ioapics->r[i].requester, (unsigned)index, &to, &m);
+        for (const struct pci_function *g = guests.f; g < guests.f + guests.count; g++)
+            if (created[g->group])
+                expect_silent(ops, g, &m, (uint64_t)to.apic_id << 32 | to.vector);
     }
 }
 
@@ -132,7 +138,8 @@ __attribute__((noinline)) static bool is_hosts(const struct iommu_ops *ops,
     struct iommu_carried carried = iommu_carried(ops->facts, f);
     for (unsigned i = 0; i < carried.count; i++)
         for (unsigned k = 0; k < ioapics->count; k++)
-            if (pci_same_bdf(carried.id[i], ioapics->r[k].requester))
+            if (pci_same_bdf(carried.id[i], ioapics->r[k].requester) ||
+                pci_same_bdf(carried.id[i], ioapics->r[k].alias))
                 return true;
     return false;
 }
@@ -186,10 +193,10 @@ static void drive(const struct iommu_ops *ops, const struct iommu_ioapics *ioapi
     place_guests(how);
     iommu_join_groups(ops, &guests);
     leave_out_hosts(ops, ioapics);
-    drive_lines(ops, ioapics);
     for (unsigned group = 0; group < GUESTS; group++)
         create_domain(ops, group);
     attach_all(ops, true);
+    drive_lines(ops, ioapics);
     for (unsigned i = 0; i < guests.count; i++)
         if (created[guests.f[i].group])
             drive_interrupt(ops, &guests.f[i]);

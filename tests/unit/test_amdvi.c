@@ -251,6 +251,8 @@ static void test_start(void **state)
         assert_int_equal(ioapics.count, 1);
         assert_int_equal(ioapics.r[0].id, 5);
         assert_true(pci_same_bdf(ioapics.r[0].requester, APIC));
+        assert_true(pci_same_bdf(ioapics.r[0].alias, APIC));
+        assert_int_equal(ioapics.r[0].x2apic, m.wide && m.x2apic);
     }
 }
 
@@ -436,15 +438,35 @@ static void test_ioapic_of_another_unit(void **state)
                 memset(table + AT_IOAPIC, 0, 8);
             memcpy(table + AT_BEHIND, entry, sizeof(entry));
             unit->ones = dead != 0;
+            behind->model.x2apic = false;
             const struct iommu_ops *ops = go();
             struct fake_unit *by = twice != 0 && dead == 0 ? unit : behind;
             assert_int_equal(ioapics.count, twice != 0 && dead == 0 ? 2 : 1);
+            for (unsigned i = 0; i < ioapics.count; i++) /* unit 1 leads to 8 bits alone */
+                assert_int_equal(ioapics.r[i].x2apic, ioapics.count == 2 && i == 0);
             int index = ops->claim(APIC);
             ops->interrupt(APIC, (unsigned)index, &to_cpu, &x);
             assert_int_equal(message(by, ID_IOAPIC, x.address, x.data), 3ull << 32 | 0x55);
             ops->interrupt(APIC, (unsigned)index, NULL, NULL);
             assert_int_equal(message(by, ID_IOAPIC, x.address, x.data), NO_HPA);
         }
+}
+
+/* What the firmware's table has it send as is the I/O APIC's, too: its messages pass. */
+static void test_alias_of_an_ioapic(void **state)
+{
+    (void)state;
+    const struct iommu_interrupt to_cpu = {.apic_id = 3, .vector = 0x55};
+    struct iommu_message x;
+    reset(&modern);
+    memset(table + AT_ALIASES, 0, 12);
+    put_alias(AT_ALIASES, ID_IOAPIC, 0x98);
+    const struct iommu_ops *ops = go();
+    ops->interrupt(APIC, (unsigned)ops->claim(APIC), &to_cpu, &x);
+    assert_int_equal(message(unit, 0x98, x.address, x.data), 3ull << 32 | 0x55);
+    assert_int_equal(ioapics.count, 1);
+    assert_true(pci_same_bdf(ioapics.r[0].requester, APIC));
+    assert_true(pci_same_bdf(ioapics.r[0].alias, (struct pci_bdf){0, 0, 0x13, 0}));
 }
 
 static void test_facts(void **state)
@@ -1148,6 +1170,7 @@ int main(void)
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_ioapics_that_nothing_remaps),
         cmocka_unit_test(test_ioapic_of_another_unit),
+        cmocka_unit_test(test_alias_of_an_ioapic),
         cmocka_unit_test(test_facts),
         cmocka_unit_test(test_a_unit_without_tables),
         cmocka_unit_test(test_settings),

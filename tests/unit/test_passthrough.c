@@ -29,7 +29,6 @@ static int reset_function(const struct pci_function *f, void (*delay)(uint32_t u
 /* What no test here comes to; clang wants it said before. */
 #pragma weak devices_level_pci
 #pragma weak iommu_host
-#pragma weak iommu_host_ioapics
 #pragma weak iommu_host_look_last
 #pragma weak iommu_host_registers
 #pragma weak log_port
@@ -254,12 +253,39 @@ static void attached_by_any_id(void **state)
     }
 }
 
+static const struct pci_bdf chip = {0, 0xf0, 31, 7}, chip_alias = {0, 0xf0, 31, 6};
+static struct iommu_ioapics chips;
+
+const struct iommu_ioapics *iommu_host_ioapics(void)
+{
+    return &chips;
+}
+
+static void set_chips(bool x2apic, bool x2apic_of_twin)
+{
+    chips = (struct iommu_ioapics){
+        .r = {{.requester = {0, 0xf0, 31, 5}},
+              {.requester = chip, .alias = chip_alias, .x2apic = x2apic},
+              {.requester = chip, .alias = chip_alias, .x2apic = x2apic_of_twin}},
+        .count = 3};
+}
+
+/* What sends as an I/O APIC does, by whichever ID. */
+static void ids_of_ioapics(void **state)
+{
+    (void)state;
+    set_chips(true, true);
+    assert_true(is_ioapic(chip));
+    assert_true(is_ioapic(chip_alias));
+    assert_false(is_ioapic(bus));
+}
+
 /* In 8 bits 255 is no CPU's ID. A line's interrupts go by another unit than the device's do. */
 static void cpus_that_interrupts_reach(void **state)
 {
-    static const struct pci_bdf chip = {0, 0xf0, 31, 7};
     struct passed_line *const lines[] = {&device.intx, &device.channel[0], &device.channel[1]};
     (void)state;
+    set_chips(true, true);
     apic_id_here = 0x12345;
     assert_int_equal(passthrough_prepare_cpu(&vm), 0);
     no_x2apic = bus;
@@ -267,13 +293,15 @@ static void cpus_that_interrupts_reach(void **state)
         assert_int_equal(passthrough_prepare_cpu(&vm), apic_id_here == 254 ? 0 : -EINVAL);
     assert_non_null(strstr(host_log, "vm a: device 06:01.0 cannot interrupt CPUs with APIC IDs "
                                      "above 254; pin the VM to others\n"));
-    no_x2apic = chip;
-    for (unsigned i = 0; i < ARRAY_SIZE(lines); i++) {
-        assert_int_equal(passthrough_prepare_cpu(&vm), 0);
-        *lines[i] = (struct passed_line){.line = lines[i], .chip = chip};
-        assert_int_equal(passthrough_prepare_cpu(&vm), -EINVAL);
-        *lines[i] = (struct passed_line){.line = NULL};
-    }
+    no_x2apic = chip; /* says nothing of the unit that remaps what the chip sends */
+    for (unsigned i = 0; i < ARRAY_SIZE(lines); i++)
+        for (unsigned far = 0; far < 4; far++) {
+            set_chips((far & 1) != 0, (far & 2) != 0);
+            assert_int_equal(passthrough_prepare_cpu(&vm), 0);
+            *lines[i] = (struct passed_line){.line = lines[i], .chip = chip};
+            assert_int_equal(passthrough_prepare_cpu(&vm), far == 3 ? 0 : -EINVAL);
+            *lines[i] = (struct passed_line){.line = NULL};
+        }
 }
 
 int main(void)
@@ -285,6 +313,7 @@ int main(void)
         cmocka_unit_test_setup(lost_one_is_given_to_nobody, begin),
         cmocka_unit_test_setup(reserved_of_any_id, begin_behind),
         cmocka_unit_test_setup(attached_by_any_id, begin_behind),
+        cmocka_unit_test_setup(ids_of_ioapics, begin),
         cmocka_unit_test_setup(cpus_that_interrupts_reach, begin_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

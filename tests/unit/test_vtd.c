@@ -164,7 +164,8 @@ static void test_start(void **state)
         }
         assert_int_equal(ioapics.count, m.queued); /* only then it remaps */
         assert_true(!m.queued ||
-                    (ioapics.r[0].id == 5 && pci_same_bdf(ioapics.r[0].requester, APIC)));
+                    (ioapics.r[0].id == 5 && pci_same_bdf(ioapics.r[0].requester, APIC) &&
+                     pci_same_bdf(ioapics.r[0].alias, APIC)));
     }
 }
 
@@ -615,9 +616,12 @@ static void test_8_bit_apic_ids(void **state)
     struct iommu_facts facts;
     struct iommu_message x;
     const struct iommu_interrupt to_cpu = {.apic_id = 0xfe, .vector = 0xef};
+    (void)begin(&modern);
+    assert_true(ioapics.r[0].x2apic);
     reset(&modern);
     machine.x2apic = false;
     const struct iommu_ops *ops = iommu_start(&machine, &ioapics);
+    assert_false(ioapics.r[0].x2apic);
     assert_true(ops->facts(A, &facts));
     assert_true(facts.remaps && !facts.x2apic);
     ops->interrupt(A, (unsigned)ops->claim(A), &to_cpu, &x);

@@ -328,7 +328,7 @@ static bool is_ioapic(struct pci_bdf id)
 {
     const struct iommu_ioapics *chips = iommu_host_ioapics();
     for (unsigned i = 0; i < chips->count; i++)
-        if (pci_same_bdf(chips->r[i].requester, id))
+        if (pci_same_bdf(chips->r[i].requester, id) || pci_same_bdf(chips->r[i].alias, id))
             return true;
     return false;
 }
@@ -366,16 +366,21 @@ int passthrough_create(struct vm *vm, const struct config *config)
  * SDM, "Message Address Register Format", "Physical Destination Mode": without remapping an APIC ID
  * has 8 bits there, and 255 are all CPUs.
  */
-static bool reaches(struct pci_bdf source, uint32_t apic_id)
+static bool reaches(struct pci_bdf requester, uint32_t apic_id)
 {
     struct iommu_facts facts;
-    return apic_id < UINT8_MAX || (iommu_host()->facts(source, &facts) && facts.x2apic);
+    return apic_id < UINT8_MAX || (iommu_host()->facts(requester, &facts) && facts.x2apic);
 }
 
-/* A line's interrupts go by the I/O APIC's unit. */
+/* A line's interrupts go by the I/O APIC's unit, which the firmware's tables name for it. */
 static bool line_reaches(const struct passed_line *line, uint32_t apic_id)
 {
-    return line->line == NULL || reaches(line->line->chip, apic_id);
+    const struct iommu_ioapics *chips = iommu_host_ioapics();
+    bool far = true;
+    for (unsigned i = 0; i < chips->count && line->line != NULL; i++)
+        if (pci_same_bdf(chips->r[i].requester, line->line->chip))
+            far = far && chips->r[i].x2apic;
+    return apic_id < UINT8_MAX || far;
 }
 
 int passthrough_prepare_cpu(const struct vm *vm)
