@@ -167,6 +167,14 @@ static void write_interrupt(const struct source *s, unsigned index,
                          on | IRTE_DESTINATION(id) | IRTE_VECTOR(vector), __ATOMIC_RELEASE);
 }
 
+/* By whichever ID of a device that has the table it may have been found. */
+static void forget_entries(const struct table *table)
+{
+    for (struct source *s = interrupts.sources; s < interrupts.sources + MOST_SOURCES; s++)
+        for (unsigned i = 0; s->unit != NULL && s->table == table && i < s->ids.count; i++)
+            amdvi_forget_interrupts(s->unit, s->ids.id[i]);
+}
+
 /*
  * "MSI Address and Data": the entry's index is the data, so of an I/O APIC's entry vector and
  * delivery mode. Its EOI must name that, and not the vector that the CPU gets.
@@ -197,8 +205,7 @@ void amdvi_interrupt(struct pci_bdf requester, unsigned index,
     const struct source *s = source_of(requester);
     assert(index < AMDVI_INTERRUPTS && s != NULL);
     write_interrupt(s, index, interrupt);
-    for (unsigned i = 0; i < s->ids.count; i++)
-        amdvi_forget_interrupts(s->unit, s->ids.id[i]);
+    forget_entries(s->table);
     lock_release(&interrupts.lock);
     if (message != NULL)
         *message = message_of(index, interrupt);
