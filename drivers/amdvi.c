@@ -167,18 +167,15 @@ static unsigned reach(unsigned unit, unsigned levels)
 static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
 {
     const struct amdvi_unit *u = unit_of(requester);
-    if (u == NULL || amdvi_levels(u) == 0)
-        return false;
-    *facts = (struct iommu_facts){
-        .unit = u->number,
-        .snoops = true,
-        .remaps = true,
-        .x2apic = u->x2apic,
-        .alias = alias_of(requester),
-    };
+    *facts = (struct iommu_facts){.alias = alias_of(requester)};
     for (unsigned i = 0; i < amdvi.ivrs.reserved_count; i++)
         if (ivrs_names(&amdvi.ivrs.reserved[i], requester))
             iommu_add_reserved(&facts->reserved, amdvi.ivrs.reserved[i].range);
+    if (u == NULL || amdvi_levels(u) == 0)
+        return false;
+    facts->unit = u->number;
+    facts->snoops = facts->remaps = true;
+    facts->x2apic = u->x2apic;
     return true;
 }
 

@@ -72,7 +72,7 @@ struct iommu_facts {
     struct iommu_reserved reserved;
 };
 
-/* False: no unit that works translates the requester's DMA. */
+/* False: no unit that works translates the requester's DMA; ALIAS and RESERVED say what they do. */
 typedef bool iommu_facts_of(struct pci_bdf requester, struct iommu_facts *facts);
 
 /*

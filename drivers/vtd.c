@@ -85,18 +85,16 @@ static unsigned reach(unsigned unit, unsigned levels)
 static bool facts(struct pci_bdf requester, struct iommu_facts *facts)
 {
     const struct vtd_unit *u = unit_of(requester);
-    if (u == NULL)
-        return false;
-    *facts = (struct iommu_facts){
-        .unit = u->number,
-        .snoops = (u->ecap & VTD_ECAP_SC) != 0,
-        .remaps = u->remaps,
-        .x2apic = u->x2apic,
-        .alias = requester,
-    };
+    *facts = (struct iommu_facts){.alias = requester};
     for (unsigned i = 0; i < vtd.dmar.reserved_count; i++)
         if (dmar_names(&vtd.dmar, vtd.dmar.reserved[i].scopes, requester))
             iommu_add_reserved(&facts->reserved, vtd.dmar.reserved[i].range);
+    if (u == NULL)
+        return false;
+    facts->unit = u->number;
+    facts->snoops = (u->ecap & VTD_ECAP_SC) != 0;
+    facts->remaps = u->remaps;
+    facts->x2apic = u->x2apic;
     return true;
 }
 

@@ -39,7 +39,14 @@ static const uint8_t usual[] = {
     0x10, 0, 0, 0, 0, 0, 0};
 
 /* Where what may be changed for a test begins. */
-enum { AT_UNIT = 48, AT_ALIASES = 80, AT_IOAPIC = 92, AT_HPET = 100, AT_BEHIND = 132 };
+enum {
+    AT_UNIT = 48,
+    AT_ALIASES = 80,
+    AT_IOAPIC = 92,
+    AT_HPET = 100,
+    AT_BEHIND = 132,
+    AT_MEMORY = 140
+};
 
 static uint8_t table[sizeof(usual)];
 
@@ -498,6 +505,22 @@ static void test_facts(void **state)
             assert_false(ops->facts((struct pci_bdf){0, 4, 0, 0}, &facts));
             assert_false(ops->facts((struct pci_bdf){1, 0, 2, 0}, &facts));
         }
+}
+
+/* Reserved memory may be that of an ID which is named as others' alias alone. */
+static void test_reserved_of_an_alias(void **state)
+{
+    (void)state;
+    static const struct pci_function f = {.bdf = {0, 3, 1, 0}};
+    struct iommu_facts facts;
+    reset(&modern);
+    table[AT_MEMORY + 4] = ID_ALIAS & 0xff;
+    table[AT_MEMORY + 5] = ID_ALIAS >> 8;
+    const struct iommu_ops *ops = go();
+    assert_false(ops->facts((struct pci_bdf){0, 3, 0, 0}, &facts));
+    struct iommu_reserved reserved = iommu_reserved(ops->facts, &f);
+    assert_int_equal(reserved.count, 2); /* and what is of all */
+    assert_int_equal(reserved.r[0].start + reserved.r[1].start, 0xfe100000);
 }
 
 /* HATS is 3, or bit 0 of an IVHD 11h's attributes is set: such a unit protects, and no more. */
@@ -1176,6 +1199,7 @@ int main(void)
         cmocka_unit_test(test_ioapic_of_another_unit),
         cmocka_unit_test(test_alias_of_an_ioapic),
         cmocka_unit_test(test_facts),
+        cmocka_unit_test(test_reserved_of_an_alias),
         cmocka_unit_test(test_a_unit_without_tables),
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_groups),

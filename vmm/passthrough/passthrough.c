@@ -321,6 +321,7 @@ static int fill_bus(struct vm *vm)
 
 static bool iommu_of(struct pci_bdf requester, struct iommu_facts *facts)
 {
+    *facts = (struct iommu_facts){.alias = requester};
     return iommu_host() != NULL && iommu_host()->facts(requester, facts);
 }
 
