@@ -117,11 +117,21 @@ static bool shows_link(const struct pci_function *port)
            (pci_read16(port->bdf, port->pcie + PCIE_LINK_STATUS) & LINK_ACTIVE) != 0;
 }
 
-/* Whether F has been taken out, as far as its port shows that; or the port itself has. */
+/* "Configuration Request Retry Status": a root that shows it gives the vendor 0001h. */
+static bool answers(struct pci_bdf bdf)
+{
+    uint16_t vendor = pci_read16(bdf, PCI_VENDOR);
+    return vendor != 0xffff && vendor != 0x0001;
+}
+
+/*
+ * Whether F has been taken out, as far as its port shows that; or the port itself has. What answers
+ * is there, whatever its port says of the link.
+ */
 static bool is_cut_off(const struct pci_function *f)
 {
     const struct pci_function *port = f->parent;
-    if (port == NULL || port->pcie == 0 || !is_by_link(f))
+    if (port == NULL || port->pcie == 0 || !is_by_link(f) || answers(f->bdf))
         return false;
     uint32_t cap = pci_read32(port->bdf, port->pcie + PCIE_LINK_CAP);
     return cap == UINT32_MAX || ((cap & SHOWS_LINK) != 0 && !shows_link(port));
@@ -144,13 +154,6 @@ static void reset_by_bus(const struct pci_function *f, wait *delay)
     for (unsigned ms = 0; shown && ms < PATIENCE && !shows_link(bridge); ms++)
         delay(MS);
     delay(is_by_link(f) ? 100 * MS : 1000 * MS);
-}
-
-/* "Configuration Request Retry Status": a root that shows it gives the vendor 0001h. */
-static bool answers(struct pci_bdf bdf)
-{
-    uint16_t vendor = pci_read16(bdf, PCI_VENDOR);
-    return vendor != 0xffff && vendor != 0x0001;
 }
 
 /* A function whose link starts anew with it is waited for. */

@@ -988,6 +988,12 @@ static void reset_of_what_is_gone(void **state)
     expect_logged("pci 01:00.0: its link is down after its reset");
     assert_int_equal(fake.buses, 1);
     assert_true(fake.waited >= 1000000 && fake.waited < 1500000);
+    f = begin_reset(state, true); /* it answers, whatever its port says */
+    add_flr(f);
+    scan();
+    fake_set(&fake.f[0], FAKE_PCIE + 0x0c, 4, 1 << 20);
+    assert_int_equal(pci_reset(found(1, 0, 0), fake_delay), 0);
+    assert_int_equal(fake.flr, 1);
     f = begin_reset(state, true); /* its link is up: it may yet come */
     add_flr(f);
     scan();
