@@ -335,6 +335,16 @@ static bool protect_all(const struct vtd_unit *u)
     return wait_for(u, VTD_PMEN, 4, PMEN_PRS, PMEN_PRS, "PMEN.PRS");
 }
 
+/* Below 4 GiB and from there on memory has a region each. */
+static const char *protection(const struct vtd_unit *u)
+{
+    bool low = (u->cap & VTD_CAP_PLMR) != 0, high = (u->cap & VTD_CAP_PHMR) != 0;
+    return low && high ? ", with memory protected from DMA"
+           : low       ? ", with memory protected from DMA below 4 GiB alone"
+           : high      ? ", with memory protected from DMA above 4 GiB alone"
+                       : "";
+}
+
 /*
  * "Root Table Address Register": its mode changes only while translation is off. Meanwhile the
  * protected regions hold back DMA; without them what still masters the bus, a display, goes where
@@ -346,8 +356,7 @@ static bool leave_mode(struct vtd_unit *u)
     if ((read32(u, VTD_GSTS) & GLOBAL_TE) == 0 || (root & RTADDR_TTM) == 0)
         return true;
     log_line("iommu %u: it has been left in another mode (RTADDR 0x%lx), and is off for a moment%s",
-             u->number, root,
-             (u->cap & VTD_CAP_PLMR) != 0 ? ", with memory protected from DMA" : "");
+             u->number, root, protection(u));
     return protect_all(u) && command(u, GLOBAL_TE, false, "GSTS.TES");
 }
 

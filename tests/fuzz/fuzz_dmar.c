@@ -125,6 +125,7 @@ static void make_units(unsigned bits)
                                        .queued = (bits >> 1 & 1) != 0 || left,
                                        .caches_absent = (bits >> 2 & 1) != 0,
                                        .protects = left,
+                                       .protects_high = left,
                                        .remaps = true,
                                        .snoops = true,
                                        .sagaw = 4,

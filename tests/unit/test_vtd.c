@@ -76,7 +76,7 @@ static void reset(const struct model *model)
     for (unsigned i = 0; i < UNITS; i++) {
         fake[i].model = *model;
         fake[i].fectl = 1u << 31;
-        fake[i].pmen = model->protects ? 0x80000001 : 0;
+        fake[i].pmen = model->protects || model->protects_high ? 0x80000001 : 0;
     }
     map.count = 1;
     map.r[0] = (struct mem_range){.start = 0x7f000000, .end = 0x7f100000, .kind = MEM_FIRMWARE};
@@ -133,7 +133,7 @@ static struct model model_of(unsigned bits)
     m.caches_absent = (bits & 4) != 0;
     m.write_buffer = (bits & 8) != 0;
     m.snoops = (bits & 16) != 0;
-    m.protects = (bits & 32) != 0;
+    m.protects = m.protects_high = (bits & 32) != 0;
     m.leaves = (bits & 64) != 0 ? 3 : 0;
     return m;
 }
@@ -205,11 +205,12 @@ static void test_after_another_system(void **state)
 static void test_after_a_system_in_another_mode(void **state)
 {
     (void)state;
-    for (unsigned bits = 0; bits < 4 * 2 * 2; bits++) {
+    for (unsigned bits = 0; bits < 4 * 2 * 2 * 2; bits++) {
         struct model m = modern;
         uint64_t mode = bits & 3;
         bool on = (bits & 8) != 0;
         m.protects = (bits & 4) != 0;
+        m.protects_high = (bits & 16) != 0;
         reset(&m);
         void *old = fake_alloc(1);
         unit->rtaddr = unit->root = fake_hpa(old).v | mode << 10;
@@ -221,7 +222,11 @@ static void test_after_a_system_in_another_mode(void **state)
         assert_int_equal(strstr(host_log, "it has been left in another mode") != NULL,
                          on && mode != 0);
         assert_int_equal(strstr(host_log, "with memory protected from DMA") != NULL,
-                         on && mode != 0 && m.protects);
+                         on && mode != 0 && (m.protects || m.protects_high));
+        assert_int_equal(strstr(host_log, "from DMA below 4 GiB alone") != NULL,
+                         on && mode != 0 && m.protects && !m.protects_high);
+        assert_int_equal(strstr(host_log, "from DMA above 4 GiB alone") != NULL,
+                         on && mode != 0 && !m.protects && m.protects_high);
         assert_int_equal(unit->gsts, 0xc7000000);
         assert_int_equal(unit->root % 4096, 0);
         assert_int_equal(unit->pmen, 0);
@@ -285,7 +290,7 @@ static void test_registers_that_are_stuck(void **state)
     (void)state;
     struct model m = modern, by_registers = modern;
     by_registers.queued = false;
-    m.protects = true;
+    m.protects = m.protects_high = true;
     stuck(modern, 0x1c, "iommu 1: GSTS.RTPS: it has not come in time");
     stuck(modern, 0x88, "iommu 1: IQH: ");
     stuck(m, 0x64, "iommu 1: PMEN.PRS: ");
