@@ -102,7 +102,10 @@ static struct table *make_table(const struct amdvi_unit *u)
     return t->entries != NULL ? t : NULL;
 }
 
-/* Has the interrupts of all its IDs remapped by its table. */
+/*
+ * Has the interrupts of all its IDs remapped by its table. set_entry() of amdvi.c changes the same
+ * words by another lock, but at no other time: VMs are made one by one, before any of them runs.
+ */
 static void set_table(const struct source *s)
 {
     struct amdvi_unit *u = s->unit;
@@ -125,7 +128,8 @@ static int make(struct amdvi_unit *u, struct pci_bdf requester, const struct amd
     *why = "of so many devices interrupts cannot be remapped; give fewer devices away";
     if (s == NULL)
         return -ENOSPC;
-    *why = "the firmware makes it one with two others that have interrupts already";
+    *why = "the firmware makes it one with two others that have interrupts already; update the "
+           "firmware, or leave one of them out";
     if (count > 1 || (count == 1 && table->wide != u->wide))
         return -EINVAL;
     *why = "no memory for a table of interrupts; make the host pool larger";
