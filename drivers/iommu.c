@@ -39,15 +39,6 @@ const struct iommu_ops *iommu_start(const struct iommu_machine *machine,
 
 /* --- groups ----------------------------------------------------------------------------------- */
 
-static bool have_one_in_common(const struct iommu_carried *a, const struct iommu_carried *b)
-{
-    for (unsigned i = 0; i < a->count; i++)
-        for (unsigned k = 0; k < b->count; k++)
-            if (pci_same_bdf(a->id[i], b->id[k]))
-                return true;
-    return false;
-}
-
 void iommu_join_groups(const struct iommu_ops *ops, struct pci_table *table)
 {
     static struct iommu_carried all[PCI_MAX_FUNCTIONS];
@@ -56,7 +47,7 @@ void iommu_join_groups(const struct iommu_ops *ops, struct pci_table *table)
         all[i] = iommu_carried(ops->facts, f);
         for (unsigned k = 0; k < i; k++) {
             struct pci_function *g = &table->f[k];
-            if (g->group == f->group || !have_one_in_common(&all[k], &all[i]))
+            if (g->group == f->group || !iommu_share_id(&all[k], &all[i]))
                 continue;
             log_line("iommu: nothing tells %s from %s: they are one group", pci_name(f->bdf).text,
                      pci_name(g->bdf).text);

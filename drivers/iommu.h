@@ -189,6 +189,9 @@ struct iommu_carried iommu_requesters(iommu_facts_of *facts, const struct pci_fu
 /* What F's requests may carry: those IDs, facts or not, and the aliases of those with facts. */
 struct iommu_carried iommu_carried(iommu_facts_of *facts, const struct pci_function *f);
 
+/* Whether the two have one in common. */
+bool iommu_share_id(const struct iommu_carried *a, const struct iommu_carried *b);
+
 /* What firmware says of any of these: nothing tells for which of them it meant it. */
 struct iommu_reserved iommu_reserved(iommu_facts_of *facts, const struct pci_function *f);
 

@@ -34,6 +34,15 @@ struct iommu_carried iommu_carried(iommu_facts_of *facts_of, const struct pci_fu
     return carried;
 }
 
+bool iommu_share_id(const struct iommu_carried *a, const struct iommu_carried *b)
+{
+    for (unsigned i = 0; i < a->count; i++)
+        for (unsigned k = 0; k < b->count; k++)
+            if (pci_same_bdf(a->id[i], b->id[k]))
+                return true;
+    return false;
+}
+
 void iommu_add_reserved(struct iommu_reserved *to, struct range r)
 {
     for (unsigned i = 0; i < to->count; i++)

@@ -211,6 +211,27 @@ static void group_of_the_host(void **state)
                    "host uses; leave it out\n");
 }
 
+/* One that no VM has, and that is not the boot's, goes on by the ID that leads to the VM then. */
+static void display_of_the_same_id(void **state)
+{
+    (void)state;
+    give(0, CARD);
+    facts.framebuffer = 0xc0800000;
+    pci.f[OTHER_CARD].class = 0x030000;
+    expect_given(CARD);
+    pci.f[BRIDGE].secondary = 1;
+    pci.f[BRIDGE].port = PCI_PORT_TO_PCI;
+    pci.f[CARD].parent = pci.f[OTHER_CARD].parent = &pci.f[BRIDGE];
+    expect_refused("nosnoop.cfg:7: vm one: device 01:00.0 sends by an ID of the display 01:01.0, "
+                   "which no VM has; give both to one VM, or leave it out\n");
+    give(0, OTHER_CARD);
+    host_log_reset();
+    expect_given(CARD);
+    config.vms[0].device_count = 1;
+    pci.f[OTHER_CARD].class = 0x020000;
+    expect_given(CARD);
+}
+
 static void no_reset(void **state)
 {
     (void)state;
@@ -327,6 +348,7 @@ int main(void)
         cmocka_unit_test_setup(boot_display, reset),
         cmocka_unit_test_setup(shared_group, reset),
         cmocka_unit_test_setup(group_of_the_host, reset),
+        cmocka_unit_test_setup(display_of_the_same_id, reset),
         cmocka_unit_test_setup(no_reset, reset),
         cmocka_unit_test_setup(no_iommu, reset),
         cmocka_unit_test_setup(no_remapping, reset),

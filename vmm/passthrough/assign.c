@@ -96,7 +96,14 @@ static int check_use(const struct candidate *c)
     return 0;
 }
 
-/* Functions that no VM has do nothing, and bridges only carry. */
+/* A display goes on showing its memory, by whatever its ID leads to. */
+static bool is_display_with_its_id(const struct candidate *c, const struct pci_function *f)
+{
+    struct iommu_carried carried = iommu_carried(c->facts->iommu, f);
+    return pci_is_display(f) && iommu_share_id(&carried, &c->carried);
+}
+
+/* Other functions that no VM has do nothing, and bridges only carry. */
 static int check_group(const struct candidate *c)
 {
     for (const struct pci_function *f = c->pci->f; f < c->pci->f + c->pci->count; f++) {
@@ -108,6 +115,11 @@ static int check_group(const struct candidate *c)
                           pci_name(f->bdf).text, vm->name);
         if (is_log(c->facts, f) || (vm == NULL && is_boot_display(c->facts, f)))
             return refuse(c, "is not isolated from %s, which the host uses; leave it out",
+                          pci_name(f->bdf).text);
+        if (vm == NULL && is_display_with_its_id(c, f))
+            return refuse(c,
+                          "sends by an ID of the display %s, which no VM has; give both to one "
+                          "VM, or leave it out",
                           pci_name(f->bdf).text);
     }
     return 0;
