@@ -177,6 +177,7 @@ static noreturn void end_machine(void)
 static void start_on_own_tables(void)
 {
     pic_init();
+    topology_find_rsdp(&host, &boot_info);
     apic_init(&host, topology_asks_for_xapic(&host, &boot_info));
     apic_take_pic();
     log_memory();

@@ -29,13 +29,17 @@ struct host_firmware topology_firmware(const struct host *host)
     return (struct host_firmware){{read_memory}, host};
 }
 
+void topology_find_rsdp(const struct host *host, struct boot_info *info)
+{
+    const struct host_firmware from = topology_firmware(host);
+    if (info->rsdp == 0 && info->door != DOOR_UEFI)
+        info->rsdp = acpi_find_rsdp(&from.firmware);
+}
+
 bool topology_find(const struct host_firmware *from, const struct boot_info *info,
                    const char *signature, struct acpi_table *table)
 {
-    uint64_t rsdp = info->rsdp;
-    if (rsdp == 0 && info->door != DOOR_UEFI)
-        rsdp = acpi_find_rsdp(&from->firmware);
-    return rsdp != 0 && acpi_find(&from->firmware, rsdp, signature, table);
+    return info->rsdp != 0 && acpi_find(&from->firmware, info->rsdp, signature, table);
 }
 
 bool topology_asks_for_xapic(const struct host *host, const struct boot_info *info)

@@ -14,6 +14,9 @@ struct host_firmware {
 };
 struct host_firmware topology_firmware(const struct host *host);
 
+/* Looks for the RSDP where BIOSes have it, if no door gave it; the other functions rest on that. */
+void topology_find_rsdp(const struct host *host, struct boot_info *info);
+
 /* The first ACPI table of SIGNATURE (4 characters), as acpi_find(). */
 bool topology_find(const struct host_firmware *from, const struct boot_info *info,
                    const char *signature, struct acpi_table *table);
