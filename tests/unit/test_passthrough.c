@@ -13,28 +13,51 @@ static struct cpu the_cpu;
 static int result; /* of a reset */
 static unsigned served, resets;
 
+/* What masters the bus, by number of device. */
+static bool on_bus[32];
+
+static bool none_on_bus(void)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(on_bus); i++)
+        if (on_bus[i])
+            return false;
+    return true;
+}
+
+static uint16_t read_command(struct pci_bdf bdf)
+{
+    return on_bus[bdf.device] ? 7 : 3;
+}
+
+static void write_command(struct pci_bdf bdf, uint16_t command)
+{
+    assert_int_equal(command & 3, 3);
+    on_bus[bdf.device] = (command & 4) != 0;
+}
+
 static int reset_function(const struct pci_function *f, void (*delay)(uint32_t us))
 {
+    assert_true(none_on_bus());
     (void)f;
     resets++;
     delay(100);
     return result;
 }
 
-#define this_cpu()            (&the_cpu)
-#define clock_ticks(us)       ((uint64_t)(us)*1000)
-#define pci_reset(f, delay)   reset_function(f, delay)
-#define pci_restore(f, saved) ((void)(f), (void)(saved))
+#define this_cpu()                   (&the_cpu)
+#define clock_ticks(us)              ((uint64_t)(us)*1000)
+#define pci_reset(f, delay)          reset_function(f, delay)
+#define pci_restore(f, saved)        ((void)(f), (void)(saved))
+#define pci_read16(bdf, reg)         read_command(bdf)
+#define pci_write16(bdf, reg, value) write_command(bdf, value)
 #pragma GCC diagnostic ignored "-Wframe-larger-than=" /* with sanitizers they are larger */
 /* What no test here comes to; clang wants it said before. */
 #pragma weak devices_level_pci
 #pragma weak iommu_host
-#pragma weak iommu_host_look_last
 #pragma weak iommu_host_registers
 #pragma weak log_port
 #pragma weak passed_decode
 #pragma weak passed_find_lines
-#pragma weak passed_forget_irqs
 #pragma weak passed_interrupts
 #pragma weak passed_make_intx
 #pragma weak passed_make_irqs
@@ -156,6 +179,7 @@ static unsigned attached_count, created;
 static void attach_one(struct pci_bdf requester, struct iommu_domain *domain)
 {
     assert_true(domain == NULL || domain == &all.domain);
+    assert_true(domain != NULL || none_on_bus());
     attached[attached_count++] = requester;
 }
 
@@ -280,6 +304,40 @@ static void ids_of_ioapics(void **state)
     assert_false(is_ioapic(bus));
 }
 
+static unsigned forgotten, looked;
+
+void passed_forget_irqs(struct passed *d)
+{
+    (void)d;
+    forgotten++;
+}
+
+void iommu_host_look_last(void)
+{
+    assert_int_equal(resets, 2);
+    looked++;
+}
+
+/* Of two behind one bridge both leave the bus before the ID leads nowhere by which both send. */
+static void devices_at_the_end(void **state)
+{
+    static struct pci_function next = {
+        .bdf = {0, 6, 2, 0}, .parent = &bridge, .reset = PCI_RESET_FLR};
+    static struct passed other;
+    (void)state;
+    other = device;
+    other.real = &next;
+    behind.reset = PCI_RESET_FLR;
+    all.devices[1] = &other;
+    all.count = 2;
+    on_bus[1] = on_bus[2] = true;
+    attached_count = resets = forgotten = looked = 0;
+    passthrough_end(&vm);
+    assert_true(none_on_bus() && !device.reachable && !other.reachable);
+    assert_int_equal(attached_count, 4);
+    assert_true(forgotten == 2 && resets == 2 && looked == 1);
+}
+
 /* In 8 bits 255 is no CPU's ID. A line's interrupts go by another unit than the device's do. */
 static void cpus_that_interrupts_reach(void **state)
 {
@@ -314,6 +372,7 @@ int main(void)
         cmocka_unit_test_setup(reserved_of_any_id, begin_behind),
         cmocka_unit_test_setup(attached_by_any_id, begin_behind),
         cmocka_unit_test_setup(ids_of_ioapics, begin),
+        cmocka_unit_test_setup(devices_at_the_end, begin_behind),
         cmocka_unit_test_setup(cpus_that_interrupts_reach, begin_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

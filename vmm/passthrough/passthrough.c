@@ -419,18 +419,26 @@ void passthrough_reset(struct vm *vm)
     passed_place_at_rest(vm);
 }
 
+static void leave_bus(struct passed *d)
+{
+    uint16_t command = pci_read16(d->real->bdf, PCI_COMMAND);
+    d->reachable = false;
+    pci_write16(d->real->bdf, PCI_COMMAND, command & (uint16_t)~PCI_COMMAND_MASTER);
+}
+
+/* Devices may share an ID: none masters the bus any more as the first one's leads nowhere. */
 void passthrough_end(struct vm *vm)
 {
     struct passthrough *p = vm->passthrough;
-    for (unsigned i = 0; p != NULL && i < p->count; i++) {
-        struct passed *d = p->devices[i];
-        d->reachable = false;
-        uint16_t command = pci_read16(d->real->bdf, PCI_COMMAND);
-        pci_write16(d->real->bdf, PCI_COMMAND, command & (uint16_t)~PCI_COMMAND_MASTER);
-        passed_forget_irqs(d);
-        attach(d, NULL);
-        reset_real(d);
+    if (p == NULL)
+        return;
+    for (unsigned i = 0; i < p->count; i++)
+        leave_bus(p->devices[i]);
+    for (unsigned i = 0; i < p->count; i++) {
+        passed_forget_irqs(p->devices[i]);
+        attach(p->devices[i], NULL);
     }
-    if (p != NULL)
-        iommu_host_look_last();
+    for (unsigned i = 0; i < p->count; i++)
+        reset_real(p->devices[i]);
+    iommu_host_look_last();
 }
