@@ -111,7 +111,7 @@ static void find_ioapics(struct iommu_ioapics *ioapics)
             const struct ivrs_entry *e = &amdvi.ivrs.entries[u->first_entry + i];
             struct pci_bdf bdf = pci_of_id(u->segment, e->first);
             struct amdvi_unit *unit = &amdvi.units[u - amdvi.ivrs.units];
-            if (e->kind == IVRS_IOAPIC && unit->on && make_source(unit, bdf) == 0)
+            if (e->ioapic && unit->on && make_source(unit, bdf) == 0)
                 ioapics->r[ioapics->count++] = (struct iommu_ioapic){.id = e->handle,
                                                                      .requester = bdf,
                                                                      .alias = alias_of(bdf),

@@ -329,7 +329,7 @@ static uint64_t next_sender(const struct amdvi_unit *u, unsigned *at)
 {
     while (*at < u->ivrs->entry_count) {
         const struct ivrs_entry *e = &u->entries[(*at)++];
-        if (e->kind == IVRS_IOAPIC && AMDVI_SETTING_SYSMGT(e->setting) == AMDVI_SYSMGT_PASSES)
+        if (e->ioapic && AMDVI_SETTING_SYSMGT(e->setting) == AMDVI_SYSMGT_PASSES)
             return FILTER_VALID | e->first;
     }
     return 0;

@@ -114,17 +114,15 @@ static void add(const struct cursor *c, struct ivrs_entry entry)
 /* "IVHD Special Device Entry": what sends interrupts by an ID that no PCI function need have. */
 static void add_special(const struct cursor *c, const struct entry *e)
 {
-    struct ivrs_entry entry = {
-        .first = e->alias, .last = e->alias, .handle = e->handle, .setting = e->setting};
-    if (e->variety == VARIETY_IOAPIC) {
-        entry.kind = IVRS_IOAPIC;
-    } else if (e->variety == VARIETY_HPET) {
-        entry.kind = IVRS_HPET;
-    } else {
+    if (e->variety != VARIETY_IOAPIC && e->variety != VARIETY_HPET) {
         log_line("ivrs: a special device of the kind %u; left out", e->variety);
         return;
     }
-    add(c, entry);
+    add(c, (struct ivrs_entry){.first = e->alias,
+                               .last = e->alias,
+                               .setting = e->setting,
+                               .ioapic = e->variety == VARIETY_IOAPIC,
+                               .handle = e->handle});
 }
 
 /* "ACPI Device Entry": no function of PCI's, so nobody is given it. */
@@ -279,7 +277,6 @@ static void take_unit(struct cursor *c)
                                   .segment = c->b.unit.segment,
                                   .id = c->b.id,
                                   .capability = c->b.unit.capability,
-                                  .type = c->b.type,
                                   .flags = c->b.flags,
                                   .has_no_tables = hatdis,
                                   .first_entry = (uint16_t)ivrs->entry_count};
@@ -329,7 +326,7 @@ static void take_memory(struct cursor *c)
 static void check_ioapics(const struct ivrs *ivrs)
 {
     for (unsigned i = 0; i < ivrs->entry_count; i++)
-        if (ivrs->entries[i].kind == IVRS_IOAPIC)
+        if (ivrs->entries[i].ioapic)
             return;
     if (ivrs->unit_count != 0)
         log_line("ivrs: it names no I/O APIC: interrupts of lines (INTx) are blocked; update the "

@@ -8,20 +8,14 @@
 
 enum { IVRS_MAX_UNITS = 32, IVRS_MAX_RESERVED = 32, IVRS_MAX_ENTRIES = 512 };
 
-enum ivrs_entry_kind {
-    IVRS_DEVICES,
-    IVRS_IOAPIC, /* FIRST is what its interrupts carry */
-    IVRS_HPET,   /* the same */
-};
-
 /* Device IDs that an IVHD names. */
 struct ivrs_entry {
     uint16_t first, last;
     uint16_t alias;  /* what their requests carry instead, where they are ALIASED */
-    uint8_t kind;    /* enum ivrs_entry_kind */
-    uint8_t handle;  /* the I/O APIC's ID, the HPET's number */
     uint8_t setting; /* "DTE Setting": what of theirs must pass as it is */
     bool aliased;
+    bool ioapic;    /* FIRST is what its interrupts carry */
+    uint8_t handle; /* the I/O APIC's ID */
 };
 
 /* AMD IOMMU, "I/O Virtualization Hardware Definition (IVHD) Block". */
@@ -30,7 +24,6 @@ struct ivrs_unit {
     uint16_t segment;
     uint16_t id;         /* its own PCI function */
     uint16_t capability; /* the register of that function's capability block */
-    uint8_t type;        /* of the block: 10h, 11h, 40h */
     uint8_t flags;       /* of the block */
     bool has_no_tables;  /* "HATDis": it translates by no tables of the host's */
     uint16_t last;       /* the highest device ID that it names */

@@ -113,7 +113,7 @@ static void test_qemu(void **state)
     assert_int_equal(unit_of(0x200), 99);
     assert_int_equal(unit_of(0xa0), 0); /* the I/O APIC's */
     const struct ivrs_entry *ioapic = &ivrs.entries[8];
-    assert_int_equal(ioapic->kind, IVRS_IOAPIC);
+    assert_true(ioapic->ioapic);
     assert_int_equal(ioapic->handle, 0);
     assert_int_equal(ioapic->first, 0xa0);
 }
@@ -154,7 +154,6 @@ static void test_desktop(void **state)
     assert_int_equal(ivrs.address_bits, 48);
     assert_int_equal(ivrs.device_bits, 64);
     assert_int_equal(ivrs.unit_count, 1);
-    assert_int_equal(ivrs.units[0].type, 0x40);
     assert_true(logged("(IVHD 10h) is there by a higher type, too; left out"));
     assert_true(logged("(IVHD 11h) is there by a higher type, too; left out"));
     assert_true(logged("the ACPI device AMDI0020, by 00a5: its DMA is blocked"));
@@ -170,7 +169,7 @@ static void test_desktop(void **state)
     assert_int_equal(ivrs_alias_of(&ivrs, device(0xffff)), 0xa5);
     assert_int_equal(ivrs.entries[3].setting, 0xd7);
     assert_int_equal(ivrs.entries[3].handle, 0x21);
-    assert_int_equal(ivrs.entries[4].kind, IVRS_HPET);
+    assert_true(ivrs.entries[3].ioapic && !ivrs.entries[4].ioapic);
     assert_int_equal(ivrs.entries[5].first, 1);
 }
 
@@ -193,7 +192,6 @@ static void test_the_highest_type_counts(void **state)
     end(at);
     assert_int_equal(parse(), 0);
     assert_int_equal(ivrs.unit_count, 3);
-    assert_int_equal(ivrs.units[0].type, 0x11);
     assert_int_equal(unit_of(0x11), 0);
     assert_int_equal(unit_of(0x10), 99);
     assert_int_equal(unit_of(0x6010), 2);
@@ -219,7 +217,6 @@ static void test_the_highest_type_makes_no_sense(void **state)
                 end(ivhd(0x40, 2, bases[i], 0));
             assert_int_equal(parse(), 0);
             assert_int_equal(ivrs.unit_count, 1);
-            assert_int_equal(ivrs.units[0].type, 0x10);
             assert_int_equal(unit_of(0x10), 0);
             assert_true(logged("(IVHD 40h) is"));
         }
