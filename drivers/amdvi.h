@@ -88,6 +88,7 @@ struct amdvi_unit {
     uint64_t ticket; /* that the last one was to write */
     unsigned tail;   /* command that is next */
     unsigned late;   /* looks for the next event, which the unit says is there */
+    unsigned missed; /* the place of the last one that has never come, and 1; 0: none */
 };
 
 /* Levels that its page tables may have ("HATS"); 0: it translates by none. */

@@ -206,6 +206,22 @@ static bool take_event(struct amdvi_unit *u, unsigned i, uint64_t *low, uint64_t
     return true;
 }
 
+/*
+ * An event that was left out may come at last: it is none of the next round's, in which the place
+ * is another one's.
+ */
+static void clear_missed(struct amdvi_unit *u, unsigned head, unsigned tail)
+{
+    unsigned i = u->missed - 1;
+    volatile uint64_t *event = &u->events[(size_t)2 * (i % ENTRIES)];
+    bool next_round = (i - head) % ENTRIES < (tail - head) % ENTRIES;
+    if (u->missed == 0 || (!next_round && event[0] >> 60 == 0))
+        return;
+    if (!next_round)
+        event[0] = event[1] = 0;
+    u->missed = 0;
+}
+
 /* "Event Log Restart Procedure". */
 static void restart_log(struct amdvi_unit *u)
 {
@@ -231,11 +247,14 @@ unsigned amdvi_unit_faults(struct amdvi_unit *u)
     uint64_t low, high, status = read64(u, AMDVI_STATUS);
     bool overflow = (status & STATUS_EVENT_OVERFLOW) != 0;
     write64(u, AMDVI_STATUS, STATUS_EVENT_LOG_INT);
-    for (unsigned tail = entry_at(u, AMDVI_EVENT_TAIL); head != tail; head = (head + 1) % ENTRIES) {
+    unsigned tail = entry_at(u, AMDVI_EVENT_TAIL);
+    clear_missed(u, head, tail);
+    for (; head != tail; head = (head + 1) % ENTRIES) {
         bool taken = take_event(u, head, &low, &high);
         if (!taken && ++u->late < LATE_LOOKS)
             break;
         u->late = 0;
+        u->missed = taken ? u->missed : head + 1;
         if (count++ >= EVENT_LINES)
             continue;
         if (taken)

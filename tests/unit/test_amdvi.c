@@ -1184,6 +1184,31 @@ static void test_an_event_that_never_comes(void **state)
     assert_int_equal(ops->faults(), 0);
 }
 
+/* Or it comes when its place has been passed: the next round has another event there. */
+static void test_an_event_that_comes_too_late(void **state)
+{
+    (void)state;
+    for (unsigned comes = 0; comes < 2; comes++) {
+        const struct iommu_ops *ops = begin(&modern);
+        unit->event_tail = 1;
+        while (unit->event_head == 0)
+            assert_int_equal(ops->faults(), 1);
+        if (comes != 0)
+            put_event(0, 0x9000);
+        for (unsigned i = 1; i < 256; i++) {
+            (void)dma(unit, ID_A, 0x5000, true, NULL);
+            assert_int_equal(ops->faults(), 1);
+        }
+        host_log_reset();
+        unit->event_tail = 1; /* of the next round, and not there yet */
+        assert_int_equal(ops->faults(), 1);
+        assert_string_equal(host_log, "");
+        put_event(0, 0x3000);
+        assert_int_equal(ops->faults(), 1);
+        assert_non_null(strstr(host_log, "00:03.0, read of 0x3000"));
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1230,6 +1255,7 @@ int main(void)
         cmocka_unit_test(test_an_event_that_is_late),
         cmocka_unit_test(test_an_event_that_comes_as_it_is_looked_for),
         cmocka_unit_test(test_an_event_that_never_comes),
+        cmocka_unit_test(test_an_event_that_comes_too_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
