@@ -966,7 +966,7 @@ static void reset_methods(void **state)
     expect_reset(PCI_RESET_BUS, &fake.buses, 1001000);
 }
 
-/* One that is not there any more costs little, where its port shows that, and it does not answer. */
+/* One that is not there, and does not answer, costs little, where its port shows that. */
 static void reset_of_what_is_gone(void **state)
 {
     struct fake_function *f = begin_reset(state, true);
