@@ -184,7 +184,7 @@ int pci_reset(const struct pci_function *f, wait *delay)
     };
     if (f->reset == PCI_RESET_NONE)
         return -ENODEV;
-    if (f->reset != PCI_RESET_BUS && !answers(f->bdf) && is_cut_off(f)) {
+    if (f->reset != PCI_RESET_BUS && is_cut_off(f)) {
         log_line("pci %s: its link is down: it cannot be reset", pci_name(f->bdf).text);
         return -EIO;
     }
