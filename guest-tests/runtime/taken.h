@@ -11,6 +11,9 @@
 /* By vector; NMIs have their own, 2. */
 extern uint32_t taken[SMP_MAX][VECTORS];
 
+/* How many came with interrupts off, which only an emulator does: they are not counted above. */
+extern uint32_t taken_twice;
+
 /* Called before the EOI of what has been counted, if it is not NULL. */
 extern void (*taken_hook)(unsigned cpu, unsigned vector);
 
