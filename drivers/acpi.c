@@ -252,7 +252,7 @@ uint16_t acpi_sci(const struct firmware *firmware, const struct acpi_table *fadt
 
 /* --- the MCFG --------------------------------------------------------------------------------- */
 
-enum { MCFG_ENTRIES = 44, BUS_SHIFT = 20 };
+enum { MCFG_ENTRIES = 44 };
 
 struct mcfg_entry {
     uint64_t base; /* of bus 0 */
@@ -262,15 +262,9 @@ struct mcfg_entry {
 };
 static_assert(sizeof(struct mcfg_entry) == 16, "PCI Firmware Specification, MCFG");
 
-static struct range ecam_range(const struct pci_ecam *e)
-{
-    return (struct range){e->base + ((uint64_t)e->first << BUS_SHIFT),
-                          e->base + ((e->last + 1ull) << BUS_SHIFT)};
-}
-
 static bool overlap(const struct pci_ecam *a, const struct pci_ecam *b)
 {
-    struct range x = ecam_range(a), y = ecam_range(b);
+    struct range x = pci_ecam_range(a), y = pci_ecam_range(b);
     bool buses = a->segment == b->segment && a->first <= b->last && b->first <= a->last;
     return buses || ranges_overlap(x, y);
 }
@@ -278,8 +272,8 @@ static bool overlap(const struct pci_ecam *a, const struct pci_ecam *b)
 static bool is_sane(const struct pci_ecam *e, const struct memmap *map, uint64_t top)
 {
     return is_aligned(e->base, MIB) && e->first <= e->last && e->base < top &&
-           ecam_range(e).end <= top &&
-           memmap_is_all(map, e->base, ecam_range(e).end, MEMMAP_REGISTERS);
+           pci_ecam_range(e).end <= top &&
+           memmap_is_all(map, e->base, pci_ecam_range(e).end, MEMMAP_REGISTERS);
 }
 
 /* False: it overlaps one that is there, or there is no room. */

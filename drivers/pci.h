@@ -92,6 +92,13 @@ struct pci_ecam {
     uint8_t first, last; /* buses */
 };
 
+static inline struct range pci_ecam_range(const struct pci_ecam *e)
+{
+    enum { BUS_SHIFT = 20 };
+    return (struct range){e->base + ((uint64_t)e->first << BUS_SHIFT),
+                          e->base + ((e->last + 1ull) << BUS_SHIFT)};
+}
+
 enum { PCI_MAX_ECAMS = 32 };
 
 struct pci_ecams {

@@ -9,7 +9,7 @@ static const struct range interrupts[] = {{0xfec00000, 0xfed00000}, {0xfee00000,
 /* Of the ISA bus's and the chipset's own devices; configuration mechanism 1, and the reset. */
 static const struct range ports[] = {{0, 0x100}, {0xcf8, 0xd00}};
 
-enum { LOG_PORTS = 8, BUS_SHIFT = 20 };
+enum { LOG_PORTS = 8 };
 
 static bool is_in(const struct range *ranges, unsigned count, struct range r)
 {
@@ -27,23 +27,14 @@ static struct range range_of(const struct pci_bar *bar)
 
 static bool is_memory(const struct memmap *map, struct range r)
 {
-    for (uint64_t at = r.start, next; at < r.end; at = next) {
-        unsigned kind = memmap_kind_at(map, at, &next);
-        if (kind != 0 && kind != MEM_MMIO)
-            return true;
-    }
-    return false;
+    return !memmap_is_all(map, r.start, r.end, 1 | 1 << MEM_MMIO);
 }
 
 static bool is_config(const struct pci_ecams *ecams, struct range r)
 {
-    for (unsigned i = 0; i < ecams->count; i++) {
-        const struct pci_ecam *e = &ecams->r[i];
-        struct range buses = {e->base + ((uint64_t)e->first << BUS_SHIFT),
-                              e->base + (((uint64_t)e->last + 1) << BUS_SHIFT)};
-        if (ranges_overlap(buses, r))
+    for (unsigned i = 0; i < ecams->count; i++)
+        if (ranges_overlap(pci_ecam_range(&ecams->r[i]), r))
             return true;
-    }
     return false;
 }
 
