@@ -10,26 +10,30 @@ static void add(struct iommu_carried *to, struct pci_bdf id)
     to->id[to->count++] = id;
 }
 
+/* What a requester can be, at most IOMMU_MAX_REQUESTERS. */
+static struct iommu_carried ids_of(const struct pci_function *f)
+{
+    struct iommu_carried ids = {.id = {pci_requester(f)}, .count = 1};
+    add(&ids, f->bdf);
+    return ids;
+}
+
 struct iommu_carried iommu_requesters(iommu_facts_of *facts_of, const struct pci_function *f)
 {
-    const struct pci_bdf ids[] = {pci_requester(f), f->bdf};
-    struct iommu_carried requesters = {.count = 0};
+    struct iommu_carried ids = ids_of(f), requesters = {.count = 0};
     struct iommu_facts facts;
-    static_assert(ARRAY_SIZE(ids) == IOMMU_MAX_REQUESTERS, "each of them");
-    for (unsigned i = 0; i < ARRAY_SIZE(ids); i++)
-        if (facts_of(ids[i], &facts))
-            add(&requesters, ids[i]);
+    for (unsigned i = 0; i < ids.count; i++)
+        if (facts_of(ids.id[i], &facts))
+            add(&requesters, ids.id[i]);
     return requesters;
 }
 
 struct iommu_carried iommu_carried(iommu_facts_of *facts_of, const struct pci_function *f)
 {
-    struct iommu_carried requesters = iommu_requesters(facts_of, f), carried = {.count = 0};
+    struct iommu_carried ids = ids_of(f), carried = ids;
     struct iommu_facts facts;
-    add(&carried, pci_requester(f));
-    add(&carried, f->bdf);
-    for (unsigned i = 0; i < requesters.count; i++)
-        if (facts_of(requesters.id[i], &facts))
+    for (unsigned i = 0; i < ids.count; i++)
+        if (facts_of(ids.id[i], &facts))
             add(&carried, facts.alias);
     return carried;
 }
