@@ -69,6 +69,18 @@ static void block_device(const struct amdvi_devices *devices, uint16_t segment, 
           ivrs_setting_of(&amdvi.ivrs, segment, id));
 }
 
+/* Of most devices firmware wants nothing to pass. */
+static void pass_settings(const struct amdvi_devices *devices, const struct ivrs_unit *unit)
+{
+    const struct ivrs_entry *e = amdvi.ivrs.entries + unit->first_entry;
+    for (const struct ivrs_entry *end = e + unit->entry_count; e < end; e++) {
+        for (uint32_t id = e->first; id <= e->last && e->setting != 0; id++)
+            block_device(devices, unit->segment, (uint16_t)id);
+        if (e->aliased && e->setting != 0)
+            block_device(devices, unit->segment, e->alias);
+    }
+}
+
 /* "Device Table": of all units of a segment, so of as many entries as any of them needs. */
 static bool make_devices(struct amdvi_devices *devices, uint16_t segment)
 {
@@ -88,7 +100,10 @@ static bool make_devices(struct amdvi_devices *devices, uint16_t segment)
     }
     memset(devices->entries, 0, (size_t)devices->count * AMDVI_ENTRY_SIZE);
     for (uint32_t i = 0; i < devices->count; i++)
-        block_device(devices, segment, (uint16_t)i);
+        block(devices->entries + (size_t)i * AMDVI_ENTRY_WORDS, 0);
+    for (unsigned i = 0; i < ivrs->unit_count; i++)
+        if (ivrs->units[i].segment == segment)
+            pass_settings(devices, &ivrs->units[i]);
     return true;
 }
 
