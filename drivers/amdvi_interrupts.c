@@ -1,7 +1,6 @@
 /* AMD-Vi's interrupt remapping: who has which table, and the tables' entries. */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "drivers/amdvi.h"
-#include "drivers/iommu_slots.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -27,23 +26,25 @@ static_assert(AMDVI_INTERRUPTS * WIDE == 2 * PAGE_SIZE && AMDVI_INTERRUPTS * NAR
 enum { MOST_SOURCES = 96 };
 
 struct table {
-    void *entries; /* NULL: it is nobody's */
+    void *entries;
     bool wide;
-    uint64_t claimed[AMDVI_INTERRUPTS / 64];
+    unsigned claimed; /* of the entries, the first ones */
 };
 
 /* A requester, and what it was found to be when it was given its table. */
 struct source {
-    struct amdvi_unit *unit; /* NULL: none */
+    struct amdvi_unit *unit;
     struct pci_bdf requester;
     struct amdvi_ids ids;
     struct table *table;
 };
 
+/* None is ever given back. */
 static struct {
     struct lock lock;
     struct source sources[MOST_SOURCES];
     struct table tables[MOST_SOURCES];
+    unsigned source_count, table_count;
 } interrupts;
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -56,18 +57,11 @@ void amdvi_forget_sources(void)
 /* NULL: it has none. */
 static struct source *source_of(struct pci_bdf requester)
 {
-    for (struct source *s = interrupts.sources; s < interrupts.sources + MOST_SOURCES; s++)
-        if (s->unit != NULL && pci_same_bdf(s->requester, requester))
+    for (struct source *s = interrupts.sources; s < interrupts.sources + interrupts.source_count;
+         s++)
+        if (pci_same_bdf(s->requester, requester))
             return s;
     return NULL;
-}
-
-static struct source *free_source(void)
-{
-    struct source *s = interrupts.sources;
-    while (s < interrupts.sources + MOST_SOURCES && s->unit != NULL)
-        s++;
-    return s < interrupts.sources + MOST_SOURCES ? s : NULL;
 }
 
 static bool carries(const struct amdvi_ids *ids, uint16_t id)
@@ -80,8 +74,9 @@ static unsigned tables_of(uint16_t segment, const struct amdvi_ids *ids, struct 
 {
     unsigned count = 0;
     *table = NULL;
-    for (struct source *s = interrupts.sources; s < interrupts.sources + MOST_SOURCES; s++) {
-        if (s->unit == NULL || s->requester.segment != segment || s->table == *table)
+    for (struct source *s = interrupts.sources; s < interrupts.sources + interrupts.source_count;
+         s++) {
+        if (s->requester.segment != segment || s->table == *table)
             continue;
         for (unsigned i = 0; i < s->ids.count; i++)
             if (carries(ids, s->ids.id[i])) {
@@ -95,11 +90,12 @@ static unsigned tables_of(uint16_t segment, const struct amdvi_ids *ids, struct 
 
 static struct table *make_table(const struct amdvi_unit *u)
 {
-    struct table *t = interrupts.tables;
-    while (t->entries != NULL) /* there are as many as sources */
-        t++;
+    struct table *t = &interrupts.tables[interrupts.table_count]; /* there are as many as sources */
     *t = (struct table){.entries = u->machine->alloc(u->wide ? 2 : 1), .wide = u->wide};
-    return t->entries != NULL ? t : NULL;
+    if (t->entries == NULL)
+        return NULL;
+    interrupts.table_count++;
+    return t;
 }
 
 /*
@@ -123,10 +119,9 @@ static int make(struct amdvi_unit *u, struct pci_bdf requester, const struct amd
                 const char **why)
 {
     struct table *table;
-    struct source *s = free_source();
     unsigned count = tables_of(requester.segment, ids, &table);
     *why = "of so many devices interrupts cannot be remapped; give fewer devices away";
-    if (s == NULL)
+    if (interrupts.source_count == MOST_SOURCES)
         return -ENOSPC;
     *why = "the firmware makes it one with two others that have interrupts already; update the "
            "firmware, or leave one of them out";
@@ -137,6 +132,7 @@ static int make(struct amdvi_unit *u, struct pci_bdf requester, const struct amd
         table = make_table(u);
     if (table == NULL)
         return -ENOMEM;
+    struct source *s = &interrupts.sources[interrupts.source_count++];
     *s = (struct source){u, requester, *ids, table};
     set_table(s);
     return 0;
@@ -174,8 +170,9 @@ static void write_interrupt(const struct source *s, unsigned index,
 /* By whichever ID of a device that has the table it may have been found. */
 static void forget_entries(const struct table *table)
 {
-    for (struct source *s = interrupts.sources; s < interrupts.sources + MOST_SOURCES; s++)
-        for (unsigned i = 0; s->unit != NULL && s->table == table && i < s->ids.count; i++)
+    for (struct source *s = interrupts.sources; s < interrupts.sources + interrupts.source_count;
+         s++)
+        for (unsigned i = 0; s->table == table && i < s->ids.count; i++)
             amdvi_forget_interrupts(s->unit, s->ids.id[i]);
 }
 
@@ -194,7 +191,8 @@ int amdvi_claim(struct pci_bdf requester)
     lock_take(&interrupts.lock);
     const struct source *s = source_of(requester);
     assert(s != NULL);
-    int found = slots_take(s->table->claimed, AMDVI_INTERRUPTS);
+    unsigned *claimed = &s->table->claimed;
+    int found = *claimed < AMDVI_INTERRUPTS ? (int)(*claimed)++ : -ENOSPC;
     lock_release(&interrupts.lock);
     if (found < 0)
         log_line("iommu %u: none of a device's %u entries for interrupts is left", s->unit->number,

@@ -75,7 +75,7 @@ struct vtd_unit {
     hpa_t status_hpa;
     unsigned tail;       /* entry of the queue that is next */
     uint64_t *remapping; /* "Interrupt Remapping Table": the same */
-    uint64_t claimed[VTD_INTERRUPTS / 64];
+    unsigned claimed;
 };
 
 /* --- drivers/vtd_unit.c ----------------------------------------------------------------------- */

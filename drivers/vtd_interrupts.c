@@ -1,7 +1,7 @@
 /* Entries of a VT-d unit's interrupt remapping table. */
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "drivers/iommu_slots.h"
 #include "drivers/vtd.h"
+#include "lib/errno.h"
 #include "lib/log.h"
 
 /* VT-d, "Interrupt Remapping Table Entry (IRTE) for Remapped Interrupts". */
@@ -21,7 +21,7 @@
 int vtd_claim_in(struct vtd_unit *u)
 {
     lock_take(&u->lock);
-    int found = slots_take(u->claimed, VTD_INTERRUPTS);
+    int found = u->claimed < VTD_INTERRUPTS ? (int)u->claimed++ : -ENOSPC;
     lock_release(&u->lock);
     if (found < 0)
         log_line("iommu %u: none of its %u entries for interrupts is left", u->number,
