@@ -234,12 +234,15 @@ static void begin(enum way way, uint8_t b)
     set(B, HOURS_24 | b);
 }
 
+/* A bare machine's 8259 may find its request masked or gone when the CPU acknowledges it. */
 static void end(void)
 {
     set(B, HOURS_24);
     get(C);
     isa_close(IRQ_RTC);
-    expect(isa_odd == 0 && isa_spurious == 0, "%u others, %u spurious", isa_odd, isa_spurious);
+    expect(isa_odd == 0, "%u others", isa_odd);
+    if (machine.nosnoop)
+        expect(isa_spurious == 0, "%u spurious", isa_spurious);
 }
 
 static void periodic(enum way way)
@@ -368,20 +371,34 @@ static unsigned pit_count(void)
     return low | (unsigned)in8(0x40) << 8;
 }
 
-/* Ticks of a second: told, or by the PIT over about half of one. */
-static uint64_t ticks_of_second(void)
+/* Ticks of a second by the PIT, over 50 ms: more where an emulator was held up meanwhile. */
+static uint64_t ticks_by_pit(void)
 {
-    if (machine.nosnoop)
-        return machine_ticks(1000);
     pit_start(2, 0);
     uint64_t start = rdtsc(), cycles = 0;
     unsigned last = pit_count();
-    while (cycles < PIT_HZ / 2) {
+    while (cycles < PIT_HZ / 20) {
         unsigned now = pit_count();
         cycles += (last - now) & 0xffff;
         last = now;
     }
     return (rdtsc() - start) * PIT_HZ / cycles;
+}
+
+/* Ticks of a second: told, or the least that the PIT has. */
+static uint64_t ticks_of_second(void)
+{
+    enum { TIMES = 40 };
+    static uint64_t least = UINT64_MAX;
+    static unsigned times;
+    if (machine.nosnoop)
+        return machine_ticks(1000);
+    for (; times < TIMES; times++) {
+        uint64_t ticks = ticks_by_pit();
+        if (ticks < least)
+            least = ticks;
+    }
+    return least;
 }
 
 /* An emulator that was held up all the time has another go. */

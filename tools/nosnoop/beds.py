@@ -37,7 +37,8 @@ class QemuBed:
         argv = [paths.package_file("QEMU"), "-M", self.machine(payload),
                 "-accel", self.accelerator,
                 "-cpu", self.cpu, "-m", f"{payload.memory >> 20}M", "-smp", str(payload.cpus),
-                "-net", "none", "-display", "none", "-monitor", "none", "-no-reboot"]
+                "-net", "none", "-display", "none", "-monitor", "none", "-no-reboot",
+                "-rtc", "clock=vm"]  # the wall's may be set meanwhile
         for number, path in enumerate(serial):
             kind = "serial" if is_terminal(path) else "file"
             argv += ["-chardev", f"{kind},id=com{number + 1},path={path}",
