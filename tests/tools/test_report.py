@@ -100,6 +100,13 @@ def test_rows_of_a_tree(tmp_path):
         rows.of_tree(tmp_path)
 
 
+def test_failed_cases_are_shown_with_what_was_said_of_them():
+    output = "# begin\nok 1 a\n# b: 3\n# b: 4\nnot ok 2 b\nok 3 c\nnot ok 4 d\n" + "more\n" * 20
+    assert columns.not_ok(output) == ["not ok:", "    # b: 3", "    # b: 4", "    not ok 2 b",
+                                      "    not ok 4 d"]
+    assert not columns.not_ok("# b: 3\nok 1 a\n")
+
+
 STOP_LOG = "[ 1 0] stopped: vm a halted for good\n"
 PROBLEMS = [
     ("a end=0", 0, "1..1\nok 1 x", "", None),

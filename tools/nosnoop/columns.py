@@ -120,6 +120,16 @@ def tail(title, text):
     return [f"{title}:"] + ["    " + line for line in text.splitlines()[-LAST_LINES:]]
 
 
+def not_ok(output):
+    """The failed cases in a guest's OUTPUT, each behind what was said of it."""
+    said, lines = [], []
+    for line in output.splitlines():
+        if line.startswith("not ok"):
+            lines += said[-LAST_LINES:] + [line]
+        said = said + [line] if line.startswith("#") else []
+    return ["not ok:"] + ["    " + line for line in lines] if lines else []
+
+
 def command(column, row):
     """The command line of tools/run for a cell."""
     argv = [sys.executable, str(paths.ROOT / "tools/run"), *column.options(),
@@ -156,7 +166,7 @@ def run_cell(column, row):
     for problem in problems(column, row, cell, log):
         cell.fail(problem)
     if cell.verdict == "FAIL":
-        cell.details += tail("guest", output) + tail("log", log) + tail("messages", messages)
+        cell.details += not_ok(output) + tail("guest", output) + tail("log", log) + tail("messages", messages)
     elif cell.ktap.all_skipped():
         cell.verdict = "SKIP"
         cell.details = sorted({result.reason for result in cell.ktap.results})
