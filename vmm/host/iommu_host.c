@@ -178,29 +178,41 @@ void iommu_host_look_last(void)
 
 /* --- displays --------------------------------------------------------------------------------- */
 
+struct display {
+    struct iommu_domain domain;
+    struct iommu_carried requesters;
+};
+
+static bool show(struct display *d, const struct iommu_reserved *reserved)
+{
+    uint64_t end = PAGE_SIZE;
+    for (unsigned i = 0; i < reserved->count; i++)
+        end = max_u64(end, reserved->r[i].end);
+    if (ops->create(&d->domain, d->requesters.id, d->requesters.count, iommu_bits(end), false) != 0)
+        return false;
+    for (unsigned i = 0; i < reserved->count; i++) {
+        struct range r = reserved->r[i];
+        if (ops->map(&d->domain, r.start, hpa(r.start), r.end - r.start, PT_R | PT_W) != 0)
+            return false;
+    }
+    for (unsigned i = 0; i < d->requesters.count; i++)
+        ops->attach(d->requesters.id[i], &d->domain);
+    return true;
+}
+
 /* Gives F, which firmware has left running, the memory that it goes on to show. */
 static void keep_display(const struct pci_function *f)
 {
-    static struct iommu_domain domains[MOST_DISPLAYS];
-    static struct pci_bdf bdfs[MOST_DISPLAYS];
+    static struct display displays[MOST_DISPLAYS];
     static unsigned count;
-    struct iommu_facts facts;
     struct iommu_reserved reserved = iommu_reserved(ops->facts, f);
-    if (reserved.count == 0 || !ops->facts(pci_requester(f), &facts) || count == ARRAY_SIZE(bdfs))
+    struct iommu_carried requesters = iommu_requesters(ops->facts, f);
+    if (reserved.count == 0 || requesters.count == 0 || count == ARRAY_SIZE(displays))
         return;
-    bdfs[count] = pci_requester(f);
-    struct iommu_domain *domain = &domains[count++];
-    uint64_t end = PAGE_SIZE;
-    for (unsigned i = 0; i < reserved.count; i++)
-        end = max_u64(end, reserved.r[i].end);
-    if (ops->create(domain, &bdfs[count - 1], 1, iommu_bits(end), false) != 0)
+    struct display *d = &displays[count++];
+    d->requesters = requesters;
+    if (!show(d, &reserved))
         return;
-    for (unsigned i = 0; i < reserved.count; i++) {
-        struct range r = reserved.r[i];
-        if (ops->map(domain, r.start, hpa(r.start), r.end - r.start, PT_R | PT_W) != 0)
-            return;
-    }
-    ops->attach(domain->requesters[0], domain);
     log_line("iommu: the display %s keeps the memory that firmware gave it%s",
              pci_name(f->bdf).text, reserved.more ? ", but not all of it" : "");
 }
