@@ -670,7 +670,7 @@ static void errors(void)
     apic_set(DIVIDE, BY_1);
     apic_set(INITIAL, 10);
     for (uint64_t start = rdtsc(); !in_bits(IRR, 0x61) && rdtsc() - start < LONG;)
-        __asm__ volatile("pause");
+        (void)apic_get(CURRENT); /* an exit: Bochs holds the host's timer back while IF = 0 */
     sti_nop_cli();
     EXPECT_TAKEN(0x61, 0x61);
     apic_set(LVT_ERROR, MASKED);
