@@ -437,7 +437,7 @@ static void nmi(void)
     fault_hook = on_nmi;
     pin_set(IRQ_COM1, NMI | VECTOR);
     line_set(true);
-    for (uint64_t start = rdtsc(); nmis == 0 && rdtsc() - start < machine_ticks(100);)
+    for (uint64_t start = rdtsc(); nmis == 0 && rdtsc() - start < machine_ticks(LONG_MS);)
         smp_relax();
     line_set(false);
     pin_set(IRQ_COM1, PIN_MASKED);

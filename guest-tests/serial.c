@@ -75,7 +75,7 @@ static const char *needs_changes(void)
 
 static bool wait_lsr(unsigned bits)
 {
-    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(500);)
+    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(2000);)
         if ((get(LSR) & bits) == bits)
             return true;
     return false;
@@ -335,7 +335,7 @@ static void character_timeout(void)
     set(IER, IER_DATA);
     send('A');
     uint8_t found = IIR_NONE;
-    for (uint64_t start = rdtsc(); found != IIR_TIMEOUT && rdtsc() - start < machine_ticks(500);)
+    for (uint64_t start = rdtsc(); found != IIR_TIMEOUT && rdtsc() - start < machine_ticks(2000);)
         found = cause();
     get(DATA);
     uint8_t after = cause();
