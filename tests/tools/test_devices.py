@@ -141,7 +141,8 @@ def test_rows_are_skipped_where_an_iommu_does_not_see_a_device(device, iommu, sk
     assert reason.startswith("emulator: QEMU's amd-iommu") if skipped else reason is None
 
 
-def test_rows_with_amd_s_iommu_are_qemu_s():
-    row = rows.parse_row("a end=0 device=e1000 iommu=amd", "a")
+@pytest.mark.parametrize("iommu", ["amd", "snoop"])
+def test_rows_with_these_iommus_are_qemu_s(iommu):
+    row = rows.parse_row(f"a end=0 device=e1000 iommu={iommu}", "a")
     assert Column("vmx", "vmx").skipped(row) == "emulator: Bochs has no IOMMU"
     assert Column("control", "vmx", control=True).skipped(row) is None

@@ -31,7 +31,8 @@ def row(words):
     ("device=ide", "svm", Place("none", "AMD", False)),
     ("device=e1000 iommu=no-snoop", "vmx", Place("none", "Intel", False)),
     ("device=e1000 iommu=no-snoop", "svm-bochs", Place("none", "AMD", False)),
-    ("device=e1000 iommu=amd", "vmx", None), ("device=edu", "vmx", None),
+    ("device=e1000 iommu=amd", "vmx", None), ("device=e1000 iommu=snoop", "vmx", None),
+    ("device=edu", "vmx", None),
     ("device=edu", "kvm", None)])
 def test_where_a_cell_is(words, bed, place):
     assert matrix.place_of(row(words), bed) == place

@@ -17,6 +17,8 @@ IOMMUS = {"none": [],
           "narrow": ["-device", "intel-iommu,intremap=on,aw-bits=39,snoop-control=on"],
           "no-snoop": ["-device", "intel-iommu,intremap=on,aw-bits=48,snoop-control=off"],
           "amd": ["-device", "amd-iommu,intremap=on"]}
+# What a machine with no IOMMU does not stand in for, as it does where DMA need not snoop.
+REAL = ("snoop", "narrow", "amd")
 CHIPSET = "q35"
 
 
@@ -125,10 +127,10 @@ def refusal(text, emulator):
 
 def unseen(name, texts, emulator):
     """Why EMULATOR has no IOMMU called NAME that does what the devices need, or None."""
+    if name in REAL and emulator != QEMU:
+        return f"emulator: {emulator} has no IOMMU"
     if name != "amd":
         return None
-    if emulator != QEMU:
-        return f"emulator: {emulator} has no IOMMU"
     behind = [one.name for one in fit(texts, emulator) if not one.device.bdf.startswith("00:")]
     return (f"emulator: QEMU's amd-iommu takes {behind[0]}, behind a bridge, for 00:00.0"
             if behind else None)

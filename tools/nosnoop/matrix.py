@@ -37,7 +37,7 @@ def is_coherent(name, fitted):
 def place_of(row, bed):
     """Where a row's devices are on a bed; None: it has not all of them, or no such IOMMU."""
     emulator = beds.BEDS[bed].emulator
-    if bed not in CPUS or row.iommu == "amd" and emulator != devices.QEMU:
+    if bed not in CPUS or row.iommu in devices.REAL and emulator != devices.QEMU:
         return None
     try:
         fitted = devices.fit(row.devices, emulator)
