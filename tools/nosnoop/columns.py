@@ -166,7 +166,8 @@ def run_cell(column, row):
     for problem in problems(column, row, cell, log):
         cell.fail(problem)
     if cell.verdict == "FAIL":
-        cell.details += not_ok(output) + tail("guest", output) + tail("log", log) + tail("messages", messages)
+        cell.details += (not_ok(output) + tail("guest", output) + tail("log", log) +
+                         tail("messages", messages))
     elif cell.ktap.all_skipped():
         cell.verdict = "SKIP"
         cell.details = sorted({result.reason for result in cell.ktap.results})
