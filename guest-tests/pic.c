@@ -201,6 +201,23 @@ static void automatic_eoi(void)
     expect(in_service[0] == 0, "in service: %x", in_service[0]);
 }
 
+/* The second one needs nothing but the first one's acknowledgement: no EOI, and no exit. */
+static void automatic_eoi_of_two(void)
+{
+    isa_clear();
+    line_init();
+    pic_start(AUTO_EOI);
+    pit_start(ONE_SHOT, SHORT);
+    line_set(true);
+    bool requested = wait_for_request(IRQ_PIT);
+    isa_open(IRQ_COM1, BY_PIC, false);
+    isa_open(IRQ_PIT, BY_PIC, false);
+    isa_let_in();
+    unsigned pit = isa_taken[IRQ_PIT], com1 = isa_taken[IRQ_COM1];
+    end_of_two();
+    expect(requested && pit == 1 && com1 == 1, "taken %u and %u times", pit, com1);
+}
+
 /* After an EOI that rotates, what was served has the lowest priority. */
 static void rotation(void)
 {
@@ -384,6 +401,7 @@ static const struct test_case cases[] = {
     {"priorities", needs_priorities, priorities},
     {"a specific EOI", NULL, specific_eoi},
     {"automatic EOI", NULL, automatic_eoi},
+    {"automatic EOI: two at once", NULL, automatic_eoi_of_two},
     {"polling", needs_polling, polling},
     {"rotation", needs_polling, rotation},
     {"special mask mode", needs_polling, special_mask},

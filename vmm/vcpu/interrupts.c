@@ -469,7 +469,10 @@ static inline bool has_extint(const struct vcpu *vcpu)
            (__atomic_load_n(&vcpu->mail.intr, __ATOMIC_ACQUIRE) && takes_intr(vcpu));
 }
 
-/* The same of the 8259s' interrupts, which come before. */
+/*
+ * The same of the 8259s' interrupts, which come before. With an automatic EOI the next one may be
+ * requested at once; and an EOI may bring up an NMI by the I/O APIC.
+ */
 static __attribute__((noinline)) unsigned settle_extint(struct vcpu *vcpu, unsigned blocked)
 {
     if (!has_extint(vcpu))
@@ -480,7 +483,7 @@ static __attribute__((noinline)) unsigned settle_extint(struct vcpu *vcpu, unsig
         return AWAIT_INTERRUPT;
     vcpu->extint = false;
     inject(vcpu, DELIVER_INTERRUPT, devices_acknowledge(vcpu));
-    return 0;
+    return (has_extint(vcpu) ? AWAIT_INTERRUPT : 0u) | (vcpu->nmi ? AWAIT_NMI : 0u);
 }
 
 /* The CPU awaits by itself that it can deliver them. */
