@@ -121,6 +121,7 @@ static void add_scope(const struct cursor *c, const struct scope_head *head, uin
     if (dmar->scope_count == DMAR_MAX_SCOPES) {
         log_line("dmar: more than %u devices named; %02x:%02x.%u left out", DMAR_MAX_SCOPES,
                  scope.bdf.bus, scope.bdf.device, scope.bdf.function);
+        dmar->cut = true;
         return;
     }
     if (scope.type == DMAR_BRIDGE)
@@ -141,6 +142,7 @@ static struct dmar_scopes take_scopes(const struct cursor *c, unsigned from, uin
             log_line("dmar: %s: a device's entry at 0x%lx has no sensible length; it and the rest "
                      "are left out",
                      c->name, at);
+            c->dmar->cut = true;
             break;
         }
         if (head.type >= DMAR_ENDPOINT && head.type <= DMAR_NAMESPACE)
@@ -151,14 +153,19 @@ static struct dmar_scopes take_scopes(const struct cursor *c, unsigned from, uin
 
 /* --- structures ------------------------------------------------------------------------------- */
 
+static bool is_known(const struct dmar *dmar, uint64_t base)
+{
+    for (unsigned i = 0; i < dmar->unit_count; i++)
+        if (dmar->units[i].base == base)
+            return true;
+    return false;
+}
+
 /* Why the unit cannot be used; NULL: it can. */
 static const char *unit_problem(const struct cursor *c)
 {
     uint64_t base = c->s.unit.base;
     const uint64_t most = 5 * PAGE_SIZE; /* that CAP.FRO, CAP.NFR and ECAP.IRO can lead to */
-    for (unsigned i = 0; i < c->dmar->unit_count; i++)
-        if (c->dmar->units[i].base == base)
-            return "is there twice";
     if (c->dmar->unit_count == DMAR_MAX_UNITS)
         return "is one too many";
     if (base == 0 || !is_aligned(base, PAGE_SIZE) || base > (1ull << c->reader->phys_bits) - most)
@@ -175,14 +182,27 @@ static bool has_rest(const struct dmar *dmar, uint16_t segment)
     return false;
 }
 
+/* What it names is no other unit's: nothing translates that. */
+static void lose_unit(const struct cursor *c)
+{
+    struct dmar *dmar = c->dmar;
+    if (dmar->lost_count == ARRAY_SIZE(dmar->lost))
+        dmar->incomplete = true;
+    else
+        dmar->lost[dmar->lost_count++] = take_scopes(c, UNIT_SIZE, c->s.unit.segment);
+}
+
 static void take_unit(const struct cursor *c)
 {
-    const char *why = unit_problem(c);
     uint64_t base = c->s.unit.base;
+    bool twice = is_known(c->dmar, base); /* it blocks what the other entry names */
+    const char *why = twice ? "is there twice" : unit_problem(c);
     uint16_t segment = c->s.unit.segment;
     bool all = (c->s.unit.flags & 1) != 0;
     if (why != NULL) {
         log_line("dmar: the unit at 0x%lx %s; left out, update the firmware", base, why);
+        if (!twice)
+            lose_unit(c);
         return;
     }
     if (has_rest(c->dmar, segment))
@@ -235,6 +255,7 @@ static void take_structure(struct cursor *c)
     c->name = kinds[c->s.type].name;
     if (c->s.length < kinds[c->s.type].size || !read(c, c->at, &c->s, kinds[c->s.type].size)) {
         log_line("dmar: %s of only %u bytes; left out, update the firmware", c->name, c->s.length);
+        c->dmar->incomplete |= c->s.type == TYPE_UNIT;
         return;
     }
     kinds[c->s.type].take(c);
@@ -259,6 +280,7 @@ int dmar_parse(const struct dmar_reader *reader, const struct acpi_table *table,
             log_line("dmar: the structure at byte %lu has the length %u; it and the rest are left "
                      "out, update the firmware",
                      c.at - table->at, c.s.length);
+            dmar->incomplete = true;
             break;
         }
         take_structure(&c);
@@ -296,6 +318,9 @@ bool dmar_names(const struct dmar *dmar, struct dmar_scopes scopes, struct pci_b
 const struct dmar_unit *dmar_unit_of(const struct dmar *dmar, struct pci_bdf bdf)
 {
     const struct dmar_unit *rest = NULL;
+    for (unsigned i = 0; i < dmar->lost_count; i++)
+        if (dmar_names(dmar, dmar->lost[i], bdf))
+            return NULL;
     for (unsigned i = 0; i < dmar->unit_count; i++) {
         const struct dmar_unit *unit = &dmar->units[i];
         if (dmar_names(dmar, unit->scopes, bdf))
@@ -303,5 +328,5 @@ const struct dmar_unit *dmar_unit_of(const struct dmar *dmar, struct pci_bdf bdf
         if (unit->all && unit->segment == bdf.segment)
             rest = unit;
     }
-    return rest;
+    return dmar->incomplete || (dmar->cut && dmar->lost_count != 0) ? NULL : rest;
 }

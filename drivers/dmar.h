@@ -50,7 +50,10 @@ struct dmar {
     struct dmar_unit units[DMAR_MAX_UNITS];
     struct dmar_reserved reserved[DMAR_MAX_RESERVED];
     struct dmar_scope scopes[DMAR_MAX_SCOPES];
-    unsigned unit_count, reserved_count, scope_count;
+    struct dmar_scopes lost[DMAR_MAX_UNITS]; /* what units that cannot be used name */
+    unsigned unit_count, reserved_count, scope_count, lost_count;
+    bool incomplete; /* nothing tells what others that were left out name */
+    bool cut;        /* of what some structures name a part was left out */
 };
 
 /* What the parser asks beside the table. */
@@ -75,7 +78,7 @@ int dmar_parse(const struct dmar_reader *reader, const struct acpi_table *table,
  */
 bool dmar_asks_for_xapic(const struct firmware *firmware, const struct acpi_table *table);
 
-/* The unit that translates BDF's DMA, or NULL. */
+/* The unit that translates BDF's DMA, or NULL: none, or it may be one that cannot be used. */
 const struct dmar_unit *dmar_unit_of(const struct dmar *dmar, struct pci_bdf bdf);
 
 /* Whether one of SCOPES names BDF, itself or by a bridge that it is behind. */

@@ -419,6 +419,30 @@ static void test_units_at_no_place(void **state)
     }
 }
 
+/* What a unit that is left out names is not the other's, for it is not behind that. */
+static void test_what_a_lost_unit_names(void **state)
+{
+    (void)state;
+    for (unsigned damage = 0; damage < 3; damage++) {
+        begin();
+        unsigned at = drhd(0x100000, 0, 0);
+        scope(1, 0, 0, 0x1d, 0, 0xff);
+        if (damage == 1)
+            bytes[used - 7] = 5; /* the scope's length */
+        end(at);
+        if (damage == 2) { /* a unit without room for its own members */
+            at = drhd(0xfed92000, 0, 0);
+            used -= 8;
+            end(at);
+        }
+        end(drhd(0xfed91000, 1, 0));
+        assert_int_equal(parse(), 0);
+        assert_int_equal(dmar.unit_count, 1);
+        assert_int_equal(unit_of(usb), 99);
+        assert_int_equal(unit_of(vga), damage == 0 ? 0 : 99);
+    }
+}
+
 static void test_units_twice(void **state)
 {
     (void)state;
@@ -565,6 +589,7 @@ int main(void)
         cmocka_unit_test(test_structures_that_end_outside),
         cmocka_unit_test(test_structures_that_are_too_short),
         cmocka_unit_test(test_units_at_no_place),
+        cmocka_unit_test(test_what_a_lost_unit_names),
         cmocka_unit_test(test_units_twice),
         cmocka_unit_test(test_all_the_rest_is_not_last),
         cmocka_unit_test(test_reserved_memory_at_no_place),
