@@ -393,11 +393,8 @@ static uint64_t ticks_of_second(void)
     static unsigned times;
     if (machine.nosnoop)
         return machine_ticks(1000);
-    for (; times < TIMES; times++) {
-        uint64_t ticks = ticks_by_pit();
-        if (ticks < least)
-            least = ticks;
-    }
+    for (; times < TIMES; times++)
+        least = min_u64(least, ticks_by_pit());
     return least;
 }
 
