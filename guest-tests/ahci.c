@@ -5,9 +5,12 @@
  * MSI and by INTx.
  *
  * row: ahci end=0 timeout=60 control-timeout=30 device=ahci set=control=yes cmdline=dma=coherent
- * row: ahci.amd end=0 timeout=60 device=ahci iommu=amd set=control=yes cmdline=dma=coherent control=skip control-reason="as ahci"
- * row: ahci.amd-non-coherent end=0 timeout=60 device="ahci dma=non-coherent" iommu=amd set=control=yes control=skip control-reason="as ahci"
- * row: ahci.no-snoop end=0 timeout=60 device=ahci iommu=no-snoop set=control=yes control=skip control-reason="as ahci"
+ * row: ahci.amd end=0 timeout=60 device=ahci iommu=amd set=control=yes cmdline=dma=coherent
+ *      control=skip control-reason="as ahci"
+ * row: ahci.amd-non-coherent end=0 timeout=60 device="ahci dma=non-coherent" iommu=amd
+ *      set=control=yes control=skip control-reason="as ahci"
+ * row: ahci.no-snoop end=0 timeout=60 device=ahci iommu=no-snoop set=control=yes control=skip
+ *      control-reason="as ahci"
  *
  * It writes to no disk but one whose first block begins with `nosnoop test disk`, and in whose
  * other blocks each 32-bit word tells its place.

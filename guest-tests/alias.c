@@ -2,8 +2,10 @@
  * Aliases of different cacheability: planted ones are found, by both their paths, and no others,
  * in every paging mode; and tables made to keep the detector busy do not.
  *
- * row: alias end=0 timeout=60 set=policy=exact set=control=yes control=skip control-reason="no detector"
- * row: alias.denied end=0 set=policy=exact cmdline="denied=yes" control=skip control-reason="no detector"
+ * row: alias end=0 timeout=60 set=policy=exact set=control=yes control=skip
+ *      control-reason="no detector"
+ * row: alias.denied end=0 set=policy=exact cmdline="denied=yes" control=skip
+ *      control-reason="no detector"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/fault.h"

@@ -6,12 +6,16 @@
  * row: apic end=0
  * row: apic.software end=0 set="apic=software" control=skip control-reason="as for the row apic"
  * row: apic.x2 end=0 cmdline="mode=x2" control=skip control-reason="as for the row apic"
- * row: apic.x2-software end=0 cmdline="mode=x2" set="apic=software" control=skip control-reason="as for the row apic"
- * row: apic.x2-held end=126 stopped="halted for good" cmdline="mode=x2 end=held" control=skip control-reason="as for the row apic"
- * row: apic.masked end=126 stopped="halted for good" cmdline="end=masked" control=124 control-timeout=3
+ * row: apic.x2-software end=0 cmdline="mode=x2" set="apic=software" control=skip
+ *      control-reason="as for the row apic"
+ * row: apic.x2-held end=126 stopped="halted for good" cmdline="mode=x2 end=held" control=skip
+ *      control-reason="as for the row apic"
+ * row: apic.masked end=126 stopped="halted for good" cmdline="end=masked" control=124
+ *      control-timeout=3
  * row: apic.held end=126 stopped="halted for good" cmdline="end=held" control=124 control-timeout=3
  * row: apic.off end=126 stopped="halted for good" cmdline="end=off" control=124 control-timeout=3
- * row: apic.init end=126 stopped="reset" cmdline="end=init" control=skip control-reason="a bare machine starts its firmware"
+ * row: apic.init end=126 stopped="reset" cmdline="end=init" control=skip
+ *      control-reason="a bare machine starts its firmware"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

@@ -5,11 +5,17 @@
  * seen to be done.
  *
  * row: attack end=0 timeout=60 control-timeout=30 device=edu set=control=yes cmdline=dma=coherent
- * row: attack.no-snoop end=0 timeout=60 device=edu iommu=no-snoop set=control=yes control=skip control-reason="as attack"
- * row: attack.two end=0 timeout=60 device=edu device=edu-2 set=control=yes cmdline="dma=coherent at=83886080" control=skip control-reason="as attack"
- * row: attack.amd end=0 timeout=60 device=edu iommu=amd set=control=yes cmdline="dma=coherent index=yes" control=skip control-reason="as attack"
- * row: attack.dies end=0 timeout=60 memory=36M device=edu-port set=control=yes set=on_reset=restart cmdline="dma=coherent dies=100" control=skip control-reason="the machine ends there"
- * row: attack.amd-dies end=0 timeout=60 memory=36M device=edu iommu=amd set=control=yes set=on_reset=restart cmdline="dma=coherent dies=100" control=skip control-reason="the machine ends there"
+ * row: attack.no-snoop end=0 timeout=60 device=edu iommu=no-snoop set=control=yes control=skip
+ *      control-reason="as attack"
+ * row: attack.two end=0 timeout=60 device=edu device=edu-2 set=control=yes
+ *      cmdline="dma=coherent at=83886080" control=skip control-reason="as attack"
+ * row: attack.amd end=0 timeout=60 device=edu iommu=amd set=control=yes
+ *      cmdline="dma=coherent index=yes" control=skip control-reason="as attack"
+ * row: attack.dies end=0 timeout=60 memory=36M device=edu-port set=control=yes set=on_reset=restart
+ *      cmdline="dma=coherent dies=100" control=skip control-reason="the machine ends there"
+ * row: attack.amd-dies end=0 timeout=60 memory=36M device=edu iommu=amd set=control=yes
+ *      set=on_reset=restart cmdline="dma=coherent dies=100" control=skip
+ *      control-reason="the machine ends there"
  *
  * With `dies=N` on the command line it ends N times with DMA on the way. With `faults=N` it does no
  * more than N transfers in a row to successive pages that are not its own and, with `more=yes`, one

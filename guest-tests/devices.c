@@ -5,8 +5,10 @@
  *
  * row: devices end=0
  * row: devices.4 end=0 cpus=4
- * row: devices.off end=0 plan=no cmdline="end=off" control=skip control-reason="a bare machine would be off"
- * row: devices.masked end=126 stopped="halted for good" cmdline="end=masked" control=124 control-timeout=3
+ * row: devices.off end=0 plan=no cmdline="end=off" control=skip
+ *      control-reason="a bare machine would be off"
+ * row: devices.masked end=126 stopped="halted for good" cmdline="end=masked" control=124
+ *      control-timeout=3
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

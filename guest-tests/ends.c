@@ -5,9 +5,12 @@
  *
  * row: ends.exit end=7 cpus=4 cmdline="by=exit who=3 others=exits" control=7
  * row: ends.triple end=126 cpus=4 stopped="reset" cmdline="by=triple who=2 others=spin" control=127
- * row: ends.nowhere end=126 cpus=4 stopped="b0000000" cmdline="by=nowhere who=1 others=ipis" control=9
- * row: ends.halt end=126 cpus=4 stopped="halted for good" cmdline="by=halt who=0 others=halt" control=124 control-timeout=3
- * row: ends.restart end=7 cpus=4 cmdline="by=triple who=3 others=exits boots=20" set="on_reset=restart" control=127
+ * row: ends.nowhere end=126 cpus=4 stopped="b0000000" cmdline="by=nowhere who=1 others=ipis"
+ *      control=9
+ * row: ends.halt end=126 cpus=4 stopped="halted for good" cmdline="by=halt who=0 others=halt"
+ *      control=124 control-timeout=3
+ * row: ends.restart end=7 cpus=4 cmdline="by=triple who=3 others=exits boots=20"
+ *      set="on_reset=restart" control=127
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

@@ -5,11 +5,16 @@
  * seed=N, ops=N; mode=N for one mode alone; report=N for a line each so many operations. `make
  * soak` runs it for hours.
  *
- * row: hostile.1 end=0 long=yes timeout=120 cmdline="seed=1 ops=300000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
- * row: hostile.2 end=0 long=yes timeout=120 cmdline="seed=2 ops=300000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
- * row: hostile.short end=0 cmdline="seed=21 ops=50000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
- * row: hostile.cpus2 end=0 cpus=2 timeout=60 cmdline="seed=31 ops=30000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
- * row: hostile.cpus4 end=0 cpus=4 timeout=60 cmdline="seed=32 ops=30000" control=skip control-reason="writes a bare machine's ports and MSRs at random"
+ * row: hostile.1 end=0 long=yes timeout=120 cmdline="seed=1 ops=300000" control=skip
+ *      control-reason="writes a bare machine's ports and MSRs at random"
+ * row: hostile.2 end=0 long=yes timeout=120 cmdline="seed=2 ops=300000" control=skip
+ *      control-reason="writes a bare machine's ports and MSRs at random"
+ * row: hostile.short end=0 cmdline="seed=21 ops=50000" control=skip
+ *      control-reason="writes a bare machine's ports and MSRs at random"
+ * row: hostile.cpus2 end=0 cpus=2 timeout=60 cmdline="seed=31 ops=30000" control=skip
+ *      control-reason="writes a bare machine's ports and MSRs at random"
+ * row: hostile.cpus4 end=0 cpus=4 timeout=60 cmdline="seed=32 ops=30000" control=skip
+ *      control-reason="writes a bare machine's ports and MSRs at random"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/hostile/hostile.h"

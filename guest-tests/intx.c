@@ -6,8 +6,10 @@
  *
  * row: intx end=0 timeout=60 control-timeout=30 device=edu
  * row: intx.amd end=0 timeout=60 device=edu iommu=amd control=skip control-reason="as intx"
- * row: intx.amd-3 end=0 timeout=60 device=edu device=edu-2 device=edu-13 iommu=amd control=skip control-reason="as intx.4"
- * row: intx.4 end=0 timeout=60 control-timeout=30 device=edu device=edu-2 device=edu-13 device=edu-bridge
+ * row: intx.amd-3 end=0 timeout=60 device=edu device=edu-2 device=edu-13 iommu=amd control=skip
+ *      control-reason="as intx.4"
+ * row: intx.4 end=0 timeout=60 control-timeout=30 device=edu device=edu-2 device=edu-13
+ *      device=edu-bridge
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

@@ -5,9 +5,12 @@
  * answers on each are those of its own MTRRs, those that say the same have the same tables, and
  * memory has what was written there.
  *
- * row: mpmtrr.2 end=0 cpus=2 cmdline="times=50 rounds=4" timeout=60 control-timeout=30 set=policy=exact set=control=yes
- * row: mpmtrr.4 end=0 cpus=4 cmdline="times=50 rounds=2" timeout=90 control-timeout=60 set=policy=exact set=control=yes
- * row: mpmtrr.many end=0 long=yes cpus=2 cmdline="only=sequence times=1000" timeout=180 control-timeout=60 set=policy=exact set=control=yes
+ * row: mpmtrr.2 end=0 cpus=2 cmdline="times=50 rounds=4" timeout=60 control-timeout=30
+ *      set=policy=exact set=control=yes
+ * row: mpmtrr.4 end=0 cpus=4 cmdline="times=50 rounds=2" timeout=90 control-timeout=60
+ *      set=policy=exact set=control=yes
+ * row: mpmtrr.many end=0 long=yes cpus=2 cmdline="only=sequence times=1000" timeout=180
+ *      control-timeout=60 set=policy=exact set=control=yes
  *
  * With `only=sequence|pages|disagree` it does one of its parts alone: tests/system/test_sharing.py
  * reads in the log what came of that.

@@ -4,10 +4,14 @@
  * queues, lists and data in memory of every type; told by MSI-X, a vector a queue, and by INTx.
  *
  * row: nvme end=0 timeout=60 control-timeout=30 device=nvme set=control=yes cmdline=dma=coherent
- * row: nvme.amd end=0 timeout=60 device=nvme iommu=amd set=control=yes cmdline=dma=coherent control=skip control-reason="as nvme"
- * row: nvme.amd-non-coherent end=0 timeout=60 device="nvme dma=non-coherent" iommu=amd set=control=yes control=skip control-reason="as nvme"
- * row: nvme.no-snoop end=0 timeout=60 device=nvme iommu=no-snoop set=control=yes control=skip control-reason="as nvme"
- * row: nvme.held end=0 timeout=60 device="nvme dma=coherent" iommu=no-snoop set=control=yes cmdline=dma=coherent control=skip control-reason="as nvme"
+ * row: nvme.amd end=0 timeout=60 device=nvme iommu=amd set=control=yes cmdline=dma=coherent
+ *      control=skip control-reason="as nvme"
+ * row: nvme.amd-non-coherent end=0 timeout=60 device="nvme dma=non-coherent" iommu=amd
+ *      set=control=yes control=skip control-reason="as nvme"
+ * row: nvme.no-snoop end=0 timeout=60 device=nvme iommu=no-snoop set=control=yes control=skip
+ *      control-reason="as nvme"
+ * row: nvme.held end=0 timeout=60 device="nvme dma=coherent" iommu=no-snoop set=control=yes
+ *      cmdline=dma=coherent control=skip control-reason="as nvme"
  *
  * It writes to no disk but one whose first block begins with `nosnoop test disk`, and in whose
  * other blocks each 32-bit word tells its place. With `n=N` on the command line it does no more

@@ -4,7 +4,8 @@
  * loopback, but for what shows that characters leave.
  *
  * row: serial end=0 timeout=30 control-timeout=30
- * row: serial.4 end=0 cpus=4 timeout=60 control=skip control-reason="emulator: with several CPUs, characters come at any time"
+ * row: serial.4 end=0 cpus=4 timeout=60 control=skip
+ *      control-reason="emulator: with several CPUs, characters come at any time"
  * row: serial.com2 end=0 cmdline="port=760" control-timeout=30
  */
 /* SPDX-License-Identifier: BSD-2-Clause */

@@ -6,7 +6,8 @@
  * number N and back, and the log counts leaves: tests/system/test_switch.py.
  *
  * row: switch end=0 set=policy=exact set=control=yes control=skip control-reason="no hypercalls"
- * row: switch.wb end=0 set=policy=wb set=control=yes cmdline="seed=7" control=skip control-reason="no hypercalls"
+ * row: switch.wb end=0 set=policy=wb set=control=yes cmdline="seed=7" control=skip
+ *      control-reason="no hypercalls"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/console.h"

@@ -8,7 +8,8 @@
  * row: tables.ones32 end=126 plan=no stopped="give no fault" cmdline="part=ones32"
  * row: tables.form end=126 plan=no stopped="f0 0f c1 03" cmdline="part=form"
  * row: tables.tail end=126 plan=no stopped="fetch from the hole" cmdline="part=tail"
- * row: tables.stop end=126 plan=no stopped="page tables at GPA 0xd0000" cmdline="part=load" set="unmapped=stop"
+ * row: tables.stop end=126 plan=no stopped="page tables at GPA 0xd0000" cmdline="part=load"
+ *      set="unmapped=stop"
  * row: tables.idt end=126 plan=no stopped="delivery of vector 6" cmdline="part=idt" control=127
  * row: tables.triple end=126 plan=no stopped="reset" cmdline="part=triple" control=127
  * row: tables.cr3 end=126 plan=no stopped="reset" cmdline="part=cr3" control=127

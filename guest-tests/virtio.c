@@ -3,10 +3,14 @@
  * where it is behind a root port, and a source of random bytes; with queues and data in memory of
  * every type; told by MSI-X and by INTx.
  *
- * row: virtio end=0 timeout=60 control-timeout=30 device=virtio-disk-port device=virtio-random set=control=yes cmdline=dma=coherent
- * row: virtio.no-snoop end=0 timeout=60 device=virtio-disk-port device=virtio-random iommu=no-snoop set=control=yes control=skip control-reason="as virtio"
- * row: virtio.amd end=0 timeout=60 device=virtio-disk device=virtio-random iommu=amd set=control=yes cmdline=dma=coherent control=skip control-reason="as virtio"
- * row: virtio.amd-non-coherent end=0 timeout=60 device="virtio-disk dma=non-coherent" device=virtio-random iommu=amd set=control=yes control=skip control-reason="as virtio"
+ * row: virtio end=0 timeout=60 control-timeout=30 device=virtio-disk-port device=virtio-random
+ *      set=control=yes cmdline=dma=coherent
+ * row: virtio.no-snoop end=0 timeout=60 device=virtio-disk-port device=virtio-random iommu=no-snoop
+ *      set=control=yes control=skip control-reason="as virtio"
+ * row: virtio.amd end=0 timeout=60 device=virtio-disk device=virtio-random iommu=amd
+ *      set=control=yes cmdline=dma=coherent control=skip control-reason="as virtio"
+ * row: virtio.amd-non-coherent end=0 timeout=60 device="virtio-disk dma=non-coherent"
+ *      device=virtio-random iommu=amd set=control=yes control=skip control-reason="as virtio"
  *
  * It writes to no disk but one whose first block begins with `nosnoop test disk`, and in whose
  * other blocks each 32-bit word tells its place.

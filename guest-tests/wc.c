@@ -4,9 +4,12 @@
  * type that bare metal gives it. It is the memory of a display or of ivshmem.
  *
  * row: wc end=0 timeout=60 control-timeout=30 device=bochs-display set=policy=exact set=control=yes
- * row: wc.amd end=0 timeout=60 device=bochs-display iommu=amd set=policy=exact set=control=yes control=skip control-reason="as wc"
- * row: wc.ivshmem end=0 timeout=60 control-timeout=30 device=ivshmem set=policy=exact set=control=yes
- * row: wc.amd-ivshmem end=0 timeout=60 device=ivshmem iommu=amd set=policy=exact set=control=yes control=skip control-reason="as wc.ivshmem"
+ * row: wc.amd end=0 timeout=60 device=bochs-display iommu=amd set=policy=exact set=control=yes
+ *      control=skip control-reason="as wc"
+ * row: wc.ivshmem end=0 timeout=60 control-timeout=30 device=ivshmem set=policy=exact
+ *      set=control=yes
+ * row: wc.amd-ivshmem end=0 timeout=60 device=ivshmem iommu=amd set=policy=exact set=control=yes
+ *      control=skip control-reason="as wc.ivshmem"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/ktap.h"

@@ -5,9 +5,12 @@
  * and by INTx. Nobody presses a key: the keyboard is told to report that again and again.
  *
  * row: xhci end=0 timeout=60 control-timeout=30 device=xhci set=control=yes cmdline=dma=coherent
- * row: xhci.no-snoop end=0 timeout=60 device=xhci iommu=no-snoop set=control=yes control=skip control-reason="as xhci"
- * row: xhci.amd end=0 timeout=60 device=xhci iommu=amd set=control=yes cmdline=dma=coherent control=skip control-reason="as xhci"
- * row: xhci.amd-non-coherent end=0 timeout=60 device="xhci dma=non-coherent" iommu=amd set=control=yes control=skip control-reason="as xhci"
+ * row: xhci.no-snoop end=0 timeout=60 device=xhci iommu=no-snoop set=control=yes control=skip
+ *      control-reason="as xhci"
+ * row: xhci.amd end=0 timeout=60 device=xhci iommu=amd set=control=yes cmdline=dma=coherent
+ *      control=skip control-reason="as xhci"
+ * row: xhci.amd-non-coherent end=0 timeout=60 device="xhci dma=non-coherent" iommu=amd
+ *      set=control=yes control=skip control-reason="as xhci"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

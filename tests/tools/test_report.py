@@ -107,6 +107,15 @@ def test_failed_cases_are_shown_with_what_was_said_of_them():
     assert not columns.not_ok("# b: 3\nok 1 a\n")
 
 
+def test_a_row_goes_on_in_lines_that_are_set_in(tmp_path):
+    (tmp_path / "a.c").write_text("/*\n * A:\n *      row of nothing\n * row: a end=0\n"
+                                  " *      cmdline=\"x y\"\n *      cpus=4\n * row: a.x end=1\n"
+                                  " * And so on.\n */\n")
+    one, two = rows.of_file(tmp_path / "a.c")
+    assert (one.name, one.end, one.cmdline, one.cpus) == ("a", 0, "x y", 4)
+    assert (two.name, two.end, two.cpus) == ("a.x", 1, 1)
+
+
 STOP_LOG = "[ 1 0] stopped: vm a halted for good\n"
 PROBLEMS = [
     ("a end=0", 0, "1..1\nok 1 x", "", None),

@@ -9,6 +9,7 @@ from nosnoop.devices import DEVICES, IOMMUS
 from nosnoop.status import Refusal
 
 ROW = re.compile(r"\s*/?\*\s*row:\s*(.*)$")
+MORE = re.compile(r" \* {6,}(\S.*)$")  # a row goes on
 
 
 @dataclass
@@ -93,13 +94,15 @@ def check(row):
 
 def of_file(path):
     """The rows in the leading comment of a guest's source."""
-    rows = []
+    texts = []
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         if match := ROW.match(line):
-            rows.append(parse_row(match[1], Path(path).stem))
+            texts.append(match[1])
+        elif texts and (match := MORE.match(line)):
+            texts[-1] += " " + match[1]
         if "*/" in line:
             break
-    return rows
+    return [parse_row(text, Path(path).stem) for text in texts]
 
 
 def of_tree(directory):
