@@ -3,7 +3,7 @@
  * 8259s and by the I/O APIC, its RAM, and its rates against the TSC or, where that is not told, the
  * PIT. Most of its time is waiting: Bochs does less in each second.
  *
- * row: rtc end=0 ips=10000000 timeout=120 control-timeout=90
+ * row: rtc end=0 ips=10000000 timeout=120 control-timeout=120
  * row: rtc.4 end=0 cpus=4 cmdline="only=interrupts"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
@@ -401,9 +401,8 @@ static uint64_t ticks_of_second(void)
 /* An emulator that was held up all the time has another go. */
 static void rate(unsigned a, unsigned hz, unsigned n)
 {
-    enum { TRIES = 5 };
     bool right = false;
-    for (unsigned i = 0; i < TRIES && !right; i++) {
+    for (unsigned i = 0; i < METER_TRIES && !right; i++) {
         meter = (struct meter){.n = n, .period = ticks_of_second() / hz};
         set(A, a);
         begin(BY_IOAPIC, PIE);

@@ -93,6 +93,7 @@ struct meter {
         int64_t late;
     } least[2];
 };
+enum { METER_TRIES = 20 }; /* an emulator may be held up; a wrong rate is never right */
 void isa_note(struct meter *meter);
 bool isa_has_rate(const struct meter *meter);
 
