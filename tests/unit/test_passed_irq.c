@@ -6,6 +6,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #define _DEFAULT_SOURCE /* syscall() */
 #include <asm/prctl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -560,6 +561,41 @@ static void odd_messages(void **state)
     assert_true(sent[0].level && sent[0].dest == 1 && sent[0].mode == 1);
 }
 
+enum { TOLD = 200000 };
+static unsigned told;
+
+/* The guest's other CPU, which goes on changing the message. */
+static void *tell_in_turn(void *context)
+{
+    (void)context;
+    syscall(SYS_arch_prctl, ARCH_SET_GS, &running);
+    for (unsigned n = 1; n <= TOLD; n++) {
+        tell(0, n % CPUS, 0x31 + n % CPUS);
+        __atomic_store_n(&told, n, __ATOMIC_RELAXED);
+    }
+    return NULL;
+}
+
+/* What comes while the guest changes the message is the old or the new one, never half of each. */
+static void told_while_it_comes(void **state)
+{
+    pthread_t other;
+    unsigned wrong = 0;
+    (void)state;
+    begin(0x180);
+    open(VPCI_MSI);
+    tell(0, 0, 0x31);
+    told = 0;
+    assert_int_equal(pthread_create(&other, NULL, tell_in_turn, NULL), 0);
+    for (sent_count = 0; __atomic_load_n(&told, __ATOMIC_RELAXED) < TOLD; sent_count = 0) {
+        (void)__atomic_fetch_or(&device.pending[0], 1, __ATOMIC_RELEASE);
+        passthrough_take(&vcpus[0]);
+        wrong += sent_count != 1 || sent[0].vector != 0x31 + sent[0].dest;
+    }
+    assert_int_equal(pthread_join(other, NULL), 0);
+    assert_int_equal(wrong, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -573,6 +609,7 @@ int main(void)
         cmocka_unit_test(lost),
         cmocka_unit_test(entries_are_taken_at_the_start),
         cmocka_unit_test(odd_messages),
+        cmocka_unit_test(told_while_it_comes),
         cmocka_unit_test(no_vectors), /* of which others have none left then */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

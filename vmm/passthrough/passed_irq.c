@@ -16,22 +16,30 @@ enum { MSIX_ENABLE = 1 << 15, MSIX_MASK_ALL = 1 << 14 };
 enum { ENTRY_WORDS = 4, ENTRY_MASKED = 1 };
 
 /* SDM, "Message Address Register Format", "Message Data Register Format". */
-#define MESSAGE_ADDRESS 0xfeeull
+enum { MESSAGE_ADDRESS = 0xfee };
 
-static struct ipi ipi_of(const struct vpci_message *message)
+/* In one word: another CPU, which takes what has come, finds the old or the new, never half. */
+static uint64_t pack(const struct vpci_message *message)
 {
-    return (struct ipi){.dest = message->address >> 12 & 0xff,
-                        .mode = message->data >> 8 & 7,
-                        .vector = (uint8_t)message->data,
+    bool ours = message->address >> 20 == MESSAGE_ADDRESS;
+    return ours ? message->address << 32 | message->data : 0;
+}
+
+static struct ipi ipi_of(uint64_t packed)
+{
+    uint32_t address = (uint32_t)(packed >> 32), data = (uint32_t)packed;
+    return (struct ipi){.dest = address >> 12 & 0xff,
+                        .mode = data >> 8 & 7,
+                        .vector = (uint8_t)data,
                         .shorthand = IPI_TO_DEST,
-                        .logical = (message->address >> 2 & 1) != 0,
-                        .level = (message->data >> 15 & 1) != 0};
+                        .logical = (address >> 2 & 1) != 0,
+                        .level = (data >> 15 & 1) != 0};
 }
 
 /* The vCPU that a message is for, if that is one; the first may send it on. */
-static const struct vcpu *target_of(const struct vm *vm, const struct vpci_message *message)
+static const struct vcpu *target_of(const struct vm *vm, uint64_t packed)
 {
-    struct ipi ipi = ipi_of(message);
+    struct ipi ipi = ipi_of(packed);
     bool one = !ipi.logical && ipi.dest < vm->vcpu_count;
     return vm->vcpus[one ? ipi.dest : 0];
 }
@@ -51,8 +59,9 @@ static void has_come(struct irq *irq)
 
 static void send(struct vcpu *vcpu, const struct passed_irq *irq)
 {
-    struct ipi ipi = ipi_of(&irq->message);
-    if (irq->message.address >> 20 == MESSAGE_ADDRESS)
+    uint64_t packed = __atomic_load_n(&irq->message, __ATOMIC_ACQUIRE);
+    struct ipi ipi = ipi_of(packed);
+    if (packed != 0)
         vcpu_send(vcpu, &ipi);
 }
 
@@ -110,7 +119,7 @@ static bool take_vector(struct passed_irq *irq, const struct vcpu *to)
 static bool take_any_vector(struct passed_irq *irq)
 {
     const struct vm *vm = irq->device->vm;
-    bool taken = take_vector(irq, target_of(vm, &irq->message));
+    bool taken = take_vector(irq, target_of(vm, irq->message));
     for (unsigned i = 0; i < vm->vcpu_count && !taken; i++)
         taken = take_vector(irq, vm->vcpus[i]);
     return taken;
@@ -230,7 +239,7 @@ void passed_message(void *context, unsigned entry, const struct vpci_message *me
     struct iommu_message says;
     bool leads = false;
     if (message != NULL) {
-        irq->message = *message;
+        __atomic_store_n(&irq->message, pack(message), __ATOMIC_RELEASE);
         leads = lead(irq, &says);
     }
     if (d->function.how == VPCI_MSIX)

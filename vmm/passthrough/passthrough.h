@@ -21,10 +21,10 @@ struct passed;
 struct passed_irq {
     struct irq irq;
     struct passed *device;
-    struct vpci_message message; /* as the guest has written it */
-    int16_t index;               /* the IOMMU's entry */
-    bool leads;                  /* that is present */
-    uint8_t vector, cpu;         /* of the host; 0: none yet */
+    uint64_t message;    /* as the guest has written it: address, data; 0: none for the APICs */
+    int16_t index;       /* the IOMMU's entry */
+    bool leads;          /* that is present */
+    uint8_t vector, cpu; /* of the host; 0: none yet */
 };
 
 /*
