@@ -187,7 +187,7 @@ struct pci_table {
 
 /* Base class, and base class with subclass (PCI Code and ID Assignment Specification). */
 enum { PCI_CLASS_DISPLAY = 0x03, PCI_CLASS_BRIDGE = 0x06 };
-enum { PCI_CLASS_PCI_BRIDGE = 0x0604, PCI_CLASS_IOMMU = 0x0806 };
+enum { PCI_CLASS_IDE = 0x0101, PCI_CLASS_PCI_BRIDGE = 0x0604, PCI_CLASS_IOMMU = 0x0806 };
 
 static inline bool pci_is_bridge(const struct pci_function *f)
 {
@@ -202,6 +202,17 @@ static inline bool pci_is_display(const struct pci_function *f)
 static inline bool pci_is_iommu(const struct pci_function *f)
 {
     return f->class >> 8 == PCI_CLASS_IOMMU;
+}
+
+enum { PCI_IDE_CHANNELS = 2 }; /* of an IDE controller */
+
+/*
+ * Whether F is an IDE controller that has CHANNEL in compatibility mode: at the ISA bus's ports and
+ * line, whatever its BARs say (PCI IDE Controller Specification, "Programming Interface").
+ */
+static inline bool pci_has_isa_channel(const struct pci_function *f, unsigned channel)
+{
+    return f->class >> 8 == PCI_CLASS_IDE && (f->class >> 2 * channel & 1) == 0;
 }
 
 /*

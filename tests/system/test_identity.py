@@ -133,6 +133,15 @@ def test_without_the_word(system):
             ) in outcome.log_text
 
 
+def test_two_controllers_of_one_channel(system):
+    """Of QEMU's the one that is not the VM's would answer."""
+    outcome = system.svm(*IDE, system.guest("ide"), "--", "-device", "piix4-ide,addr=05.0")
+    assert outcome.status == 122
+    assert ("vm ide: device 00:01.1 answers at the ports of IDE's primary channel, and so does "
+            "00:05.0; in the firmware's set-up turn one of them off, or to native mode or AHCI"
+            ) in outcome.log_text
+
+
 def test_a_function_that_cannot_be_sized(system):
     """Bochs's VGA decodes always."""
     lines = ("pci: enabled=1, chipset=i440fx, slot1=pcivga", "vga: extension=vbe")

@@ -1,12 +1,14 @@
 /* Which devices a VM may have, and what is said where it may not. */
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
+
 #include "lib/errno.h"
 #include "tests/unit/host.h"
 #include "vmm/passthrough/assign.h"
 
 /* --- a machine -------------------------------------------------------------------------------- */
 
-enum { DISPLAY, UART, DISK, NIC, NIC_TWIN, BRIDGE, CARD, OTHER_CARD, FUNCTIONS };
+enum { DISPLAY, UART, DISK, NIC, NIC_TWIN, BRIDGE, CARD, OTHER_CARD, IDE, OTHER_IDE, FUNCTIONS };
 
 static struct pci_table pci;
 static struct config config;
@@ -29,6 +31,14 @@ static bool is_ioapic(struct pci_bdf id)
     return pci_same_bdf(id, ioapic);
 }
 
+static uint16_t command; /* of the other IDE controller: nobody else's is asked for */
+
+static uint32_t read_config(struct pci_bdf bdf, unsigned reg, unsigned size)
+{
+    assert_true(pci_same_bdf(bdf, pci.f[OTHER_IDE].bdf) && reg == 4 && size == 2);
+    return command;
+}
+
 static const struct pci_bdf nowhere = {0xffff, 0, 0, 0};
 
 static void add(unsigned which, struct pci_bdf bdf, uint32_t class, unsigned group)
@@ -49,6 +59,7 @@ static void set_bar(unsigned which, unsigned i, enum pci_bar_kind kind, uint64_t
 
 static int reset(void **state)
 {
+    static const struct pci_access access = {.read = read_config};
     (void)state;
     memset(&pci, 0, sizeof(pci));
     memset(&config, 0, sizeof(config));
@@ -61,6 +72,9 @@ static int reset(void **state)
     pci.f[BRIDGE].header = 1;
     add(CARD, (struct pci_bdf){0, 1, 0, 0}, 0x020000, 4);
     add(OTHER_CARD, (struct pci_bdf){0, 1, 1, 0}, 0x020000, 4);
+    add(IDE, (struct pci_bdf){0, 0, 6, 1}, 0x010185, 5);
+    add(OTHER_IDE, (struct pci_bdf){0, 2, 7, 0}, 0x010185, 6);
+    pci_use(&access);
     set_bar(DISPLAY, 0, PCI_BAR_MEMORY, 0xc0000000, 0x1000000);
     set_bar(UART, 0, PCI_BAR_IO, 0x3000, 8);
     set_bar(DISK, 0, PCI_BAR_MEMORY, 0xd0000000, 0x4000);
@@ -232,6 +246,94 @@ static void display_of_the_same_id(void **state)
     expect_given(CARD);
 }
 
+/* --- IDE channels ----------------------------------------------------------------------------- */
+
+/* Both functions at the CHANNEL: that the second may answer there is said, if it may. */
+static void expect_channel(const char *channel, bool may)
+{
+    char text[200];
+    snprintf(text, sizeof(text),
+             "nosnoop.cfg:7: vm one: device 00:06.1 answers at the ports of IDE's %s channel, and "
+             "so does 02:07.0; in the firmware's set-up turn one of them off, or to native mode or "
+             "AHCI\n",
+             channel);
+    host_log_reset();
+    if (may)
+        expect_refused(text);
+    else
+        expect_given(IDE);
+}
+
+/* PCI IDE Controller Specification: bits 0 and 2 of the interface, 1 where it is native mode. */
+static void two_of_a_channel(void **state)
+{
+    static const uint32_t classes[] = {0x010180, 0x01018a, 0x010181, 0x01018b, 0x010184,
+                                       0x01018e, 0x010185, 0x01018f, 0x010100, 0x010601};
+    static const uint8_t at[] = {3, 3, 2, 2, 1, 1, 0, 0, 3, 0}; /* a bit a channel */
+    (void)state;
+    give(0, IDE);
+    for (unsigned i = 0; i < ARRAY_SIZE(classes); i++)
+        for (unsigned k = 0; k < ARRAY_SIZE(classes); k++) {
+            unsigned both = at[i] & at[k];
+            pci.f[IDE].class = classes[i];
+            pci.f[OTHER_IDE].class = classes[k];
+            command = 1;
+            expect_channel((both & 1) != 0 ? "primary" : "secondary", both != 0);
+            command = (uint16_t)~1u;
+            expect_channel("", false);
+        }
+}
+
+/* In a VM's hands it decodes, whatever the firmware has left. */
+static void two_of_a_channel_in_vms(void **state)
+{
+    (void)state;
+    pci.f[IDE].class = pci.f[OTHER_IDE].class = 0x010180;
+    command = 0;
+    give(0, IDE);
+    expect_channel("", false);
+    give(1, OTHER_IDE);
+    expect_channel("primary", true);
+    config.vms[1].device_count = 0;
+    give(0, OTHER_IDE);
+    pci.f[OTHER_IDE].class = 0x010181;
+    expect_refused("nosnoop.cfg:7: vm one: device 00:06.1 answers at the ports of IDE's secondary "
+                   "channel, and so does 02:07.0; in the firmware's set-up turn one of them off, "
+                   "or to native mode or AHCI\n"
+                   "nosnoop.cfg:7: vm one: device 02:07.0 answers at the ports of IDE's secondary "
+                   "channel, and so does 00:06.1; in the firmware's set-up turn one of them off, "
+                   "or to native mode or AHCI\n");
+}
+
+/* Ports 1F0h-1F7h and 3F6h, 170h-177h and 376h, which may be a BAR's, too. */
+static void channel_and_bar(void **state)
+{
+    static const struct {
+        uint16_t address, size;
+        uint8_t at;
+    } cases[] = {
+        {0x1e8, 8, 0}, {0x1f0, 8, 1}, {0x1f4, 4, 1}, {0x1f8, 8, 0},    {0x100, 0x100, 3},
+        {0x160, 8, 0}, {0x170, 4, 2}, {0x174, 4, 2}, {0x178, 8, 0},    {0x3f0, 4, 0},
+        {0x3f4, 4, 1}, {0x374, 4, 2}, {0x370, 4, 0}, {0x300, 0x80, 2}, {0, 8, 0},
+    };
+    (void)state;
+    give(0, IDE);
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++)
+        for (unsigned channel = 0; channel < 2; channel++)
+            for (unsigned which = IDE; which <= OTHER_IDE; which++) {
+                const struct pci_bar bar = {cases[i].address, cases[i].size, .kind = PCI_BAR_IO};
+                pci.f[IDE].bar[2] = pci.f[OTHER_IDE].bar[2] = (struct pci_bar){.size = 0};
+                pci.f[which].bar[2] = bar;
+                pci.f[which].class = 0x020000;
+                pci.f[IDE + OTHER_IDE - which].class = channel == 0 ? 0x010184 : 0x010181;
+                command = 1;
+                expect_channel(channel == 0 ? "primary" : "secondary",
+                               (cases[i].at >> channel & 1) != 0);
+                command = 0;
+                expect_channel("", false);
+            }
+}
+
 static void no_reset(void **state)
 {
     (void)state;
@@ -349,6 +451,9 @@ int main(void)
         cmocka_unit_test_setup(shared_group, reset),
         cmocka_unit_test_setup(group_of_the_host, reset),
         cmocka_unit_test_setup(display_of_the_same_id, reset),
+        cmocka_unit_test_setup(two_of_a_channel, reset),
+        cmocka_unit_test_setup(two_of_a_channel_in_vms, reset),
+        cmocka_unit_test_setup(channel_and_bar, reset),
         cmocka_unit_test_setup(no_reset, reset),
         cmocka_unit_test_setup(no_iommu, reset),
         cmocka_unit_test_setup(no_remapping, reset),

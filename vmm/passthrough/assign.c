@@ -125,6 +125,45 @@ static int check_group(const struct candidate *c)
     return 0;
 }
 
+/* By a port of each 4 that it has there: a BAR for ports has no fewer. */
+static bool is_at_channel(const struct pci_function *f, unsigned channel)
+{
+    static const uint16_t ports[PCI_IDE_CHANNELS][3] = {{0x1f0, 0x1f4, 0x3f6},
+                                                        {0x170, 0x174, 0x376}};
+    bool is = pci_has_isa_channel(f, channel);
+    for (unsigned i = 0; i < ARRAY_SIZE(ports[channel]); i++)
+        is = is || has_address(f, PCI_BAR_IO, ports[channel][i]);
+    return is;
+}
+
+/* One that a VM has always decodes; one that no VM has goes on as firmware has left it. */
+static bool may_answer(const struct candidate *c, const struct pci_function *f)
+{
+    return vm_of(c->config, f) != NULL || (pci_read16(f->bdf, PCI_COMMAND) & PCI_COMMAND_IO) != 0;
+}
+
+/* What a guest does at an IDE channel's ports is that of one function: no BAR tells which. */
+static int check_channel(const struct candidate *c, unsigned channel)
+{
+    if (!is_at_channel(c->f, channel))
+        return 0;
+    for (const struct pci_function *f = c->pci->f; f < c->pci->f + c->pci->count; f++)
+        if (f != c->f && is_at_channel(f, channel) && may_answer(c, f))
+            return refuse(c,
+                          "answers at the ports of IDE's %s channel, and so does %s; in the "
+                          "firmware's set-up turn one of them off, or to native mode or AHCI",
+                          channel == 0 ? "primary" : "secondary", pci_name(f->bdf).text);
+    return 0;
+}
+
+static int check_channels(const struct candidate *c)
+{
+    int error = 0;
+    for (unsigned i = 0; i < PCI_IDE_CHANNELS && error == 0; i++)
+        error = check_channel(c, i);
+    return error;
+}
+
 static int check_reset(const struct candidate *c)
 {
     if (c->f->reset == PCI_RESET_NONE && !c->wanted->no_reset)
@@ -171,6 +210,8 @@ static int check(struct candidate *c)
     int error = check_use(c);
     if (error == 0)
         error = check_group(c);
+    if (error == 0)
+        error = check_channels(c);
     if (error == 0)
         error = check_reset(c);
     if (error == 0)

@@ -8,18 +8,16 @@
 #include "vmm/passthrough/passed.h"
 #include "vmm/vm.h"
 
-enum { CLASS_IDE = 0x0101, COMMAND_PORTS = 8, STATUS = 7 };
+enum { COMMAND_PORTS = 8, STATUS = 7 };
 
-/* "Programming Interface": a bit is set where the channel is in native mode. */
 static const struct channel {
     uint16_t command, control;
-    uint8_t irq, native;
-} channels[PASSED_CHANNELS] = {{0x1f0, 0x3f6, 14, 1 << 0}, {0x170, 0x376, 15, 1 << 2}};
+    uint8_t irq;
+} channels[PASSED_CHANNELS] = {{0x1f0, 0x3f6, 14}, {0x170, 0x376, 15}};
 
 int passed_channel_irq(const struct passed *d, unsigned channel)
 {
-    bool has = d->real->class >> 8 == CLASS_IDE && (d->real->class & channels[channel].native) == 0;
-    return has ? channels[channel].irq : -1;
+    return pci_has_isa_channel(d->real, channel) ? channels[channel].irq : -1;
 }
 
 static bool is_on(const struct vm *vm, unsigned channel)

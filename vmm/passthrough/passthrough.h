@@ -50,7 +50,7 @@ struct passed_line {
     bool come;
 };
 
-enum { PASSED_CHANNELS = 2 }; /* of an IDE controller */
+enum { PASSED_CHANNELS = PCI_IDE_CHANNELS };
 
 /* A device that a VM has. */
 struct passed {
