@@ -10,7 +10,7 @@
 /* VT-d, "DMA Remapping Reporting Structure". */
 enum { WIDTH = 36, FLAGS = 37, STRUCTURES = 48 };
 enum { FLAG_REMAPS = 1 << 0, FLAG_NO_X2APIC = 1 << 1 };
-enum { TYPE_UNIT = 0, TYPE_RESERVED = 1 };
+enum { TYPE_UNIT = 0, TYPE_RESERVED = 1, TYPE_PORTS = 2 };
 
 /* "Remapping Structure Types": how each begins; scopes follow. */
 struct __attribute__((packed)) structure {
@@ -25,11 +25,16 @@ struct __attribute__((packed)) structure {
             uint16_t reserved, segment;
             uint64_t base, limit; /* LIMIT: of the last byte */
         } reserved;
+        struct __attribute__((packed)) { /* its bit 0: ALL_PORTS */
+            uint8_t flags, reserved;
+            uint16_t segment;
+        } ports;
     };
 };
 static_assert(offsetof(struct structure, unit.base) == 8, "VT-d, DRHD");
 static_assert(offsetof(struct structure, reserved.limit) == 16, "VT-d, RMRR");
-enum { UNIT_SIZE = 16, RESERVED_SIZE = 24 };
+static_assert(offsetof(struct structure, ports.segment) == 6, "VT-d, ATSR");
+enum { UNIT_SIZE = 16, RESERVED_SIZE = 24, PORTS_SIZE = 8 };
 
 /* "Device Scope Structure"; a path of pairs follows. */
 struct __attribute__((packed)) scope_head {
@@ -129,24 +134,32 @@ static void add_scope(const struct cursor *c, const struct scope_head *head, uin
     dmar->scopes[dmar->scope_count++] = scope;
 }
 
+/* The scope that begins REST bytes before the structure's end; false, logged: that is none. */
+static bool read_scope(const struct cursor *c, unsigned rest, struct scope_head *head)
+{
+    uint64_t at = c->at + c->s.length - rest;
+    if (rest >= sizeof(*head) && read(c, at, head, sizeof(*head)) &&
+        head->length >= sizeof(*head) + sizeof(struct hop) && head->length % 2 == 0 &&
+        head->length <= rest)
+        return true;
+    log_line("dmar: %s: a device's entry at 0x%lx has no sensible length; it and the rest are left "
+             "out",
+             c->name, at);
+    return false;
+}
+
 /* All scopes of the structure, from its byte FROM on. */
 static struct dmar_scopes take_scopes(const struct cursor *c, unsigned from, uint16_t segment)
 {
     struct scope_head head;
     unsigned first = c->dmar->scope_count;
     for (unsigned rest = c->s.length - from; rest != 0; rest -= head.length) {
-        uint64_t at = c->at + c->s.length - rest;
-        if (rest < sizeof(head) || !read(c, at, &head, sizeof(head)) ||
-            head.length < sizeof(head) + sizeof(struct hop) || head.length % 2 != 0 ||
-            head.length > rest) {
-            log_line("dmar: %s: a device's entry at 0x%lx has no sensible length; it and the rest "
-                     "are left out",
-                     c->name, at);
+        if (!read_scope(c, rest, &head)) {
             c->dmar->cut = true;
             break;
         }
         if (head.type >= DMAR_ENDPOINT && head.type <= DMAR_NAMESPACE)
-            add_scope(c, &head, at, segment);
+            add_scope(c, &head, c->at + c->s.length - rest, segment);
     }
     return (struct dmar_scopes){(uint16_t)first, (uint16_t)(c->dmar->scope_count - first)};
 }
@@ -182,34 +195,36 @@ static bool has_rest(const struct dmar *dmar, uint16_t segment)
     return false;
 }
 
-/* What it names is no other unit's: nothing translates that. */
-static void lose_unit(const struct cursor *c)
+/* What it names is no other unit's, all the rest neither: nothing translates that. */
+static void lose_unit(const struct cursor *c, struct dmar_unit unit)
 {
     struct dmar *dmar = c->dmar;
-    if (dmar->lost_count == ARRAY_SIZE(dmar->lost))
+    if (dmar->lost_count == ARRAY_SIZE(dmar->lost)) {
         dmar->incomplete = true;
-    else
-        dmar->lost[dmar->lost_count++] = take_scopes(c, UNIT_SIZE, c->s.unit.segment);
+        return;
+    }
+    unit.scopes = take_scopes(c, UNIT_SIZE, unit.segment);
+    dmar->lost[dmar->lost_count++] = unit;
 }
 
 static void take_unit(const struct cursor *c)
 {
-    uint64_t base = c->s.unit.base;
-    bool twice = is_known(c->dmar, base); /* it blocks what the other entry names */
+    struct dmar_unit unit = {c->s.unit.base, c->s.unit.segment, (c->s.unit.flags & 1) != 0, {0, 0}};
+    bool twice = is_known(c->dmar, unit.base); /* it blocks what the other entry names */
+    bool rest = has_rest(c->dmar, unit.segment);
     const char *why = twice ? "is there twice" : unit_problem(c);
-    uint16_t segment = c->s.unit.segment;
-    bool all = (c->s.unit.flags & 1) != 0;
     if (why != NULL) {
-        log_line("dmar: the unit at 0x%lx %s; left out, update the firmware", base, why);
+        log_line("dmar: the unit at 0x%lx %s; left out, update the firmware", unit.base, why);
         if (!twice)
-            lose_unit(c);
+            lose_unit(c, unit);
         return;
     }
-    if (has_rest(c->dmar, segment))
+    if (rest)
         log_line("dmar: the unit at 0x%lx comes after the one for all the rest of segment %u%s",
-                 base, segment, all ? ", and is for all the rest, too: it gets what it names" : "");
-    struct dmar_unit unit = {base, segment, all && !has_rest(c->dmar, segment), {0, 0}};
-    unit.scopes = take_scopes(c, UNIT_SIZE, segment);
+                 unit.base, unit.segment,
+                 unit.all ? ", and is for all the rest, too: it gets what it names" : "");
+    unit.all = unit.all && !rest;
+    unit.scopes = take_scopes(c, UNIT_SIZE, unit.segment);
     c->dmar->units[c->dmar->unit_count++] = unit;
 }
 
@@ -239,6 +254,21 @@ static void take_reserved(const struct cursor *c)
         c->dmar->reserved[c->dmar->reserved_count++] = reserved;
 }
 
+/*
+ * ATS is off everywhere, whatever ports take it: what is wrong here is told of, and no more.
+ * "Root Port ATS Capability Reporting Structure": a scope is a root port, and counts where not all
+ * ports are meant.
+ */
+static void check_ports(const struct cursor *c)
+{
+    struct scope_head head;
+    bool all = (c->s.ports.flags & 1) != 0;
+    unsigned rest = all ? 0 : c->s.length - PORTS_SIZE;
+    for (; rest != 0 && read_scope(c, rest, &head); rest -= head.length)
+        if (head.type != DMAR_BRIDGE)
+            log_line("dmar: %s names a device by bus %02x that is no root port", c->name, head.bus);
+}
+
 static const struct {
     const char *name;
     uint16_t size;
@@ -246,6 +276,7 @@ static const struct {
 } kinds[] = {
     [TYPE_UNIT] = {"a DRHD", UNIT_SIZE, take_unit},
     [TYPE_RESERVED] = {"an RMRR", RESERVED_SIZE, take_reserved},
+    [TYPE_PORTS] = {"an ATSR", PORTS_SIZE, check_ports},
 };
 
 static void take_structure(struct cursor *c)
@@ -318,9 +349,12 @@ bool dmar_names(const struct dmar *dmar, struct dmar_scopes scopes, struct pci_b
 const struct dmar_unit *dmar_unit_of(const struct dmar *dmar, struct pci_bdf bdf)
 {
     const struct dmar_unit *rest = NULL;
-    for (unsigned i = 0; i < dmar->lost_count; i++)
-        if (dmar_names(dmar, dmar->lost[i], bdf))
+    bool lost = dmar->incomplete || (dmar->cut && dmar->lost_count != 0); /* may be another's */
+    for (unsigned i = 0; i < dmar->lost_count; i++) {
+        if (dmar_names(dmar, dmar->lost[i].scopes, bdf))
             return NULL;
+        lost = lost || (dmar->lost[i].all && dmar->lost[i].segment == bdf.segment);
+    }
     for (unsigned i = 0; i < dmar->unit_count; i++) {
         const struct dmar_unit *unit = &dmar->units[i];
         if (dmar_names(dmar, unit->scopes, bdf))
@@ -328,5 +362,5 @@ const struct dmar_unit *dmar_unit_of(const struct dmar *dmar, struct pci_bdf bdf
         if (unit->all && unit->segment == bdf.segment)
             rest = unit;
     }
-    return dmar->incomplete || (dmar->cut && dmar->lost_count != 0) ? NULL : rest;
+    return lost ? NULL : rest;
 }

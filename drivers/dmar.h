@@ -50,7 +50,7 @@ struct dmar {
     struct dmar_unit units[DMAR_MAX_UNITS];
     struct dmar_reserved reserved[DMAR_MAX_RESERVED];
     struct dmar_scope scopes[DMAR_MAX_SCOPES];
-    struct dmar_scopes lost[DMAR_MAX_UNITS]; /* what units that cannot be used name */
+    struct dmar_unit lost[DMAR_MAX_UNITS]; /* units that cannot be used: what they name is theirs */
     unsigned unit_count, reserved_count, scope_count, lost_count;
     bool incomplete; /* nothing tells what others that were left out name */
     bool cut;        /* of what some structures name a part was left out */
@@ -67,8 +67,9 @@ struct dmar_reader {
 
 /*
  * Fills DMAR from TABLE (VT-d, "DMA Remapping Reporting Structure"). What makes no sense is logged
- * and left out, and what there is no room for; what is wrong but can be understood is logged.
- * Returns 0, or -EINVAL, logged: the table ends before its first structure.
+ * and left out, and what there is no room for; what is wrong but can be understood is logged. Of
+ * what says which root ports take ATS, which is off, the form alone is looked at. Returns 0, or
+ * -EINVAL, logged: the table ends before its first structure.
  */
 int dmar_parse(const struct dmar_reader *reader, const struct acpi_table *table, struct dmar *dmar);
 

@@ -126,6 +126,20 @@ static void test_qemu(void **state)
     assert_int_equal(unit_of(usb), 99);
 }
 
+/* The same without bridges and with device-iotlb=on: all root ports take ATS. */
+static void test_qemu_with_ats(void **state)
+{
+    (void)state;
+    begin();
+    unhex("444d415278000000010c424f4348532042585043202020200100000042585043010000002f01000000000000"
+          "0000000000004000000000000000d9fe000000000308000000ff000001080000000000000108000000000100"
+          "0108000000001f000108000000001f020108000000001f030200080001000000");
+    assert_int_equal(parse(), 0);
+    assert_string_equal(host_log, "");
+    assert_int_equal(dmar.unit_count, 1);
+    assert_int_equal(dmar.scope_count, 6);
+}
+
 /* A laptop: one unit for the display, one for the rest, RMRRs of display and USB. */
 static void laptop(void)
 {
@@ -389,10 +403,12 @@ static void test_structures_that_are_too_short(void **state)
     begin();
     put(0, 2), put(12, 2), put(0, 8);
     put(1, 2), put(16, 2), put(0, 12);
+    put(2, 2), put(6, 2), put(0, 2);
     end(drhd(0xfed94000, 1, 0));
     assert_int_equal(parse(), 0);
     assert_true(logged("a DRHD of only 12 bytes"));
     assert_true(logged("an RMRR of only 16 bytes"));
+    assert_true(logged("an ATSR of only 6 bytes"));
     assert_int_equal(dmar.unit_count, 1);
 }
 
@@ -440,6 +456,29 @@ static void test_what_a_lost_unit_names(void **state)
         assert_int_equal(dmar.unit_count, 1);
         assert_int_equal(unit_of(usb), 99);
         assert_int_equal(unit_of(vga), damage == 0 ? 0 : 99);
+    }
+}
+
+/* Nor is all the rest, of its segment, whichever of the two comes first. */
+static void test_a_lost_unit_for_all_the_rest(void **state)
+{
+    (void)state;
+    for (unsigned last = 0; last < 2; last++) {
+        begin();
+        if (!last)
+            end(drhd(0x100000, 1, 0));
+        unsigned at = drhd(0xfed90000, 1, 0);
+        scope(1, 0, 0, 0x1d, 0, 0xff);
+        end(at);
+        end(drhd(0xfed91000, 1, 1));
+        if (last)
+            end(drhd(0x100000, 1, 0));
+        assert_int_equal(parse(), 0);
+        assert_int_equal(dmar.unit_count, 2);
+        assert_int_equal(unit_of(vga), 99);
+        assert_int_equal(unit_of(behind), 99);
+        assert_int_equal(unit_of(usb), 0);
+        assert_int_equal(unit_of((struct pci_bdf){1, 0, 2, 0}), 1);
     }
 }
 
@@ -556,6 +595,50 @@ static void test_scopes_without_length(void **state)
     }
 }
 
+static unsigned atsr(unsigned flags)
+{
+    unsigned at = used;
+    put(2, 4), put(flags, 1), put(0, 3);
+    return at;
+}
+
+/* Whatever is wrong with it is told, and changes nothing of what units translate. */
+static void test_ports_for_ats(void **state)
+{
+    static const struct {
+        uint8_t flags, type, length;
+        const char *why;
+    } cases[] = {
+        {0, 2, 8, NULL},
+        {0, 1, 8, "dmar: an ATSR names a device by bus 07 that is no root port"},
+        {0, 3, 8, "dmar: an ATSR names a device by bus 07 that is no root port"},
+        {0, 2, 0, "dmar: an ATSR: a device's entry at 0x7058 has no sensible length"},
+        {0, 2, 6, "dmar: an ATSR: a device's entry at 0x7058 has no sensible length"},
+        {0, 2, 7, "dmar: an ATSR: a device's entry at 0x7058 has no sensible length"},
+        {0, 2, 10, "dmar: an ATSR: a device's entry at 0x7058 has no sensible length"},
+        {1, 1, 0, NULL}, /* for all ports: what it names beside does not count */
+    };
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        begin();
+        unsigned at = drhd(0x100000, 0, 0);
+        scope(1, 0, 0, 0x1d, 0, 0xff);
+        end(at);
+        at = atsr(cases[i].flags);
+        scope(2, 0, 0, 2, 0, 0xff);
+        scope(cases[i].type, 0, 7, 0, 0, 0xff);
+        bytes[used - 7] = cases[i].length;
+        end(at);
+        end(drhd(0xfed91000, 1, 0));
+        assert_int_equal(parse(), 0);
+        assert_int_equal(strstr(host_log, "ATSR") != NULL, cases[i].why != NULL);
+        assert_true(cases[i].why == NULL || logged(cases[i].why));
+        assert_int_equal(dmar.scope_count, 1);
+        assert_int_equal(unit_of(vga), 0);
+        assert_int_equal(unit_of(usb), 99);
+    }
+}
+
 static void test_no_room(void **state)
 {
     (void)state;
@@ -579,6 +662,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_qemu),
+        cmocka_unit_test(test_qemu_with_ats),
         cmocka_unit_test(test_laptop),
         cmocka_unit_test(test_flags),
         cmocka_unit_test(test_paths),
@@ -590,12 +674,14 @@ int main(void)
         cmocka_unit_test(test_structures_that_are_too_short),
         cmocka_unit_test(test_units_at_no_place),
         cmocka_unit_test(test_what_a_lost_unit_names),
+        cmocka_unit_test(test_a_lost_unit_for_all_the_rest),
         cmocka_unit_test(test_units_twice),
         cmocka_unit_test(test_all_the_rest_is_not_last),
         cmocka_unit_test(test_reserved_memory_at_no_place),
         cmocka_unit_test(test_devices_that_are_not_there),
         cmocka_unit_test(test_a_bridge_that_is_none),
         cmocka_unit_test(test_scopes_without_length),
+        cmocka_unit_test(test_ports_for_ats),
         cmocka_unit_test(test_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
