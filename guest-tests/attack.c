@@ -11,6 +11,8 @@
  *      cmdline="dma=coherent at=83886080" control=skip control-reason="as attack"
  * row: attack.amd end=0 timeout=60 device=edu iommu=amd set=control=yes
  *      cmdline="dma=coherent index=yes" control=skip control-reason="as attack"
+ * row: attack.amd-two end=0 timeout=60 device=edu device=edu-2 iommu=amd set=control=yes
+ *      cmdline="dma=coherent index=yes at=83886080" control=skip control-reason="as attack"
  * row: attack.dies end=0 timeout=60 memory=36M device=edu-port set=control=yes set=on_reset=restart
  *      cmdline="dma=coherent dies=100" control=skip control-reason="the machine ends there"
  * row: attack.amd-dies end=0 timeout=60 memory=36M device=edu iommu=amd set=control=yes

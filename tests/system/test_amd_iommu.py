@@ -1,28 +1,19 @@
 """Devices in guests' hands behind AMD's IOMMU: what they reach, by the tables and by the data."""
 # SPDX-License-Identifier: BSD-2-Clause
-import re
 import struct
 
 import pytest
 
 from machine import Machine
-from test_passthrough import (CONTROL, EDU, EDU_2, LAST, PAGE, WRITTEN, device, memory_of, pieces,
-                              sections)
+from test_passthrough import (AMD_REGISTERS, CONTROL, EDU, EDU_2, LAST, PAGE, WRITTEN, device,
+                              memory_of, pieces, root_of, sections)
 from test_vms import config, vm
 from walker import walk_amd
 
-REGISTERS = 0xFED80000
 AMD = ["--iommu", "amd"]
 OWN = 0x10     # 00:02.0, the IOMMU's function
 PLACE = 0x28   # 00:05.0, the edu
 EXCLUSION, UNITY = 8, 7
-
-
-def device_table(machine):
-    """The register that says where it is."""
-    output = machine.monitor.command("human-monitor-command",
-                                     **{"command-line": f"xp /1gx {REGISTERS:#x}"})
-    return int(re.search(r": 0x(\w+)", output)[1], 16)
 
 
 def with_ivrs(tmp_path, ioapic, memory=b""):
@@ -33,7 +24,7 @@ def with_ivrs(tmp_path, ioapic, memory=b""):
     entries = struct.pack("<BHBBHB", 3, 8, 0, 4, 0xFF, 0)
     if ioapic is not None:
         entries += struct.pack("<BHBBHB", 0x48, 0, 0, 0, ioapic, 1)
-    unit = struct.pack("<BBHHHQHHI", 0x10, 0, 24 + len(entries), OWN, 0x40, REGISTERS, 0, 0, 0)
+    unit = struct.pack("<BBHHHQHHI", 0x10, 0, 24 + len(entries), OWN, 0x40, AMD_REGISTERS, 0, 0, 0)
     (tmp_path / "ivrs").write_bytes(struct.pack("<IQ", 0x203040, 0) + unit + entries + memory)
     return ["-m", "512M", "-machine", "acpi=off",  # else QEMU's own table comes first
             "-acpitable", f"sig=IVRS,rev=2,data={tmp_path}/ivrs"]
@@ -53,7 +44,7 @@ def reserved(flags, start, size):
 @pytest.mark.parametrize("words, snoops", [("edu", True), ("edu dma=non-coherent", False)])
 def test_a_device_reaches_its_vm(system, tmp_path, words, snoops):
     with Machine(system, tmp_path, "--device", words, *AMD, system.guest("spin")) as machine:
-        found = walk_amd(machine.page, device_table(machine))
+        found = walk_amd(machine.page, root_of(machine, "amd"))
         log = machine.log.read_text()
     (memory,) = memory_of(log).values()
     assert list(found) == [EDU] and pieces(found[EDU][2]) == memory
@@ -66,7 +57,7 @@ def test_devices_of_two_vms(system, tmp_path):
     cfg = config(system, tmp_path, [vm("a", "spin", device=device(EDU)),
                                     vm("b", "spin", serial="log", device=device(EDU_2))])
     with Machine(system, tmp_path, *cfg, "--device", "edu", "--device", "edu-2", *AMD) as machine:
-        found = walk_amd(machine.page, device_table(machine))
+        found = walk_amd(machine.page, root_of(machine, "amd"))
         memory = memory_of(machine.log.read_text())
     assert list(found) == [EDU, EDU_2] and found[EDU][0] != found[EDU_2][0]
     assert pieces(found[EDU][2]) == memory["a"] and pieces(found[EDU_2][2]) == memory["b"]
@@ -96,7 +87,7 @@ def test_reserved_memory_is_reached(system, tmp_path, flags):
     with Machine(system, tmp_path, *CONTROL, "--device", "edu rmrr=map", *AMD, "--cmdline", cmdline,
                  system.guest("attack"), last="stays",
                  emulator=with_ivrs(tmp_path, 0xA0, reserved(flags, LAST, PAGE))) as machine:
-        found = walk_amd(machine.page, device_table(machine))
+        found = walk_amd(machine.page, root_of(machine, "amd"))
         log, page = machine.log.read_text(), machine.page(LAST)
     (memory,) = memory_of(log).values()
     assert pieces(found[EDU][2]) == [*memory, (LAST, LAST, PAGE)]

@@ -10,13 +10,15 @@ from machine import Machine
 from nosnoop import paths, trace
 from observer import Gdb, kernel_places
 from test_vms import config, vm
-from walker import walk_vtd
+from walker import walk_amd, walk_vtd
 
 REGISTERS, ROOT, TABLE = 0xFED90000, 0x20, 0xB8
+AMD_REGISTERS = 0xFED80000  # the first is the device table's
 MIB = 1 << 20
 PAGE = 4096
 EDU, EDU_2, EDU_3, NVME_2 = "00:05.0", "00:08.0", "00:0b.0", "00:0a.0"
 WIRE_E1000, WIRE_E1000E = "00:05.0", "00:06.0"
+EDU_SOURCE = 0x80  # a register that DMA to the whole of its page would write
 KNOWN = 0x1800000  # in the guests' memory: a pattern, which they look at in the end
 WRITE = 5         # VT-d, "Fault Reasons": no right to write
 FAULT = re.compile(r"^\[ *(\d+) \d+\] iommu 0: fault: (\S+), (read|write) of 0x(\w+), "
@@ -31,11 +33,16 @@ def device(name):
     return f"{name} reset=none"
 
 
-def root_of(machine):
-    """The IOMMU's root table."""
+def register_of(machine, address):
+    """The 8 bytes of a register there, which a read has no effect on."""
     output = machine.monitor.command("human-monitor-command",
-                                     **{"command-line": f"xp /1gx {REGISTERS + ROOT:#x}"})
+                                     **{"command-line": f"xp /1gx {address:#x}"})
     return int(re.search(r": 0x(\w+)", output)[1], 16)
+
+
+def root_of(machine, iommu="snoop"):
+    """The register that says where the IOMMU's root table is, or its device table."""
+    return register_of(machine, AMD_REGISTERS if iommu == "amd" else REGISTERS + ROOT)
 
 
 def memory_of(log):
@@ -79,9 +86,7 @@ def test_a_device_reaches_its_vm(system, tmp_path, iommu):
 def test_messages_of_its_own_only(system, tmp_path):
     """VT-d, "Interrupt Remapping Table Entry": each is for one source, all of which is compared."""
     with Machine(system, tmp_path, "--device", "edu", system.guest("spin")) as machine:
-        output = machine.monitor.command("human-monitor-command",
-                                         **{"command-line": f"xp /1gx {REGISTERS + TABLE:#x}"})
-        table = machine.page(int(re.search(r": 0x(\w+)", output)[1], 16) & -PAGE)
+        table = machine.page(register_of(machine, REGISTERS + TABLE) & -PAGE)
     words = struct.unpack("<512Q", table)
     present = [high for low, high in zip(words[::2], words[1::2]) if low & 1]
     assert len(present) == 1  # of the line of its INTx, whose source is QEMU's I/O APIC
@@ -183,33 +188,46 @@ def test_the_image_is_as_it_was(system, tmp_path):
         "read", "write"}
 
 
-def test_tables_are_as_they_were(system, tmp_path):
-    """DMA to where the IOMMU's root table is comes to what the guest has by that address."""
+@pytest.mark.parametrize("iommu, walk", [("snoop", walk_vtd), ("amd", walk_amd)])
+def test_tables_are_as_they_were(system, tmp_path, iommu, walk):
+    """DMA to where the device's own tables are comes to what the guest has by that address."""
     for name in ("before", "after"):
         (tmp_path / name).mkdir()
-    memory = ["--mem", "128M"]  # reaches beyond what the hypervisor has
-    with Machine(system, tmp_path / "before", *CONTROL, *memory, "--device", "edu", "--cmdline",
-                 "dma=coherent", system.guest("spin")) as machine:
-        root, page = root_of(machine), machine.page(root_of(machine))
-    cmdline = f"dma=coherent faults=1 at={root} stays=yes"
-    with Machine(system, tmp_path / "after", *CONTROL, *memory, "--device", "edu", "--cmdline",
-                 cmdline, system.guest("attack"), last="stays") as machine:
-        (((_, hpa, size),),) = memory_of(machine.log.read_text()).values()
-        assert root_of(machine) == root < size
-        assert faults_of(machine.log.read_text()) == []
-        assert machine.page(hpa + root)[:4000] == WRITTEN
-        assert machine.page(root) == page
-        found = walk_vtd(machine.page, root)
-    assert pieces(found[EDU][2]) == [(0, hpa, size)]
+    machine = [*CONTROL, "--iommu", iommu, "--device", "edu",
+               "--mem", "128M"]  # reaches beyond what the hypervisor has
+    with Machine(system, tmp_path / "before", *machine, "--cmdline", "dma=coherent",
+                 system.guest("spin")) as before:
+        root = root_of(before, iommu)
+        (_, at, leaves), = walk(before.page, root).values()
+        pages = before.page(root & -PAGE), before.page(at)
+    with Machine(system, tmp_path / "after", *machine, "--cmdline",
+                 f"dma=coherent faults=1 at={at} stays=yes", system.guest("attack"),
+                 last="stays") as after:
+        (((_, hpa, size),),) = memory_of(after.log.read_text()).values()
+        assert root_of(after, iommu) == root and at < size
+        assert faults_of(after.log.read_text()) == []
+        assert after.page(hpa + at)[:4000] == WRITTEN
+        assert (after.page(root & -PAGE), after.page(at)) == pages
+        found = walk(after.page, root)
+    assert found[EDU][1:] == (at, leaves) and pieces(leaves) == [(0, hpa, size)]
 
 
-def test_registers_of_another_device(system):
-    """They lie where they lie, but no device reaches them."""
-    outcome = system.svm("--device", "edu", "--device", "edu-2", "--cmdline", "value=0",
-                         system.guest("value"))
-    (bar,) = re.findall(rf"pci {EDU_2}: .* bar0 mem 0x(\w+)", outcome.log_text)
-    faults, _, _ = run_faults(system, f"faults=1 at={int(bar, 16)}", "--device", "edu-2")
-    assert [fault[1:] for fault in faults] == [(EDU, "write", int(bar, 16))]
+@pytest.mark.parametrize("iommu, own", [("snoop", REGISTERS + ROOT), ("amd", AMD_REGISTERS)])
+def test_registers_of_others(system, tmp_path, iommu, own):
+    """Another device's, and the IOMMU's: they lie where they lie, but no device reaches them."""
+    place, attacked = tmp_path / "place", ["--device", "edu", "--device", "edu-2", "--iommu", iommu]
+    place.mkdir()
+    with Machine(system, place, *attacked, system.guest("spin")) as machine:
+        (bar,) = machine.logged(rf"pci {EDU_2}: .* bar0 mem 0x(\w+)")
+        table = register_of(machine, own)
+    for at, register, value in (int(bar, 16), int(bar, 16) + EDU_SOURCE, 0), (own & -PAGE, own,
+                                                                           table):
+        with Machine(system, tmp_path, *CONTROL, *attacked, "--cmdline",
+                     f"dma=coherent faults=1 at={at} stays=yes", system.guest("attack"),
+                     last="stays") as machine:
+            assert register_of(machine, register) == value
+            found = [fault[1:] for fault in faults_of(machine.log.read_text())]
+        assert found == ([(EDU, "write", at)] if iommu == "snoop" else [])
 
 
 def layout(system, tmp_path, second):
@@ -229,6 +247,7 @@ def layout(system, tmp_path, second):
     ("snoop", "edu", "dma=coherent", device(EDU_3)),
     ("snoop", "nvme", "dma=coherent", NVME_2),
     ("amd", "attack", "dma=coherent at={a}", device(EDU_3)),
+    ("amd", "edu", "dma=coherent", device(EDU_3)),
     ("amd", "nvme", "dma=coherent", NVME_2)])
 def test_one_attacks_the_other(system, tmp_path, iommu, guest, cmdline, other):
     """
@@ -237,7 +256,8 @@ def test_one_attacks_the_other(system, tmp_path, iommu, guest, cmdline, other):
     """
     memory = layout(system, tmp_path, other)
     at = {name: hpa + KNOWN for name, hpa in memory.items()}
-    index = " index=yes" * (iommu == "amd")
+    # emulator: a forged message has no source, and edu counts its interrupts
+    index = " index=yes" * (iommu == "amd" and guest != "edu")
     outcome = system.run("--bed", "svm", "--timeout", "40", *config(system, tmp_path, [
         vm("a", "attack", f"dma=coherent others=yes at={at['b']}{index}", memory="64M",
            control="yes", device=device(EDU)),
@@ -286,17 +306,16 @@ def test_a_line_of_two_vms(system, tmp_path):
 def test_one_that_firmware_lets_master_the_bus(system, tmp_path):
     """SeaBIOS has done so with what it can boot from; a guest that does nothing finds it off."""
     commands = []
-    for control in (["--control"], []):
-        place = tmp_path / str(len(control))
+    for arguments in (["--control"], ["--device", "nvme-2"],
+                      ["--device", "nvme-2", "--iommu", "amd"]):
+        place = tmp_path / str(len(commands))
         place.mkdir()
-        devices = [] if control else ["--device", "nvme-2"]
         emulator = ["-M", "q35", "-drive", "if=none,id=d,format=raw,file=/dev/null",
-                    "-device", "nvme,serial=1,drive=d,addr=0a.0"] if control else []
-        with Machine(system, place, *control, *devices, system.guest("spin"),
-                     emulator=emulator) as machine:
+                    "-device", "nvme,serial=1,drive=d,addr=0a.0"] * ("--control" in arguments)
+        with Machine(system, place, *arguments, system.guest("spin"), emulator=emulator) as machine:
             page = machine.page(0xB0000000 + (10 << 15))
             commands.append(struct.unpack_from("<H", page, 4)[0] >> 2 & 1)
-    assert commands == [1, 0]
+    assert commands == [1, 0, 0]
 
 
 # --- what is done with caches and types -----------------------------------------------------------
