@@ -4,6 +4,14 @@
  * by descriptors that a BAR's registers point at, through memory of every type.
  *
  * row: ide end=0 timeout=60 control-timeout=30 device=ide set=control=yes
+ * row: ide.amd end=0 timeout=60 device=ide-card iommu=amd set=control=yes cmdline=dma=coherent
+ *      control=skip control-reason="as ide"
+ * row: ide.amd-non-coherent end=0 timeout=60 device="ide-card dma=non-coherent" iommu=amd
+ *      set=control=yes control=skip control-reason="as ide"
+ * row: ide.no-snoop end=0 timeout=60 device=ide-card iommu=no-snoop set=control=yes control=skip
+ *      control-reason="as ide"
+ * row: ide.snoop end=0 timeout=60 device=ide-card iommu=snoop set=control=yes cmdline=dma=coherent
+ *      control=skip control-reason="as ide"
  *
  * It writes to no disk but one whose first sector begins with `nosnoop test disk`, and in whose
  * other sectors each 32-bit word tells its place.

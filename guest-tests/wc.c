@@ -1,13 +1,18 @@
 /*
  * A prefetchable BAR as drivers type it, WC by the PAT or, as old systems do it, by an MTRR, and in
  * every other way: data go through each mapping and come back through another, and each has the
- * type that bare metal gives it. It is the memory of a display or of ivshmem.
+ * type that bare metal gives it. It is the memory of a display or of ivshmem, which do no DMA; where
+ * an IOMMU cannot make them snoop if they did, the VM's policy is exact without being asked for.
  *
- * row: wc end=0 timeout=60 control-timeout=30 device=bochs-display set=policy=exact set=control=yes
+ * row: wc end=0 timeout=60 control-timeout=30 device=bochs-display iommu=no-snoop set=control=yes
+ * row: wc.snoop end=0 timeout=60 device=bochs-display iommu=snoop set=policy=exact set=control=yes
+ *      control=skip control-reason="as wc"
  * row: wc.amd end=0 timeout=60 device=bochs-display iommu=amd set=policy=exact set=control=yes
  *      control=skip control-reason="as wc"
  * row: wc.ivshmem end=0 timeout=60 control-timeout=30 device=ivshmem set=policy=exact
  *      set=control=yes
+ * row: wc.ivshmem-no-snoop end=0 timeout=60 device=ivshmem iommu=no-snoop set=control=yes
+ *      control=skip control-reason="as wc.ivshmem"
  * row: wc.amd-ivshmem end=0 timeout=60 device=ivshmem iommu=amd set=policy=exact set=control=yes
  *      control=skip control-reason="as wc.ivshmem"
  */

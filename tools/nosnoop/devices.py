@@ -114,6 +114,10 @@ DEVICES = {
             BOCHS: Device("00:01.1", (
                 "ata0-slave: type=disk, path={disk}, mode=flat, " + GEOMETRY,),
                             words=NO_RESET)},
+    "ide-card": {QEMU: Device("00:05.0", (  # the same function, where there are IOMMUs
+        "-drive", "if=none,id=ide5disk,format=raw,file={disk}",
+        "-device", "piix3-ide,id=ide5,addr=05.0", "-device", "ide-hd,drive=ide5disk,bus=ide5.0"),
+                              words=NO_RESET)},
 }
 
 
