@@ -1,8 +1,8 @@
 /*
  * A prefetchable BAR as drivers type it, WC by the PAT or, as old systems do it, by an MTRR, and in
  * every other way: data go through each mapping and come back through another, and each has the
- * type that bare metal gives it. It is the memory of a display or of ivshmem, which do no DMA; where
- * an IOMMU cannot make them snoop if they did, the VM's policy is exact without being asked for.
+ * type that bare metal gives it. It is the memory of a display or of ivshmem, which do no DMA; the
+ * policy is exact without being asked for where no IOMMU could make them snoop.
  *
  * row: wc end=0 timeout=60 control-timeout=30 device=bochs-display iommu=no-snoop set=control=yes
  * row: wc.snoop end=0 timeout=60 device=bochs-display iommu=snoop set=policy=exact set=control=yes
