@@ -22,8 +22,8 @@
  * With `dies=N` on the command line it ends N times with DMA on the way. With `faults=N` it does no
  * more than N transfers in a row to successive pages that are not its own and, with `more=yes`, one
  * two seconds later; with `at=N` it attacks that address and no other, or the first of those pages
- * is there; with `stays=yes` it does not end; with `others=yes` other VMs have interrupts that
- * count.
+ * is there, and with `at1=N`, `at2=N` and so on those pages follow; with `stays=yes` it does not
+ * end; with `others=yes` other VMs have interrupts that count.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
@@ -137,6 +137,21 @@ static void memory_of_others(void)
     dma_end();
 }
 
+extern const char image_start[], image_end[];
+
+/* A page whole; of this guest's image by what is there already, for it is needed. */
+static void overwrite(volatile uint8_t *mine, uint64_t at)
+{
+    bool own = at >= (uint64_t)image_start && at < (uint64_t)image_end;
+    fill(mine, 5);
+    for (unsigned i = 0; i < BYTES && own; i++)
+        mine[i] = ((const volatile uint8_t *)at)[i];
+    dma_sync(mine, PAGE_SIZE);
+    expect(edu_transfer(dma_address(mine), EDU_BUFFER, BYTES, 0) &&
+               edu_transfer(EDU_BUFFER, at, BYTES, DMA_FROM_DEVICE),
+           "%lx: no end", at);
+}
+
 /* Nobody here looks at what is written. */
 static void faults(void)
 {
@@ -148,6 +163,8 @@ static void faults(void)
     expect(edu_transfer(dma_address(mine), EDU_BUFFER, BYTES, 0), "no end");
     for (uint64_t i = 0; i < count; i++, at += PAGE_SIZE)
         expect(edu_transfer(EDU_BUFFER, at, BYTES, DMA_FROM_DEVICE), "%lx: no end", at);
+    for (char key[] = "at1"; cmdline_number(key, 0) != 0; key[2]++)
+        overwrite(mine, cmdline_number(key, 0));
     if (cmdline_has("more", "yes")) {
         busy(QUIET_MS);
         expect(edu_transfer(EDU_BUFFER, at, BYTES, DMA_FROM_DEVICE), "%lx: no end", at);

@@ -10,15 +10,17 @@ from machine import Machine
 from nosnoop import paths, trace
 from observer import Gdb, kernel_places
 from test_vms import config, vm
-from walker import walk_amd, walk_vtd
+from walker import ADDRESS, walk_amd, walk_vtd
 
-REGISTERS, ROOT, TABLE = 0xFED90000, 0x20, 0xB8
+REGISTERS, ROOT, QUEUE, TABLE = 0xFED90000, 0x20, 0x90, 0xB8
 AMD_REGISTERS = 0xFED80000  # the first is the device table's
+AMD_COMMANDS, AMD_EVENTS = 8, 0x10
 MIB = 1 << 20
 PAGE = 4096
 EDU, EDU_2, EDU_3, NVME_2 = "00:05.0", "00:08.0", "00:0b.0", "00:0a.0"
 WIRE_E1000, WIRE_E1000E = "00:05.0", "00:06.0"
 EDU_SOURCE = 0x80  # a register that DMA to the whole of its page would write
+IMAGE_END = 0x200000  # a guest's, which it overwrites with what it is
 KNOWN = 0x1800000  # in the guests' memory: a pattern, which they look at in the end
 WRITE = 5         # VT-d, "Fault Reasons": no right to write
 FAULT = re.compile(r"^\[ *(\d+) \d+\] iommu 0: fault: (\S+), (read|write) of 0x(\w+), "
@@ -188,28 +190,52 @@ def test_the_image_is_as_it_was(system, tmp_path):
         "read", "write"}
 
 
-@pytest.mark.parametrize("iommu, walk", [("snoop", walk_vtd), ("amd", walk_amd)])
-def test_tables_are_as_they_were(system, tmp_path, iommu, walk):
-    """DMA to where the device's own tables are comes to what the guest has by that address."""
+def tables_of(machine, iommu):
+    """
+    What devices reach; {address: bytes} of the tables that lead there; the addresses of the unit's
+    queues and its table of interrupts, and of the root of the VM's own tables.
+    """
+    leading = {}
+
+    def page(at):
+        leading[at] = machine.page(at)
+        return leading[at]
+
+    root = root_of(machine, iommu)
+    if iommu == "amd":
+        found = walk_amd(page, root)
+        entry = int(EDU[3:5], 16) << 3  # AMD IOMMU, "Device Table Entry Format": of 32 bytes
+        others = [register_of(machine, AMD_REGISTERS + at) for at in (AMD_COMMANDS, AMD_EVENTS)]
+        others += struct.unpack_from("<Q", leading[root & -PAGE], 32 * entry + 16)
+    else:
+        found = walk_vtd(page, root)
+        others = [register_of(machine, REGISTERS + at) for at in (QUEUE, TABLE)]
+    others += [int(at, 16) for at in machine.logged(r"policy .* root 0x(\w+)")]
+    return found, leading, [at & ADDRESS for at in others]
+
+
+@pytest.mark.parametrize("iommu", ["snoop", "amd"])
+def test_tables_are_as_they_were(system, tmp_path, iommu):
+    """DMA to where they are comes to what the guest has by that address."""
     for name in ("before", "after"):
         (tmp_path / name).mkdir()
     machine = [*CONTROL, "--iommu", iommu, "--device", "edu",
                "--mem", "128M"]  # reaches beyond what the hypervisor has
     with Machine(system, tmp_path / "before", *machine, "--cmdline", "dma=coherent",
                  system.guest("spin")) as before:
-        root = root_of(before, iommu)
-        (_, at, leaves), = walk(before.page, root).values()
-        pages = before.page(root & -PAGE), before.page(at)
+        found, leading, others = tables_of(before, iommu)
+    at, *more = [*others, *leading]
+    words = " ".join(f"at{i}={place}" for i, place in enumerate(more, 1))
     with Machine(system, tmp_path / "after", *machine, "--cmdline",
-                 f"dma=coherent faults=1 at={at} stays=yes", system.guest("attack"),
+                 f"dma=coherent faults=1 at={at} {words} stays=yes", system.guest("attack"),
                  last="stays") as after:
         (((_, hpa, size),),) = memory_of(after.log.read_text()).values()
-        assert root_of(after, iommu) == root and at < size
+        assert tables_of(after, iommu) == (found, leading, others)
         assert faults_of(after.log.read_text()) == []
-        assert after.page(hpa + at)[:4000] == WRITTEN
-        assert (after.page(root & -PAGE), after.page(at)) == pages
-        found = walk(after.page, root)
-    assert found[EDU][1:] == (at, leaves) and pieces(leaves) == [(0, hpa, size)]
+        for place in (at, *more):
+            assert after.page(place)[:4000] != WRITTEN
+            assert place < IMAGE_END or after.page(hpa + place)[:4000] == WRITTEN
+    assert list(found) == [EDU] and pieces(found[EDU][2]) == [(0, hpa, size)]
 
 
 @pytest.mark.parametrize("iommu, own", [("snoop", REGISTERS + ROOT), ("amd", AMD_REGISTERS)])
@@ -303,19 +329,23 @@ def test_a_line_of_two_vms(system, tmp_path):
             in outcome.log_text)
 
 
-def test_one_that_firmware_lets_master_the_bus(system, tmp_path):
-    """SeaBIOS has done so with what it can boot from; a guest that does nothing finds it off."""
-    commands = []
-    for arguments in (["--control"], ["--device", "nvme-2"],
-                      ["--device", "nvme-2", "--iommu", "amd"]):
-        place = tmp_path / str(len(commands))
-        place.mkdir()
-        emulator = ["-M", "q35", "-drive", "if=none,id=d,format=raw,file=/dev/null",
-                    "-device", "nvme,serial=1,drive=d,addr=0a.0"] * ("--control" in arguments)
-        with Machine(system, place, *arguments, system.guest("spin"), emulator=emulator) as machine:
-            page = machine.page(0xB0000000 + (10 << 15))
-            commands.append(struct.unpack_from("<H", page, 4)[0] >> 2 & 1)
-    assert commands == [1, 0, 0]
+def nvme_at(place):
+    """Arguments of an emulator that has one, which firmware can boot from."""
+    return ["-drive", f"if=none,id=d{place},format=raw,file=null-co://",
+            "-device", f"nvme,serial=1,drive=d{place},addr={place}.0"]
+
+
+@pytest.mark.parametrize("arguments, more, masters", [
+    (["--control"], ["-M", "q35", *nvme_at("0a")], [1, 1]),
+    (["--device", "nvme-2"], [], [0, 0]),
+    (["--device", "nvme-2", "--iommu", "amd"], [], [0, 0])], ids=("control", "snoop", "amd"))
+def test_firmware_lets_them_master_the_bus(system, tmp_path, arguments, more, masters):
+    """SeaBIOS does so with what it can boot from: off are a VM's, and one that no VM has."""
+    with Machine(system, tmp_path, *arguments, system.guest("spin"),
+                 emulator=[*more, *nvme_at("09")]) as machine:
+        commands = [struct.unpack_from("<H", machine.page(0xB0000000 + (place << 15)), 4)[0]
+                    for place in (0xA, 0x9)]
+    assert [command >> 2 & 1 for command in commands] == masters
 
 
 # --- what is done with caches and types -----------------------------------------------------------
