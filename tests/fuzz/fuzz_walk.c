@@ -1,16 +1,16 @@
 /*
  * Fuzzes the guest page-table walker. In memory that stays as it is, every read, every answer and
  * every accessed and dirty bit is that of a second walker, written here from the manual and for
- * nothing but to be compared. In memory that a hostile guest keeps changing, a walk ends soon,
- * reads and changes only aligned entries, sets only accessed and dirty bits, and a success means
- * what it says.
+ * nothing but to be compared; the short walk for code knows no other answer. In memory that a
+ * hostile guest keeps changing, a walk ends soon, reads and changes only aligned entries, sets only
+ * accessed and dirty bits, and a success means what it says.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/errno.h"
 #include "tests/fuzz/fuzz.h"
-#include "vmm/vcpu/walk.h"
+#include "vmm/vcpu/walk_code.h"
 
-enum { ACCESSED = 0x20, DIRTY = 0x40, MOST_READS = 5 * 16, LEVELS = 5 };
+enum { ACCESSED = 0x20, DIRTY = 0x40, MOST_READS = 5 * 16, MOST_LEVELS = 5 };
 
 /* The input: what does not fit into the state makes up the guest's entries, and its changes. */
 struct input {
@@ -29,7 +29,7 @@ struct touch {
 
 /* What a walker did; of a long walk in changing memory, the beginning. */
 struct record {
-    struct touch reads[LEVELS], sets[LEVELS];
+    struct touch reads[MOST_LEVELS], sets[MOST_LEVELS];
     unsigned read_count, set_count;
 };
 
@@ -44,7 +44,7 @@ struct guest {
 
 static void note(struct touch *touches, unsigned *count, struct touch touch)
 {
-    if (*count < LEVELS)
+    if (*count < MOST_LEVELS)
         touches[*count] = touch;
     ++*count;
 }
@@ -361,6 +361,35 @@ static void check_unpaged(uint64_t address, const struct guest *guest,
     require(out->writable && out->user && out->executable && guest->did.read_count == 0);
 }
 
+/* What the short walk for code reads from: by one type alone. */
+struct code {
+    struct guest guest;
+    enum memtype type;
+};
+
+static bool code_read(void *context, gpa_t gpa, uint64_t *entry)
+{
+    struct code *code = context;
+    return guest_read(&code->guest, gpa, 8, code->type, entry) == 0;
+}
+
+/* Of a guest that changes nothing, and what the walk has said of it. */
+static __attribute__((noinline)) void check_code(const struct walk_state *state,
+                                                 const struct guest *guest, uint64_t address,
+                                                 int result, const struct walk_result *out)
+{
+    static struct code code;
+    struct walk_result quick;
+    code = (struct code){*guest, (enum memtype)(state->pat & 7)};
+    code.guest.did = (struct record){.read_count = 0};
+    if (!walk_code(state, code_read, &code, gva(address), &quick))
+        return;
+    require(result == 0 && guest->did.set_count == 0);
+    require(quick.gpa.v == out->gpa.v && quick.pat_type == out->pat_type);
+    require(guest->did.read_count == code.guest.did.read_count);
+    same_touches(guest->did.reads, code.guest.did.reads, guest->did.read_count);
+}
+
 static void check(const struct walk_state *state, struct guest *guest, uint64_t address,
                   unsigned access)
 {
@@ -372,6 +401,8 @@ static void check(const struct walk_state *state, struct guest *guest, uint64_t 
         check_unpaged(address, guest, &out);
     } else if (guest->hostility == 0) {
         compare(state, guest, address, access, result, &out);
+        if (access == WALK_FETCH)
+            check_code(state, guest, address, result, &out);
     }
     require(result == 0 || result == -EFAULT || result == -EINVAL || result == -EIO);
     require(result != -EINVAL || guest->did.read_count == 0);

@@ -6,7 +6,7 @@
 #include "tests/unit/host.h"
 
 #include "lib/errno.h"
-#include "vmm/vcpu/walk.h"
+#include "vmm/vcpu/walk_code.h"
 
 enum { MAX_ENTRIES = 8, RANDOM_CASES = 300000 };
 
@@ -105,11 +105,39 @@ static int world_set_bits(void *context, gpa_t gpa, unsigned width, enum memtype
     return 0;
 }
 
+/* What the walk for code reads from: by one type alone. */
+struct code {
+    struct world *world;
+    enum memtype type;
+};
+
+static unsigned walked_short; /* how often that walk has known the answer */
+
+static bool code_read(void *context, gpa_t gpa, uint64_t *entry)
+{
+    const struct code *code = context;
+    return world_read(code->world, gpa, 8, code->type, entry) == 0;
+}
+
+/* A fetch is walked for twice; where the short walk knows the answer, it is that of the other. */
 static int walk(const struct walk_state *state, struct world *world, uint64_t va, unsigned access,
                 struct walk_result *out)
 {
     struct walk_memory memory = {world_read, world_set_bits, world};
-    return guest_walk(state, &memory, gva(va), access, out);
+    struct world before = *world;
+    struct code code = {&before, (enum memtype)(state->pat & 7)};
+    struct walk_result quick;
+    bool known = access == WALK_FETCH && (state->cr0 & PG) != 0 &&
+                 walk_code(state, code_read, &code, gva(va), &quick);
+    int result = guest_walk(state, &memory, gva(va), access, out);
+    if (known) {
+        assert_int_equal(result, 0);
+        assert_int_equal(quick.gpa.v, out->gpa.v);
+        assert_int_equal(quick.pat_type, out->pat_type);
+        assert_int_equal(world->sets, before.sets);
+        walked_short++;
+    }
+    return result;
 }
 
 /* --- literal cases: four levels -------------------------------------------------------------- */
@@ -184,6 +212,40 @@ static void test_large_pages(void **unused)
     assert_int_equal(out.gpa.v, 0xff00405123);
     assert_int_equal(out.page, 0x200000);
     assert_int_equal(out.levels, 3);
+}
+
+/* What the short walk is for, and what of it is left to the other. */
+static void test_code(void **unused)
+{
+    (void)unused;
+    const uint64_t table = P | W | A;
+    struct walk_state state = long_mode;
+    struct walk_result out;
+    struct world world =
+        four_levels(0x2000 | table, 0x3000 | table, 0x4000 | table, 0x5000 | P | A | PWT);
+    walked_short = 0;
+    assert_int_equal(walk(&state, &world, VA4, WALK_FETCH, &out), 0);
+    assert_int_equal(out.gpa.v, 0x5123);
+    assert_int_equal(out.pat_type, MT_WT);
+    world.slot[2].value = 0xff00400000 | P | A | PS;
+    assert_int_equal(walk(&state, &world, VA4, WALK_FETCH, &out), 0);
+    assert_int_equal(out.gpa.v, 0xff00405123);
+    state.cr3 |= 0xfff;
+    state.cr4 |= PCIDE;
+    assert_int_equal(walk(&state, &world, VA4, WALK_FETCH, &out), 0);
+    assert_int_equal(walked_short, 3);
+    world.slot[0].value |= PCD;
+    assert_int_equal(walk(&state, &world, VA4, WALK_FETCH, &out), 0);
+    world.slot[0].value ^= PCD | A;
+    assert_int_equal(walk(&state, &world, VA4, WALK_FETCH, &out), 0);
+    assert_int_equal(world.sets, 1);
+    state.cpl = 3;
+    assert_int_equal(walk(&state, &world, VA4, WALK_FETCH, &out), -EFAULT);
+    state = (struct walk_state){.cr0 = PG, .cr3 = 0x1000, .cr4 = PAE, .pat = PAT, .phys_bits = 40};
+    world = (struct world){.count = 0};
+    add(&world, 0x1018, 0);
+    assert_int_equal(walk(&state, &world, 0xc0805123, WALK_FETCH, &out), -EFAULT);
+    assert_int_equal(walked_short, 3);
 }
 
 static void test_five_levels(void **unused)
@@ -633,6 +695,7 @@ struct random_case {
     struct world world;
     uint64_t va;
     unsigned access;
+    bool plain; /* most entries are accessed, and of one type */
 };
 
 static bool one_in(struct random_case *c, unsigned n)
@@ -645,6 +708,8 @@ static uint64_t random_entry(struct random_case *c, const struct row *row)
     uint64_t bits = host_random(&c->random);
     uint64_t value = (bits & 0x000ffffffffff000) % (1ull << c->state.phys_bits);
     value |= (bits >> 52) & (PWT | PCD | A | D | 0xe00);
+    if (c->plain && !one_in(c, 12))
+        value = (value & ~(PWT | PCD)) | A;
     if (!one_in(c, 16))
         value |= P;
     if (!one_in(c, 6))
@@ -852,8 +917,9 @@ static void random_state(struct random_case *c)
     uint64_t bits = host_random(&c->random);
     struct walk_state *s = &c->state;
     c->mode = (enum mode)(bits % MODES);
+    c->plain = one_in(c, 2);
     s->cr0 = 0x31 | (c->mode == UNPAGED ? 0 : PG) | (bits & WP);
-    s->cr3 = host_random(&c->random);
+    s->cr3 = host_random(&c->random) & ~(c->plain ? PWT | PCD | 0x100 : 0);
     s->cr4 = (bits >> 20) & (PSE | PCIDE | SMEP | SMAP);
     s->cr4 |= c->mode >= PAE_MEMORY ? PAE : 0;
     s->cr4 |= c->mode == FIVE ? LA57 : 0;
@@ -919,6 +985,7 @@ static void test_model(void **unused)
     struct outcomes outcomes[MODES] = {0};
     uint64_t random = 20231014;
     (void)unused;
+    walked_short = 0;
     for (unsigned i = 0; i < RANDOM_CASES; i++)
         check_random(host_random(&random), outcomes);
     for (enum mode mode = UNPAGED; mode < MODES; mode++) {
@@ -926,6 +993,7 @@ static void test_model(void **unused)
         assert_true(mode == UNPAGED || outcomes[mode].faults > RANDOM_CASES / MODES / 20);
         assert_true(mode == UNPAGED || outcomes[mode].reserved > RANDOM_CASES / MODES / 50);
     }
+    assert_true(walked_short > RANDOM_CASES / 1000);
 }
 
 int main(void)
@@ -939,7 +1007,7 @@ int main(void)
         cmocka_unit_test(test_changes),     cmocka_unit_test(test_missing),
         cmocka_unit_test(test_model),       cmocka_unit_test(test_bit8),
         cmocka_unit_test(test_peek),        cmocka_unit_test(test_ones),
-        cmocka_unit_test(test_cr3),
+        cmocka_unit_test(test_cr3),         cmocka_unit_test(test_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

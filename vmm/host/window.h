@@ -22,6 +22,14 @@ static inline void *window_open(struct cpu *cpu, enum window_slot slot, hpa_t at
     return window_va(cpu, slot) + at.v % PAGE_SIZE;
 }
 
+/* The same at a slot that may be open, in place of what was there. */
+static inline void *window_move(struct cpu *cpu, enum window_slot slot, hpa_t at, enum memtype type)
+{
+    cpu->window_entry[slot] = align_down(at.v, PAGE_SIZE) | cpu->window_bits[type];
+    invlpg(window_va(cpu, slot));
+    return window_va(cpu, slot) + at.v % PAGE_SIZE;
+}
+
 static inline void window_close(struct cpu *cpu, enum window_slot slot)
 {
     assert(cpu->window_entry[slot] != 0);

@@ -8,6 +8,7 @@
 #include "lib/x86.h"
 #include "vmm/vcpu/decode.h"
 #include "vmm/host/host.h"
+#include "vmm/vcpu/walk_code.h"
 #include "vmm/typing/views.h"
 
 enum gpa_kind vm_gpa_kind(const struct vm *vm, gpa_t gpa)
@@ -35,6 +36,17 @@ static __attribute__((noinline)) char *open_other(struct vcpu *vcpu, enum window
     return window_open(vcpu->cpu, slot, at, policy_window(vm->caps->types, leaf, pat, cd, host));
 }
 
+static inline bool is_plain(const struct plain *plain, gpa_t gpa)
+{
+    return gpa.v - plain->start < plain->size;
+}
+
+/* The type of a window for plain memory where the guest's PAT says TYPE. */
+static inline enum memtype plain_type(const struct vcpu *vcpu, enum memtype type)
+{
+    return (vcpu->state.cr0 & vcpu->moot) != 0 ? MT_UC : (enum memtype)vcpu->plain->types[type];
+}
+
 /*
  * The guest's RAM from GPA to the end of its page in a window, through the type that the guest's
  * own access has where its PAT says TYPE; NULL where GPA is not RAM. CR0 has been fetched.
@@ -43,12 +55,9 @@ static inline char *open_page(struct vcpu *vcpu, enum window_slot slot, gpa_t gp
                               enum memtype type)
 {
     const struct plain *plain = vcpu->plain;
-    if (gpa.v - plain->start >= plain->size)
+    if (!is_plain(plain, gpa))
         return open_other(vcpu, slot, gpa, type);
-    enum memtype acts = (enum memtype)plain->types[type];
-    if ((vcpu->state.cr0 & vcpu->moot) != 0)
-        acts = MT_UC;
-    return window_open(vcpu->cpu, slot, hpa(gpa.v + plain->to_hpa), acts);
+    return window_open(vcpu->cpu, slot, hpa(gpa.v + plain->to_hpa), plain_type(vcpu, type));
 }
 
 static int read_nothing(struct vcpu *vcpu, gpa_t gpa, uint64_t *value)
@@ -163,7 +172,7 @@ void vcpu_stop_tables(struct vcpu *vcpu, gpa_t gpa)
             vcpu->state.rip);
 }
 
-static inline const struct walk_state *walk_state(struct vcpu *vcpu)
+static const struct walk_state *walk_state(struct vcpu *vcpu)
 {
     const struct guest_state *guest = &vcpu->state;
     struct walk_state *state = &vcpu->walk;
@@ -185,22 +194,60 @@ const struct walk_state *vcpu_walk_state(struct vcpu *vcpu)
     return walk_state(vcpu);
 }
 
-static inline int walk(struct vcpu *vcpu, gva_t linear, unsigned access, struct walk_result *result)
+static __attribute__((noinline)) int walk(struct vcpu *vcpu, gva_t linear, unsigned access,
+                                          struct walk_result *result)
 {
     const struct walk_memory memory = {walk_read, walk_set_bits, vcpu};
+    return guest_walk(vcpu_walk_state(vcpu), &memory, linear, access, result);
+}
+
+/* What walk_code() reads from. */
+struct tables {
+    struct cpu *cpu;
+    const struct plain *plain;
+    enum memtype type; /* of the window */
+    bool open;
+};
+
+static inline bool read_plain(void *context, gpa_t gpa, uint64_t *entry)
+{
+    struct tables *tables = context;
+    if (!is_plain(tables->plain, gpa))
+        return false;
+    hpa_t at = hpa(gpa.v + tables->plain->to_hpa);
+    *entry = *(volatile uint64_t *)window_move(tables->cpu, WINDOW_WALK, at, tables->type);
+    tables->open = true;
+    return true;
+}
+
+static inline bool walk_plain(struct vcpu *vcpu, gva_t linear, struct walk_result *result)
+{
+    const struct guest_state *guest = &vcpu->state;
+    const struct walk_state state = {
+        .cr3 = guest->cr3,
+        .cr4 = guest->cr4,
+        .efer = guest->efer,
+        .pat = guest->pat,
+        .cpl = guest->cpl,
+        .phys_bits = vcpu->walk.phys_bits,
+    };
+    struct tables tables = {vcpu->cpu, vcpu->plain, plain_type(vcpu, entry_type(&state, 0, 0)),
+                            false};
+    bool done = walk_code(&state, read_plain, &tables, linear, result);
+    if (tables.open)
+        window_close(vcpu->cpu, WINDOW_WALK);
+    return done;
+}
+
+/* Only the fetch of code is short of time. */
+static inline int walk_fetch(struct vcpu *vcpu, gva_t linear, struct walk_result *result)
+{
     vcpu_fetch(vcpu, STATE_CR | STATE_MODE | STATE_CODE);
     if ((vcpu->state.cr0 & CR0_PG) == 0) {
         walk_unpaged(linear, result);
         return 0;
     }
-    return guest_walk_paged(walk_state(vcpu), &memory, linear, access, result);
-}
-
-/* Out of line: only the fetch of code is short of time. */
-static __attribute__((noinline)) int walk_data(struct vcpu *vcpu, gva_t linear, unsigned access,
-                                               struct walk_result *result)
-{
-    return walk(vcpu, linear, access, result);
+    return walk_plain(vcpu, linear, result) ? 0 : walk(vcpu, linear, WALK_FETCH, result);
 }
 
 bool vcpu_read_pdptes(struct vcpu *vcpu, uint64_t cr3, uint64_t pdpte[4])
@@ -233,7 +280,7 @@ static void refuse(struct vcpu *vcpu, gva_t linear, int error, const struct walk
 /* Where a part of an access inside one page goes; false: a fault is queued, or the VM stopped. */
 static bool translate(struct vcpu *vcpu, gva_t linear, unsigned access, struct walk_result *result)
 {
-    int error = walk_data(vcpu, linear, access, result);
+    int error = walk(vcpu, linear, access, result);
     if (error != 0)
         refuse(vcpu, linear, error, result);
     else if (vm_gpa_kind(vcpu->vm, result->gpa) == GPA_NOWHERE)
@@ -307,8 +354,7 @@ bool vcpu_access(struct vcpu *vcpu, gva_t linear, unsigned access, void *data, u
 bool vcpu_peek(struct vcpu *vcpu, gva_t linear, uint64_t *value)
 {
     struct walk_result at;
-    return walk_data(vcpu, linear, WALK_READ, &at) == 0 &&
-           vm_gpa_kind(vcpu->vm, at.gpa) == GPA_RAM &&
+    return walk(vcpu, linear, WALK_READ, &at) == 0 && vm_gpa_kind(vcpu->vm, at.gpa) == GPA_RAM &&
            walk_read(vcpu, at.gpa, 8, (enum memtype)at.pat_type, value) == 0;
 }
 
@@ -317,7 +363,7 @@ unsigned vcpu_fetch_code(struct vcpu *vcpu, unsigned code_size, unsigned have, u
     gva_t linear = vcpu_code_address(vcpu, code_size, have);
     struct walk_result at;
     unsigned n = (unsigned)min_u64(INSN_MAX_LENGTH - have, PAGE_SIZE - linear.v % PAGE_SIZE);
-    int error = walk(vcpu, linear, WALK_FETCH, &at);
+    int error = walk_fetch(vcpu, linear, &at);
     if (error != 0) {
         refuse(vcpu, linear, error, &at);
         return 0;
