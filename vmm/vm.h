@@ -14,6 +14,7 @@
 #include "vmm/host/request.h"
 #include "vmm/typing/sharing.h"
 #include "vmm/virt.h"
+#include "vmm/vcpu/decode.h"
 #include "vmm/vcpu/walk.h"
 
 enum { VM_MAX_EXTENTS = 32, VM_MAX_RAM = IMAGE_MAX_RAM, VM_LOGGED_MSRS = 32 };
@@ -105,6 +106,8 @@ struct vcpu {
     bool nmi;                  /* one is pending */
     bool extint;               /* an interrupt of the 8259s is, by message */
     bool waits;                /* after a reset or an INIT, for a startup IPI */
+    /* The last instructions that were decoded, by the low bits of RIP. */
+    struct decoded decoded[16];
     /* A reset clears what stands above, and leaves the rest alone. */
     struct vm *vm;
     unsigned round;                 /* of vm->rounds: how many of them it has seen */

@@ -481,6 +481,32 @@ static void test_random(void **unused)
         assert_true(taken[op] > 0);
 }
 
+/* What was decoded before counts for nothing where a byte or the code's size is another. */
+static void test_again(void **unused)
+{
+    static const uint8_t sizes[] = {2, 4, 8};
+    struct decoded known = {.code_size = 0};
+    uint64_t random = 1996;
+    uint8_t code[16] = {0xc7, 0x80};
+    unsigned kept = 0;
+    (void)unused;
+    assert_int_equal(sizeof(struct insn), 32); /* with nothing between its fields */
+    for (unsigned i = 0; i < RANDOM_CASES / 10; i++) {
+        uint64_t choice = host_random(&random), bytes[2];
+        unsigned at = (unsigned)(choice % 15), size = sizes[(choice >> 8) % 3];
+        if ((choice >> 16) % 4 == 0)
+            code[at] = at == 0 ? (choice >> 24 & 1 ? 0xc7 : 0x8b) : (uint8_t)(choice >> 24);
+        memcpy(bytes, code, sizeof(bytes));
+        struct insn got = {0}, want = {0};
+        int result = insn_decode(code, INSN_MAX_LENGTH, size, &want);
+        kept += memcmp(known.bytes, bytes, sizeof(bytes)) == 0 && known.code_size == size;
+        assert_int_equal(insn_decode_again(&known, bytes, size, &got), result);
+        if (result == 0)
+            assert_memory_equal(&got, &want, sizeof(got));
+    }
+    assert_true(kept > RANDOM_CASES / 100);
+}
+
 /* All of 0F 01 C0 to FF that a guest does not have, and INVPCID; with prefixes; cut short. */
 static void test_absent(void **unused)
 {
@@ -509,7 +535,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_absent),  cmocka_unit_test(test_literals),
         cmocka_unit_test(test_refused), cmocka_unit_test(test_sweep),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random),  cmocka_unit_test(test_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

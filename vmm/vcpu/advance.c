@@ -2,14 +2,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/assert.h"
 #include "lib/errno.h"
-#include "lib/string.h"
 #include "lib/x86.h"
 #include "vmm/vcpu/access.h"
 #include "vmm/vcpu/exits.h"
 
 bool vcpu_decode(struct vcpu *vcpu, struct insn *insn)
 {
-    uint8_t bytes[INSN_MAX_LENGTH];
+    struct decoded *known = &vcpu->decoded[vcpu->state.rip % ARRAY_SIZE(vcpu->decoded)];
+    uint64_t words[2] = {0};
+    uint8_t *bytes = (uint8_t *)words;
     unsigned code_size = vcpu_code_size(vcpu);
     unsigned n = 0;
     int error;
@@ -17,11 +18,11 @@ bool vcpu_decode(struct vcpu *vcpu, struct insn *insn)
         n = vcpu_fetch_code(vcpu, code_size, n, bytes);
         if (n == 0)
             return false;
-        error = insn_decode(bytes, n, code_size, insn);
+        error = n == INSN_MAX_LENGTH ? insn_decode_again(known, words, code_size, insn)
+                                     : insn_decode(bytes, n, code_size, insn);
     } while (error == -ENODATA && n < INSN_MAX_LENGTH);
     if (error == 0)
         return true;
-    memset(bytes + n, 0, sizeof(bytes) - n);
     vm_stop(vcpu->vm, "instruction form %02x %02x %02x %02x at RIP 0x%lx is not emulated", bytes[0],
             bytes[1], bytes[2], bytes[3], vcpu->state.rip);
     return false;

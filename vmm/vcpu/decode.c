@@ -4,6 +4,7 @@
 
 #include "lib/assert.h"
 #include "lib/errno.h"
+#include "lib/string.h"
 
 enum { REX_B = 1, REX_X = 2, REX_R = 4, REX_W = 8 };
 
@@ -125,10 +126,15 @@ static inline uint8_t next_byte(struct cursor *c)
     return c->bytes[c->at++];
 }
 
-/* The next SIZE bytes (0 to 8), little-endian. */
-static uint64_t next_bytes(struct cursor *c, unsigned size)
+/* The next SIZE bytes (0 to 8), little-endian; mostly there are 4, and more behind them. */
+static inline uint64_t next_bytes(struct cursor *c, unsigned size)
 {
     uint64_t value = 0;
+    if (size == sizeof(uint32_t) && c->n - c->at >= size) {
+        memcpy(&value, &c->bytes[c->at], sizeof(uint32_t));
+        c->at += size;
+        return value;
+    }
     for (unsigned i = 0; i < size; i++)
         value |= (uint64_t)next_byte(c) << (8 * i);
     return value;

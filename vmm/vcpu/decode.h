@@ -76,6 +76,31 @@ struct insn {
  */
 int insn_decode(const uint8_t *bytes, unsigned n, unsigned code_size, struct insn *out);
 
+/* An instruction that has been decoded. */
+struct decoded {
+    uint64_t bytes[2]; /* 15, and 0 */
+    struct insn insn;
+    unsigned code_size; /* 0: none */
+};
+
+/*
+ * The same of 15 bytes, with a 0 behind them, where KNOWN is what was decoded last: what it says of
+ * the same bytes is all there is to say.
+ */
+static inline int insn_decode_again(struct decoded *known, const uint64_t bytes[2],
+                                    unsigned code_size, struct insn *out)
+{
+    if (known->bytes[0] == bytes[0] && known->bytes[1] == bytes[1] &&
+        known->code_size == code_size) {
+        *out = known->insn;
+        return 0;
+    }
+    int error = insn_decode((const uint8_t *)bytes, INSN_MAX_LENGTH, code_size, out);
+    if (error == 0)
+        *known = (struct decoded){{bytes[0], bytes[1]}, *out, code_size};
+    return error;
+}
+
 /*
  * Whether the instruction at BYTES (N of them, at most 15) is one that no guest has, but for which
  * a CPU that has it may raise #GP, by the CPL or an operand, before the hypervisor can intercept
