@@ -294,6 +294,6 @@ void exit_memory(struct vcpu *vcpu, const struct vm_exit *exit)
         vcpu_stop_nowhere(vcpu, fault->gpa, fault->access);
     else if ((fault->access & PT_X) != 0)
         fetch(vcpu, fault->gpa);
-    else if (page != LOCAL_APIC || vm->caps->apic_access.v == 0 || !vcpu_leave_apic(vcpu))
+    else if (page != LOCAL_APIC || !vcpu_has_apic_access(vcpu) || !vcpu_leave_apic(vcpu))
         emulate(vcpu, fault, page);
 }

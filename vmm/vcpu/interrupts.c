@@ -383,6 +383,10 @@ RARE uint32_t vcpu_read_apic(struct vcpu *vcpu, unsigned offset, unsigned width)
 void vcpu_write_apic(struct vcpu *vcpu, unsigned offset, unsigned width, uint32_t value)
 {
     struct ipi ipi;
+    if (offset == LAPIC_EOI * LAPIC_STRIDE && width == 4 && !vcpu->delivers) {
+        (void)write_eoi(vcpu); /* of any value */
+        return;
+    }
     enum lapic_effect effect =
         lapic_write_mmio(&vcpu->lapic, offset, width, value, now_of(vcpu), &ipi);
     written(vcpu, offset / LAPIC_STRIDE, effect, &ipi);
