@@ -1,6 +1,7 @@
 /*
  * The two 8259s: registers, priorities, ends of interrupts, special modes, polling, the cascade,
- * virtual wire by LINT0 and by the I/O APIC, and storms of edges and levels with masking races.
+ * virtual wire by LINT0 and by the I/O APIC, LINT0 in its other modes, and storms of edges and
+ * levels with masking races.
  *
  * row: pic end=0 control-timeout=30
  * row: pic.2 end=0 cpus=2 timeout=60 control-timeout=30
@@ -8,6 +9,7 @@
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
+#include "guest-tests/runtime/fault.h"
 #include "guest-tests/runtime/isa.h"
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
@@ -366,6 +368,178 @@ static void extint_pin(void)
     expect(isa_taken[IRQ_PIT] == 1, "taken %u times", isa_taken[IRQ_PIT]);
 }
 
+/* --- LINT0 in its other modes: nobody acknowledges -------------------------------------------- */
+
+/* Told as that of an IRQ which is nobody's. */
+enum { LINT0_IRQ = 7, LINT0_VECTOR = VECTOR_PIN + LINT0_IRQ };
+
+static const char *needs_no_acknowledge(void)
+{
+    if (machine.nosnoop || is_bare_bochs())
+        return needs_lint0();
+    return "emulator: it hangs where nobody acknowledges the 8259s";
+}
+
+static void begin_lint0(uint32_t entry)
+{
+    isa_clear();
+    line_init();
+    isa_open(IRQ_COM1, BY_PIC, true);
+    apic_set(LVT_LINT0, entry);
+}
+
+static void end_lint0(void)
+{
+    line_set(false);
+    apic_set(LVT_LINT0, MASKED);
+    isa_close(IRQ_COM1);
+    isa_close(IRQ_PIT);
+    pic_start(0);
+}
+
+static void lint0_fixed(void)
+{
+    begin_lint0(LINT0_VECTOR);
+    line_set(true);
+    isa_wait(LINT0_IRQ, 1);
+    isa_let_in();
+    unsigned high = isa_taken[LINT0_IRQ];
+    line_set(false);
+    isa_let_in();
+    unsigned low = isa_taken[LINT0_IRQ];
+    line_set(true);
+    isa_wait(LINT0_IRQ, 2);
+    isa_let_in();
+    end_lint0();
+    expect(high == 1 && low == 1, "taken %u times, then %u", high, low);
+    expect(isa_taken[LINT0_IRQ] == 2, "taken %u times", isa_taken[LINT0_IRQ]);
+    expect(isa_taken[IRQ_COM1] == 0, "%u by ExtINT", isa_taken[IRQ_COM1]);
+}
+
+static void lower_from_third_on(unsigned irq)
+{
+    if (irq == LINT0_IRQ && isa_taken[irq] >= 3)
+        line_set(false);
+}
+
+/* A level waits behind a mask. */
+static void lint0_level(void)
+{
+    begin_lint0(LINT0_VECTOR | LEVEL | MASKED);
+    isa_hook = lower_from_third_on;
+    line_set(true);
+    isa_let_in();
+    unsigned masked = isa_taken[LINT0_IRQ];
+    apic_set(LVT_LINT0, LINT0_VECTOR | LEVEL);
+    isa_wait(LINT0_IRQ, 3);
+    isa_let_in();
+    unsigned taken = isa_taken[LINT0_IRQ];
+    line_set(true);
+    isa_wait(LINT0_IRQ, 4);
+    isa_let_in();
+    end_lint0();
+    expect(masked == 0 && taken == 3, "masked %u times, then %u", masked, taken);
+    expect(isa_taken[LINT0_IRQ] == 4, "taken %u times", isa_taken[LINT0_IRQ]);
+}
+
+static volatile unsigned nmis;
+
+static bool on_nmi(struct fault_frame *frame)
+{
+    nmis += frame->vector == VECTOR_NMI ? 1 : 0;
+    return frame->vector == VECTOR_NMI;
+}
+
+/* By an edge, whatever the entry says of that. */
+static void lint0_nmi(void)
+{
+    unsigned seen[2];
+    nmis = 0;
+    fault_hook = on_nmi;
+    begin_lint0(NMI | LEVEL);
+    for (unsigned i = 0; i < 2; i++) {
+        line_set(true);
+        for (uint64_t start = rdtsc(); nmis == i && rdtsc() - start < machine_ticks(1000);)
+            smp_relax();
+        isa_let_in();
+        seen[i] = nmis;
+        line_set(false);
+    }
+    end_lint0();
+    fault_hook = NULL;
+    expect(seen[0] == 1 && seen[1] == 2, "%u NMIs, then %u", seen[0], seen[1]);
+    expect(nmis == 2, "%u NMIs", nmis);
+}
+
+enum { TICKS = 20, MS_COUNT = 1193 };
+
+/* As systems that look for a way to get ticks: the timer's next rise is the request's, too. */
+static void take_ticks(uint32_t lint0, uint64_t pin_0)
+{
+    isa_clear();
+    pic_start(0);
+    isa_open(IRQ_PIT, BY_PIC, false);
+    apic_set(LVT_LINT0, lint0);
+    pin_set(0, pin_0);
+    pit_start(2, MS_COUNT);
+    bool comes = isa_wait(LINT0_IRQ, TICKS);
+    pin_set(0, PIN_MASKED);
+    end_lint0();
+    expect(comes, "%u ticks", isa_taken[LINT0_IRQ]);
+    expect(isa_taken[IRQ_PIT] == 0, "%u by ExtINT", isa_taken[IRQ_PIT]);
+}
+
+static void lint0_ticks(void)
+{
+    take_ticks(LINT0_VECTOR, PIN_MASKED);
+}
+
+static void pin_0_ticks(void)
+{
+    take_ticks(MASKED, LINT0_VECTOR);
+}
+
+static const char *needs_other_and_no_acknowledge(void)
+{
+    const char *reason = needs_no_acknowledge();
+    return reason != NULL ? reason : needs_two_cpus();
+}
+
+/* Late enough for the first one to sleep, mostly. */
+static void raise_line(unsigned cpu)
+{
+    (void)cpu;
+    for (unsigned i = 0; i < 1000; i++)
+        smp_relax();
+    line_set(true);
+}
+
+static void lower_line(unsigned irq)
+{
+    if (irq == LINT0_IRQ)
+        line_set(false);
+}
+
+static void halt_for_other(uint32_t entry)
+{
+    begin_lint0(entry);
+    isa_hook = lower_line;
+    for (unsigned i = 1; i <= TICKS; i++) {
+        smp_begin(1, raise_line);
+        while (isa_taken[LINT0_IRQ] < i)
+            __asm__ volatile("sti\n\thlt\n\tcli" : : : "memory");
+        smp_wait(1);
+    }
+    end_lint0();
+    expect(isa_taken[LINT0_IRQ] == TICKS, "%x: taken %u times", entry, isa_taken[LINT0_IRQ]);
+}
+
+static void lint0_from_other(void)
+{
+    halt_for_other(LINT0_VECTOR);
+    halt_for_other(LINT0_VECTOR | LEVEL);
+}
+
 /* --- storms ----------------------------------------------------------------------------------- */
 
 static void storm_of_edges(void)
@@ -404,6 +578,12 @@ static const struct test_case cases[] = {
     {"LINT0 masked", needs_lint0, lint0_masked},
     {"the APIC switched off", NULL, apic_off},
     {"by the I/O APIC's pin 0", needs_extint_pin, extint_pin},
+    {"LINT0 as a fixed interrupt", needs_no_acknowledge, lint0_fixed},
+    {"the same by level", needs_no_acknowledge, lint0_level},
+    {"LINT0 as an NMI", needs_lint0, lint0_nmi},
+    {"LINT0: ticks that nobody acknowledges", needs_no_acknowledge, lint0_ticks},
+    {"the I/O APIC's pin 0: the same", needs_nosnoop, pin_0_ticks},
+    {"LINT0: another CPU ends HLT by it", needs_other_and_no_acknowledge, lint0_from_other},
     {"a storm of edges", NULL, storm_of_edges},
     {"a storm of levels", NULL, storm_of_levels},
     {"edges of another CPU", needs_two_cpus, race_of_edges},

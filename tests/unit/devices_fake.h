@@ -26,7 +26,7 @@ static struct {
     struct vm vm;
     struct vcpu vcpu[2];
     struct ipi message[WORLD_MESSAGES]; /* that have been sent since it was last cleared */
-    unsigned messages, tells, drains;
+    unsigned messages, tells, rises, drains;
     uint32_t ended; /* pins that the machine's own devices asserted, since it was last cleared */
     int exit_value; /* -1: none */
     unsigned resets;
@@ -86,6 +86,12 @@ void vcpu_tell_first(struct vcpu *vcpu)
 {
     assert(!vcpu->vm->lock.held);
     world.tells++;
+}
+
+void vcpu_raise_lint0(struct vcpu *vcpu)
+{
+    vcpu_tell_first(vcpu);
+    world.rises++;
 }
 
 void passthrough_ended(struct vcpu *vcpu, uint32_t pins)
@@ -291,6 +297,7 @@ static inline void world_check(void)
     const struct devices *d = &world.vm.devices;
     const struct mailbox *mail = &world.vcpu[0].mail;
     assert(!world.vm.lock.held && !d->stirred && !d->moved && !d->tell && !d->off && !d->resets);
+    assert(!d->rises && !d->pic.rises);
     world_check_lines();
     for (unsigned i = 0; i < 2; i++)
         assert(d->pic.chip[i].out == world_asks(&d->pic.chip[i]));

@@ -41,7 +41,7 @@ static void set_entry(unsigned pin, uint64_t entry)
 static void wait(uint64_t ticks)
 {
     world.now += ticks;
-    world.messages = world.tells = 0;
+    world.messages = world.tells = world.rises = 0;
     world_settle();
 }
 
@@ -230,6 +230,70 @@ static void pit_by_ioapic(void **state)
     assert_int_equal(world.messages, 1);
     assert_int_equal(world.message[0].mode, IPI_EXTINT);
     assert_int_equal(world.message[0].dest, 1);
+}
+
+/* Nobody acknowledges: each tick has INTR fall and rise, for LINT0 and, as an edge, for pin 0. */
+static void pit_unacknowledged(void **state)
+{
+    (void)state;
+    out(0x43, 0x34);
+    out(0x40, 1193 & 0xff);
+    out(0x40, 1193 >> 8);
+    set_entry(0, 0x0000000000000031);
+    open_pic(0xfffe);
+    for (unsigned i = 0; i < 10; i++) {
+        wait(BOOT->mail.due - world.now);
+        assert_true(BOOT->mail.intr);
+        assert_int_equal(world.rises, 1);
+        assert_int_equal(world.messages, 1);
+        assert_int_equal(world.message[0].vector, 0x31);
+    }
+    assert_int_equal(devices_acknowledge(BOOT), 0x20);
+    world_check();
+    assert_int_equal(world.rises, 1);
+}
+
+/* With automatic EOIs the second request has it rise at once, also after a poll. */
+static void rises_of_two(void **state)
+{
+    (void)state;
+    open_pic(0xff9f);
+    out(0x20, 0x11);
+    out(0x21, 0x20);
+    out(0x21, 4);
+    out(0x21, 3);
+    out(0x21, 0x9f);
+    for (unsigned poll = 0; poll < 2; poll++) {
+        world.rises = 0;
+        devices_set_irq(BOOT, 5, true);
+        devices_set_irq(BOOT, 6, true);
+        assert_int_equal(world.rises, 1);
+        if (poll == 0) {
+            assert_int_equal(devices_acknowledge(BOOT), 0x25);
+        } else {
+            out(0x20, 0x0c);
+            assert_int_equal(in(0x20, 1), 0x85);
+        }
+        world_check();
+        assert_int_equal(world.rises, 2);
+        assert_int_equal(devices_acknowledge(BOOT), 0x26);
+        assert_int_equal(world.rises, 2);
+        devices_set_irq(BOOT, 5, false);
+        devices_set_irq(BOOT, 6, false);
+    }
+}
+
+/* A level of LINT0 may be high after any EOI that is broadcast. */
+static void eoi_while_intr(void **state)
+{
+    (void)state;
+    open_pic(0xffef);
+    for (unsigned high = 0; high < 2; high++) {
+        devices_set_irq(BOOT, 4, high == 1);
+        BOOT->changed = 0;
+        devices_eoi(BOOT, 0x51);
+        assert_int_equal((BOOT->changed & STATE_EVENTS) != 0, high == 1);
+    }
 }
 
 /* Lets a pin in long after its line has risen behind its mask: nothing is sent. */
@@ -683,21 +747,39 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup(name, create)
     static const struct CMUnitTest tests[] = {
-        CASE(ports_by_width),     CASE(whole_accesses),
-        CASE(pit_by_pic),         CASE(pit_by_ioapic),
-        CASE(level_by_ioapic),    CASE(power),
-        CASE(pm_timer_whole),     CASE(com1),
-        CASE(other_ports),        CASE(rtc_behind_a_mask),
-        CASE(unknown_rate),       CASE(resets),
-        CASE(pci_pin_by_eoi),     CASE(pci_pin_by_directed_eoi),
-        CASE(pci_pin_by_trigger), CASE(pci_pin_behind_a_mask),
-        CASE(pci_pins_dropped),   CASE(pci_pins),
-        CASE(pci_pins_by_pic),    CASE(pci_pins_by_other_ways),
-        CASE(machine_lines),      CASE(machine_lines_by_pic),
-        CASE(pit_behind_a_pin),   CASE(rtc_behind_a_pin),
-        CASE(intr_behind_a_pin),  CASE(port_a),
-        CASE(no_keyboard),        CASE(crtc),
-        CASE(com1_polled_by_irr), CASE(pit_made_low),
+        CASE(ports_by_width),
+        CASE(whole_accesses),
+        CASE(pit_by_pic),
+        CASE(pit_by_ioapic),
+        CASE(pit_unacknowledged),
+        CASE(rises_of_two),
+        CASE(eoi_while_intr),
+        CASE(level_by_ioapic),
+        CASE(power),
+        CASE(pm_timer_whole),
+        CASE(com1),
+        CASE(other_ports),
+        CASE(rtc_behind_a_mask),
+        CASE(unknown_rate),
+        CASE(resets),
+        CASE(pci_pin_by_eoi),
+        CASE(pci_pin_by_directed_eoi),
+        CASE(pci_pin_by_trigger),
+        CASE(pci_pin_behind_a_mask),
+        CASE(pci_pins_dropped),
+        CASE(pci_pins),
+        CASE(pci_pins_by_pic),
+        CASE(pci_pins_by_other_ways),
+        CASE(machine_lines),
+        CASE(machine_lines_by_pic),
+        CASE(pit_behind_a_pin),
+        CASE(rtc_behind_a_pin),
+        CASE(intr_behind_a_pin),
+        CASE(port_a),
+        CASE(no_keyboard),
+        CASE(crtc),
+        CASE(com1_polled_by_irr),
+        CASE(pit_made_low),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,8 @@ struct naive_chip {
 
 struct naive {
     struct naive_chip m, s;
+    bool intr;
+    int rises; /* of it */
 };
 
 static unsigned byte_of(const bool *bits)
@@ -86,9 +88,17 @@ static void naive_line(struct naive_chip *c, int i, bool up)
     c->line[i] = up;
 }
 
+static void naive_drive(struct naive *n, bool intr)
+{
+    if (intr && !n->intr)
+        n->rises++;
+    n->intr = intr;
+}
+
 static void naive_wire(struct naive *n)
 {
     naive_line(&n->m, 2, naive_request(&n->s) >= 0);
+    naive_drive(n, naive_request(&n->m) >= 0);
 }
 
 static int naive_take(struct naive *n, struct naive_chip *c)
@@ -103,8 +113,12 @@ static int naive_take(struct naive *n, struct naive_chip *c)
         if (c->rotate_aeoi)
             make_last(c, i);
     }
-    if (c == &n->s)
+    if (c == &n->m) /* the first pulse of the acknowledge */
+        naive_drive(n, false);
+    if (c == &n->s) {
         naive_line(&n->m, 2, false);
+        naive_drive(n, naive_request(&n->m) >= 0);
+    }
     naive_wire(n);
     return i;
 }
@@ -338,8 +352,11 @@ static void random_operations(void **context)
     i8259_reset(&b.pic);
     naive_reset(&b.naive);
     for (unsigned long i = device_ops(10000000); i > 0; i--) {
+        b.naive.rises = 0;
         operate(&b);
         assert_int_equal(i8259_interrupts(&b.pic), naive_request(&b.naive.m) >= 0);
+        assert_int_equal(i8259_has_risen(&b.pic), b.naive.rises > 0);
+        assert_false(i8259_has_risen(&b.pic));
     }
 }
 

@@ -173,6 +173,14 @@ static uint32_t *naive_stored(struct naive *n, unsigned offset)
     return NULL;
 }
 
+/* SDM, "Local Vector Table": LINT0 is fixed, by level, and its last one has had no EOI. */
+static bool naive_awaits_eoi(const struct naive *n)
+{
+    unsigned vector = n->lint0 % 256;
+    return n->lint0 / 0x100 % 8 == 0 && n->lint0 / 0x8000 % 2 == 1 &&
+           (n->irr[vector] || n->isr[vector]);
+}
+
 /* Those that are not; false: there is none in this mode. EOI reads as 0 in xAPIC mode. */
 static bool naive_read_other(struct naive *n, unsigned offset, uint64_t *value)
 {
@@ -217,7 +225,7 @@ static bool naive_read(struct naive *n, unsigned offset, uint64_t *value)
     else if (offset >= 0x200 && offset <= 0x270)
         *value = naive_word(n->irr, (offset - 0x200) / 16);
     else if (at != NULL)
-        *value = *at;
+        *value = *at | (offset == 0x350 && naive_awaits_eoi(n) ? 0x4000 : 0);
     else if (offset >= 0x180 && offset <= 0x1f0)
         *value = naive_word(n->tmr, (offset - 0x180) / 16);
     else
@@ -544,13 +552,16 @@ static void begin(struct pair *p, uint32_t id)
     naive_init(&p->n);
 }
 
-/* What a CPU that knows the page would read there, but for what is computed: PPR and CURRENT. */
+/* What a CPU that knows the page would read there, but for what is computed: PPR and CURRENT, and
+   LINT0's remote IRR. */
 static void compare_page(const struct pair *p, unsigned offset, uint64_t expected)
 {
     const uint32_t *at = pages[0] + offset / 4;
     bool in_page = offset != 0xa0 && offset != 0x390;
     if (p->n.x2)
         assert_int_equal(lapic_is_in_page(offset / 16), offset != 0x390);
+    if (offset == 0x350)
+        expected &= ~0x4000ull;
     if (in_page)
         assert_int_equal(at[0] | (uint64_t)at[1] << 32, expected);
 }
@@ -710,6 +721,7 @@ static void flip(bool *bit, unsigned first, unsigned vector)
 /* A CPU requests, takes and ends interrupts in the page, and says what the highest are then. */
 static void cpu_acts(struct pair *p)
 {
+    lapic_tick(&p->l, now_of(&p->n));
     for (unsigned i = 0; i < 3; i++) {
         unsigned vector = 16 + (unsigned)below(240);
         if (below(2) == 0)
@@ -764,6 +776,18 @@ static void receive_both(struct pair *p)
     p->n.tmr[vector] = vector > 15 && level;
 }
 
+static void hold_both(struct pair *p)
+{
+    struct naive *n = &p->n;
+    bool level = n->lint0 / 0x100 % 8 == 0 && n->lint0 / 0x8000 % 2 == 1;
+    lapic_tick(&p->l, now_of(n));
+    lapic_hold_lint0(&p->l);
+    if ((n->svr >> 8 & 1) == 0 || (n->lint0 >> 16 & 1) != 0 || !level || naive_awaits_eoi(n))
+        return;
+    naive_post(n, n->lint0 % 256);
+    n->tmr[n->lint0 % 256] = n->lint0 % 256 > 15;
+}
+
 static void step(struct pair *p)
 {
     advance(p);
@@ -776,6 +800,8 @@ static void step(struct pair *p)
         set_deadline(p);
     } else if (what < 60) {
         receive_both(p);
+        if (below(2) == 0)
+            hold_both(p);
     } else if (what == 60) {
         change_mode(p);
     } else if (what == 63 && below(4) == 0) {
@@ -795,6 +821,38 @@ static void step(struct pair *p)
     compare(p);
     if (below(8) == 0)
         compare_left(p);
+}
+
+/* LINT0 stays high: each of its interrupts needs the EOI of the one before, and that is broadcast.
+ */
+static void level_at_lint0(void **context)
+{
+    struct lapic l = reset_one(true);
+    struct ipi ipi;
+    uint64_t value;
+    (void)context;
+    assert_true(lapic_write_msr(&l, 0x80f, 0x1ff, never, &ipi) != LAPIC_REFUSED);
+    for (unsigned mode = 0; mode < 8; mode++) { /* fixed is 0 */
+        for (unsigned masked = 0; masked < 2; masked++) {
+            uint32_t entry = 0x8051 | mode << 8 | masked << 16;
+            assert_true(lapic_write_msr(&l, 0x835, entry, never, &ipi) != LAPIC_REFUSED);
+            lapic_hold_lint0(&l);
+            bool comes = mode == 0 && masked == 0;
+            assert_int_equal(lapic_pending(&l), comes ? 0x51 : -1);
+            if (!comes)
+                continue;
+            assert_true(lapic_read_msr(&l, 0x835, never, &value) && value == (entry | 0x4000));
+            lapic_take(&l, 0x51);
+            lapic_hold_lint0(&l);
+            assert_false(lapic_requests(&l));
+            assert_int_equal(lapic_end(&l), 0x51);
+            assert_true(lapic_read_msr(&l, 0x835, never, &value) && value == entry);
+            lapic_hold_lint0(&l);
+            assert_int_equal(lapic_pending(&l), 0x51);
+            lapic_take(&l, 0x51);
+            assert_int_equal(lapic_end(&l), 0x51);
+        }
+    }
 }
 
 static void random_operations(void **context)
@@ -949,11 +1007,11 @@ static void commands(void **context)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reset_values), cmocka_unit_test(xapic_bits),
-        cmocka_unit_test(x2apic_bits),  cmocka_unit_test(modes_apart),
-        cmocka_unit_test(transitions),  cmocka_unit_test(odd_accesses),
-        cmocka_unit_test(commands),     cmocka_unit_test(random_operations),
-        cmocka_unit_test(destinations),
+        cmocka_unit_test(reset_values),      cmocka_unit_test(xapic_bits),
+        cmocka_unit_test(x2apic_bits),       cmocka_unit_test(modes_apart),
+        cmocka_unit_test(transitions),       cmocka_unit_test(odd_accesses),
+        cmocka_unit_test(level_at_lint0),    cmocka_unit_test(commands),
+        cmocka_unit_test(random_operations), cmocka_unit_test(destinations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

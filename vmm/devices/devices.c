@@ -173,16 +173,19 @@ static void look_at_masks(struct devices *d)
             look_at(d, i);
 }
 
+/* One that was low for a moment is an edge, too: where nobody acknowledges, there is no other. */
 static void look_at_intr(struct vm *vm)
 {
     struct devices *d = &vm->devices;
-    bool intr = i8259_interrupts(&d->pic);
-    if (intr == d->intr)
+    bool intr = i8259_interrupts(&d->pic), rises = i8259_has_risen(&d->pic);
+    if (rises && intr == d->intr)
+        ioapic_set_pin(&d->ioapic, PIN_INTR, !intr);
+    else if (intr == d->intr)
         return;
     d->intr = intr;
+    d->rises |= rises;
     ioapic_set_pin(&d->ioapic, PIN_INTR, intr);
     __atomic_store_n(&vm->vcpus[0]->mail.intr, intr, __ATOMIC_RELEASE);
-    d->tell |= intr;
 }
 
 static void look_at_time(struct vm *vm)
@@ -250,12 +253,15 @@ static __attribute__((noinline)) void end_stirred(struct vcpu *vcpu)
     look_at_intr(vm);
     look_at_time(vm);
     bool sends = ioapic_ready(&d->ioapic) != 0, tell = d->tell, off = d->off, resets = d->resets;
+    bool rises = d->rises;
     uint32_t ended = d->ended;
-    d->stirred = d->tell = d->off = d->resets = false;
+    d->stirred = d->tell = d->rises = d->off = d->resets = false;
     d->ended = 0;
     lock_release(&vm->lock);
     if (tell)
         vcpu_tell_first(vcpu);
+    if (rises)
+        vcpu_raise_lint0(vcpu);
     if (sends)
         send_messages(vcpu);
     if (ended != 0)
@@ -285,7 +291,8 @@ static uint8_t in_pic(struct devices *d, unsigned reg)
         look_at_all(d);
     }
     uint8_t value = i8259_read(&d->pic, reg);
-    d->stirred |= i8259_interrupts(&d->pic) != d->intr || d->pci_pins != 0; /* a poll */
+    d->stirred |=
+        i8259_interrupts(&d->pic) != d->intr || d->pic.rises || d->pci_pins != 0; /* a poll */
     return value;
 }
 
@@ -584,6 +591,8 @@ void devices_eoi(struct vcpu *vcpu, unsigned vector)
     struct devices *d = &vcpu->vm->devices;
     lock_take(&vcpu->vm->lock);
     uint32_t ended = ioapic_eoi(&d->ioapic, vector);
+    if (d->intr) /* which LINT0 may have as a level */
+        vcpu->changed |= STATE_EVENTS;
     if ((ended & d->pci_pins) != 0 || ioapic_ready(&d->ioapic) != 0)
         end_levels(vcpu, ended);
     else
@@ -618,9 +627,6 @@ uint8_t devices_acknowledge(struct vcpu *vcpu)
 {
     struct devices *d = begin(vcpu);
     uint8_t vector = i8259_acknowledge(&d->pic);
-    ioapic_set_pin(&d->ioapic, PIN_INTR, false);
-    __atomic_store_n(&vcpu->vm->vcpus[0]->mail.intr, false, __ATOMIC_RELEASE);
-    d->intr = false;
     d->stirred = true;
     end(vcpu);
     return vector;
@@ -671,7 +677,7 @@ static void reset_common(struct vm *vm)
     d->pci_pins = d->ended = 0;
     d->pci_masked = false;
     d->open = open_of(d);
-    d->intr = d->tell = d->off = d->resets = d->moved = d->stirred = false;
+    d->intr = d->tell = d->rises = d->off = d->resets = d->moved = d->stirred = false;
     for (unsigned i = 0; i < DEVICES; i++)
         d->due[i] = UINT64_MAX;
 }

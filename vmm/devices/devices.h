@@ -36,6 +36,7 @@ struct devices {
     bool stirred;          /* anything of what follows, or a line, or the 8259s' output, is new */
     bool moved;            /* one of DUE is another */
     bool tell;             /* vCPU 0 has to look */
+    bool rises;            /* the 8259s' output has risen: LINT0 is to be told */
     uint32_t pci_pins;     /* a bit a pin: it is asserted */
     bool pci_masked;       /* their IRQ was, when that was last looked at */
     uint32_t ended;        /* a bit a pin: it was, and is to be asked for anew */

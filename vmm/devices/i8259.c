@@ -92,12 +92,15 @@ static __attribute__((noinline)) void propagate(struct i8259 *pic)
     slave->out = asks(slave);
     if (slave->out != (master->high >> I8259_CASCADE & 1))
         set_input(master, I8259_CASCADE, slave->out);
-    master->out = asks(master);
+    bool out = asks(master);
+    pic->rises |= out && !master->out;
+    master->out = out;
 }
 
 /* The chip takes what it requests: the input, or NONE. Its output falls for a moment. */
 static unsigned take(struct i8259 *pic, struct i8259_chip *chip)
 {
+    struct i8259_chip *master = &pic->chip[0];
     unsigned n = pending(chip);
     if (n == NONE)
         return NONE;
@@ -107,8 +110,9 @@ static unsigned take(struct i8259 *pic, struct i8259_chip *chip)
         chip->service |= bit;
     else if (chip->rotates)
         chip->lowest = (uint8_t)n;
-    if (chip == &pic->chip[1])
-        set_input(&pic->chip[0], I8259_CASCADE, false);
+    if (chip != master)
+        set_input(master, I8259_CASCADE, false);
+    master->out = chip != master && asks(master);
     propagate(pic);
     return n;
 }

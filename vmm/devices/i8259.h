@@ -30,6 +30,7 @@ struct i8259_chip {
 
 struct i8259 {
     struct i8259_chip chip[2];
+    bool rises; /* INTR has, since that was last asked */
 };
 
 /* As firmware leaves them: vectors 08h and 70h, all inputs masked, edge-triggered and low. */
@@ -47,6 +48,14 @@ void i8259_set_line(struct i8259 *pic, unsigned irq, bool high);
 static inline bool i8259_interrupts(const struct i8259 *pic)
 {
     return pic->chip[0].out;
+}
+
+/* Whether it has risen since this was last asked, also where it has fallen again, or had before. */
+static inline bool i8259_has_risen(struct i8259 *pic)
+{
+    bool rises = pic->rises;
+    pic->rises = false;
+    return rises;
 }
 
 /* Whether IRQ is masked: its own input, or the slave's. */

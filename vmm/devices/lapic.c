@@ -13,6 +13,8 @@ enum { MODES = LAPIC_BASE_ENABLE | LAPIC_BASE_X2APIC, LOWEST_VECTOR = 16, CLASS 
 #define ICR_LEVEL         (1u << 14)
 #define ICR_TRIGGER_LEVEL (1u << 15)
 
+#define LVT_REMOTE_IRR (1u << 14)
+
 enum { R = 1, W = 2, RW = R | W };
 
 struct rule {
@@ -316,6 +318,21 @@ void lapic_receive(struct lapic *l, unsigned vector, bool level)
         accept(l, vector, level);
 }
 
+/* SDM, "Local Vector Table", "Remote IRR Flag"; that of any other interrupt is undefined. */
+static RARE bool has_remote_irr(const struct lapic *l, uint32_t lvt)
+{
+    return (lvt & (LAPIC_LVT_LEVEL | LAPIC_LVT_MODE)) == LAPIC_LVT_LEVEL &&
+           (has_bit(l, LAPIC_IRR, lvt & 0xff) || has_bit(l, LAPIC_ISR, lvt & 0xff));
+}
+
+RARE void lapic_hold_lint0(struct lapic *l)
+{
+    uint32_t lvt = *lapic_reg(l, LAPIC_LVT_LINT0);
+    bool level = (lvt & (LAPIC_LVT_MASK | LAPIC_LVT_MODE | LAPIC_LVT_LEVEL)) == LAPIC_LVT_LEVEL;
+    if (level && !has_remote_irr(l, lvt))
+        lapic_receive(l, lvt & 0xff, true);
+}
+
 /* SDM, "Determining IPI Destination", "Extended Message Addressing". */
 static RARE bool is_addressed(const struct lapic *l, const struct ipi *ipi)
 {
@@ -504,6 +521,8 @@ static RARE uint64_t read_register(struct lapic *l, unsigned reg, struct lapic_n
         return *lapic_reg(l, reg) | (uint64_t)lapic_reg(l, reg)[1] << 32;
     case LAPIC_CURRENT:
         return current_count(l, now);
+    case LAPIC_LVT_LINT0:
+        return *lapic_reg(l, reg) | (has_remote_irr(l, *lapic_reg(l, reg)) ? LVT_REMOTE_IRR : 0);
     default: /* APR, RRD and EOI are never written here */
         return *lapic_reg(l, reg);
     }

@@ -53,6 +53,7 @@ enum lapic_reg {
 #define LAPIC_LVT_MODE   0x700u
 #define LAPIC_LVT_NMI    0x400u
 #define LAPIC_LVT_EXTINT 0x700u
+#define LAPIC_LVT_LEVEL  (1u << 15)
 
 /* Modes of the timer, in bits 18:17 of its LVT entry. */
 enum { LAPIC_ONE_SHOT, LAPIC_PERIODIC, LAPIC_DEADLINE };
@@ -238,6 +239,12 @@ uint64_t lapic_targets(struct lapic *const *set, unsigned count, unsigned self,
 
 /* A fixed interrupt arrives; one that is software-disabled does not take it. */
 void lapic_receive(struct lapic *lapic, unsigned vector, bool level);
+
+/*
+ * LINT0 is high. Where it is level-triggered and fixed, its interrupt is requested, unless it is
+ * or is in service already: again after each EOI (SDM, "Local Vector Table").
+ */
+void lapic_hold_lint0(struct lapic *lapic);
 
 /* Has the timer fire if it is time. */
 void lapic_tick(struct lapic *lapic, struct lapic_now now);

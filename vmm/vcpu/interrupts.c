@@ -171,6 +171,20 @@ RARE void vcpu_tell_first(struct vcpu *vcpu)
         post(vcpu->vm->vcpus[0], MAIL_EVENTS);
 }
 
+/* Fixed is by edge or level, ExtINT always by level, the others by edge (SDM, "Local Vector
+   Table"): of a level vCPU 0 finds that it is high. */
+RARE void vcpu_raise_lint0(struct vcpu *vcpu)
+{
+    const unsigned edges = 1 << IPI_FIXED | 1 << IPI_NMI | 1 << IPI_INIT;
+    uint32_t lint0 = *lapic_reg(vcpu->vm->lapics[0], LAPIC_LVT_LINT0);
+    bool level = (lint0 & (LAPIC_LVT_MODE | LAPIC_LVT_LEVEL)) == LAPIC_LVT_LEVEL;
+    const struct ipi edge = {.mode = lint0 >> 8 & 7, .vector = (uint8_t)lint0};
+    static_assert(IPI_TO_DEST == 0, "what is sent goes to APIC 0");
+    vcpu_tell_first(vcpu);
+    if ((lint0 & LAPIC_LVT_MASK) == 0 && (edges >> edge.mode & 1) != 0 && !level)
+        vcpu_send(vcpu, &edge);
+}
+
 /* Wherever interrupts are taken, mail is looked at behind it: no kick is needed. */
 void vcpu_device_has_sent(const struct vm *vm)
 {
@@ -459,7 +473,7 @@ static unsigned settle_interrupt(struct vcpu *vcpu, unsigned blocked)
     return 0;
 }
 
-/* The 8259s are at LINT0 of vCPU 0; where its APIC is off they are at its CPU. */
+/* The 8259s are at LINT0 of vCPU 0, here in ExtINT mode; where its APIC is off, at its CPU. */
 static bool takes_intr(const struct vcpu *vcpu)
 {
     uint32_t lint0 = *lapic_reg(&vcpu->lapic, LAPIC_LVT_LINT0);
@@ -479,8 +493,10 @@ static inline bool has_extint(const struct vcpu *vcpu)
  */
 static __attribute__((noinline)) unsigned settle_extint(struct vcpu *vcpu, unsigned blocked)
 {
-    if (!has_extint(vcpu))
+    if (!has_extint(vcpu)) {
+        lapic_hold_lint0(&vcpu->lapic); /* it is high */
         return 0;
+    }
     if ((vcpu->event.valid || (blocked & BLOCKED_BY_SHADOW) != 0 ||
          (vcpu->state.rflags & RFLAGS_IF) == 0) &&
         !pass_halt(vcpu, blocked))
@@ -547,11 +563,21 @@ RARE void vcpu_settle(struct vcpu *vcpu)
 
 /* --- HLT ------------------------------------------------------------------------------------- */
 
+/* INTR is high. */
+static RARE bool intr_wakes(struct vcpu *vcpu)
+{
+    if (takes_intr(vcpu))
+        return true;
+    lapic_hold_lint0(&vcpu->lapic);
+    return lapic_pending(&vcpu->lapic) >= 0;
+}
+
 static bool is_woken(struct vcpu *vcpu)
 {
     return (vcpu->nmi && (blocked_of(vcpu) & BLOCKED_NMI) == 0) ||
            ((vcpu->state.rflags & RFLAGS_IF) != 0 &&
-            (lapic_pending(&vcpu->lapic) >= 0 || has_extint(vcpu)));
+            (lapic_pending(&vcpu->lapic) >= 0 || vcpu->extint ||
+             (__atomic_load_n(&vcpu->mail.intr, __ATOMIC_ACQUIRE) && intr_wakes(vcpu))));
 }
 
 /* Whether what the timer will request can be delivered to a guest that does nothing. */

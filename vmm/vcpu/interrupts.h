@@ -35,6 +35,9 @@ void vcpu_send(struct vcpu *vcpu, const struct ipi *ipi);
 /* Makes vCPU 0 look at what devices want of it. */
 void vcpu_tell_first(struct vcpu *vcpu);
 
+/* The same, as LINT0 of vCPU 0 rises: this may be an interrupt of its own. */
+void vcpu_raise_lint0(struct vcpu *vcpu);
+
 /* wait.c: waits until a startup IPI has come, or the VM no longer runs. */
 void vcpu_wait_for_startup(struct vcpu *vcpu);
 
