@@ -1,16 +1,20 @@
 /*
  * How kernels wait: STI, and HLT in its shadow, so that no interrupt comes between and leaves the
- * HLT without one. A timer that is a little later each time comes to each instruction once.
+ * HLT without one. A timer that is a little later each time comes to each instruction once. And,
+ * with interrupts off, a HLT that an NMI of a device ends, as watchdogs have them.
  *
  * row: halts end=0
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
+#include "guest-tests/runtime/fault.h"
+#include "guest-tests/runtime/isa.h"
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
 #include "guest-tests/runtime/taken.h"
 
-enum { VECTOR = 0x41, SHOTS = 2000, SOONEST = 500, STEP = 10 };
+enum { VECTOR = 0x41, SHOTS = 2000, SOONEST = 500, STEP = 10, NMIS = 20, MS_COUNT = 1193 };
+enum { RTC_INDEX = 0x70, RTC_DATA, RTC_B = 0xb, RTC_C, RTC_PERIODIC = 1 << 6 };
 
 static void behind_sti(void)
 {
@@ -25,8 +29,96 @@ static void behind_sti(void)
     apic_set(LVT_TIMER, MASKED);
 }
 
+static volatile unsigned nmis;
+
+static uint8_t cmos(uint8_t index)
+{
+    out8(RTC_INDEX, index);
+    return in8(RTC_DATA);
+}
+
+static void set_rtc(uint8_t b)
+{
+    uint8_t old = cmos(RTC_B) & 0x0f;
+    out8(RTC_INDEX, RTC_B);
+    out8(RTC_DATA, old | b);
+}
+
+static bool on_nmi(struct fault_frame *frame)
+{
+    if (frame->vector != VECTOR_NMI)
+        return false;
+    nmis++;
+    cmos(RTC_C); /* its line falls */
+    return true;
+}
+
+/* Where an NMI comes before the HLT that is to wait for it, the next one ends that. */
+static void halt_with_interrupts_off(void)
+{
+    nmis = 0;
+    fault_hook = on_nmi;
+    cmos(RTC_C);
+    for (unsigned i = 1; i <= NMIS; i++)
+        while (nmis < i)
+            __asm__ volatile("cli\n\thlt" : : : "memory");
+    fault_hook = NULL;
+}
+
+static void by_pit(void)
+{
+    pit_start(2, MS_COUNT);
+    pin_set(pin_of(IRQ_PIT), NMI);
+    halt_with_interrupts_off();
+    pin_set(pin_of(IRQ_PIT), PIN_MASKED);
+}
+
+static void by_rtc(void)
+{
+    set_rtc(RTC_PERIODIC);
+    pin_set(IRQ_RTC, NMI);
+    halt_with_interrupts_off();
+    pin_set(IRQ_RTC, PIN_MASKED);
+    set_rtc(0);
+}
+
+static void by_8259s(uint32_t lint0, uint64_t pin_0)
+{
+    pic_start(0);
+    pit_start(2, MS_COUNT);
+    pic_mask(IRQ_PIT, false);
+    apic_set(LVT_LINT0, lint0);
+    pin_set(0, pin_0);
+    halt_with_interrupts_off();
+    apic_set(LVT_LINT0, MASKED);
+    pin_set(0, PIN_MASKED);
+    pic_start(0);
+}
+
+static const char *needs_lint0(void)
+{
+    if (machine.nosnoop)
+        return NULL;
+    return machine_is_bochs() ? "emulator: the 8259s reach the CPU past LINT0"
+                              : "emulator: it hangs where nobody acknowledges the 8259s";
+}
+
+static void by_lint0(void)
+{
+    by_8259s(NMI, PIN_MASKED);
+}
+
+static void by_pin_0(void)
+{
+    by_8259s(MASKED, NMI);
+}
+
 static const struct test_case cases[] = {
     {"none comes between STI and HLT", NULL, behind_sti},
+    {"an NMI of the PIT ends CLI and HLT", NULL, by_pit},
+    {"an NMI of the RTC", NULL, by_rtc},
+    {"an NMI by LINT0", needs_lint0, by_lint0},
+    {"an NMI by the I/O APIC's pin 0", needs_nosnoop, by_pin_0},
 };
 
 void test_main(void)

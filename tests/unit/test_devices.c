@@ -283,6 +283,44 @@ static void rises_of_two(void **state)
     }
 }
 
+static bool can_send(unsigned modes, bool by_intr)
+{
+    return devices_can_send(BOOT, modes, by_intr);
+}
+
+/* What is due and where it leads: to an own pin, or by the 8259s to LINT0 and pin 0. */
+static void what_can_be_sent(void **state)
+{
+    const unsigned nmi = 1 << IPI_NMI, init = 1 << IPI_INIT;
+    (void)state;
+    assert_false(can_send(nmi | init, true));
+    set_entry(8, 0x400); /* the RTC does nothing */
+    assert_false(can_send(nmi | init, true));
+    set_entry(2, 0x0051); /* the PIT does, but by no NMI */
+    assert_true(BOOT->mail.due != UINT64_MAX);
+    assert_false(can_send(nmi | init, true));
+    set_entry(2, 0x0400);
+    assert_true(can_send(nmi, false));
+    assert_false(can_send(init, true));
+    set_entry(2, 0x0500);
+    assert_true(can_send(init, false));
+    set_entry(2, 0x10400);
+    assert_false(can_send(nmi | init, true));
+    open_pic(0xfffe);
+    assert_true(can_send(nmi, true));
+    assert_false(can_send(nmi, false));
+    set_entry(0, 0x0400);
+    assert_true(can_send(nmi, false));
+    set_entry(0, 0x10400);
+    out(0x21, 0xff);
+    assert_false(can_send(nmi, true));
+    set_entry(8, 0x10400);
+    out(0x70, 0x0b);
+    out(0x71, 0x42); /* periodic interrupts */
+    set_entry(8, 0x0400);
+    assert_true(can_send(nmi, false));
+}
+
 /* A level of LINT0 may be high after any EOI that is broadcast. */
 static void eoi_while_intr(void **state)
 {
@@ -747,39 +785,23 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup(name, create)
     static const struct CMUnitTest tests[] = {
-        CASE(ports_by_width),
-        CASE(whole_accesses),
-        CASE(pit_by_pic),
-        CASE(pit_by_ioapic),
-        CASE(pit_unacknowledged),
-        CASE(rises_of_two),
-        CASE(eoi_while_intr),
-        CASE(level_by_ioapic),
-        CASE(power),
-        CASE(pm_timer_whole),
-        CASE(com1),
-        CASE(other_ports),
-        CASE(rtc_behind_a_mask),
-        CASE(unknown_rate),
-        CASE(resets),
-        CASE(pci_pin_by_eoi),
-        CASE(pci_pin_by_directed_eoi),
-        CASE(pci_pin_by_trigger),
-        CASE(pci_pin_behind_a_mask),
-        CASE(pci_pins_dropped),
-        CASE(pci_pins),
-        CASE(pci_pins_by_pic),
-        CASE(pci_pins_by_other_ways),
-        CASE(machine_lines),
-        CASE(machine_lines_by_pic),
-        CASE(pit_behind_a_pin),
-        CASE(rtc_behind_a_pin),
-        CASE(intr_behind_a_pin),
-        CASE(port_a),
-        CASE(no_keyboard),
-        CASE(crtc),
-        CASE(com1_polled_by_irr),
-        CASE(pit_made_low),
+        CASE(ports_by_width),     CASE(whole_accesses),
+        CASE(pit_by_pic),         CASE(pit_by_ioapic),
+        CASE(pit_unacknowledged), CASE(rises_of_two),
+        CASE(what_can_be_sent),   CASE(eoi_while_intr),
+        CASE(level_by_ioapic),    CASE(power),
+        CASE(pm_timer_whole),     CASE(com1),
+        CASE(other_ports),        CASE(rtc_behind_a_mask),
+        CASE(unknown_rate),       CASE(resets),
+        CASE(pci_pin_by_eoi),     CASE(pci_pin_by_directed_eoi),
+        CASE(pci_pin_by_trigger), CASE(pci_pin_behind_a_mask),
+        CASE(pci_pins_dropped),   CASE(pci_pins),
+        CASE(pci_pins_by_pic),    CASE(pci_pins_by_other_ways),
+        CASE(machine_lines),      CASE(machine_lines_by_pic),
+        CASE(pit_behind_a_pin),   CASE(rtc_behind_a_pin),
+        CASE(intr_behind_a_pin),  CASE(port_a),
+        CASE(no_keyboard),        CASE(crtc),
+        CASE(com1_polled_by_irr), CASE(pit_made_low),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "drivers/cmos.h"
 #include "drivers/serial.h"
 #include "lib/format.h"
+#include "lib/rare.h"
 #include "lib/x86.h"
 #include "vmm/host/clock.h"
 #include "vmm/vcpu/interrupts.h"
@@ -37,6 +38,11 @@ static const uint8_t irqs[DEVICES] = {
 
 /* --- lines ------------------------------------------------------------------------------------ */
 
+static unsigned pin_of(unsigned irq)
+{
+    return irq == IRQ_PIT ? PIN_PIT : irq;
+}
+
 static void set_line(struct devices *d, unsigned irq, bool high)
 {
     if ((d->lines >> irq & 1) == high)
@@ -44,7 +50,7 @@ static void set_line(struct devices *d, unsigned irq, bool high)
     d->lines ^= (uint16_t)(1u << irq);
     d->stirred = true;
     i8259_set_line(&d->pic, irq, high);
-    ioapic_set_pin(&d->ioapic, irq == IRQ_PIT ? PIN_PIT : irq, high);
+    ioapic_set_pin(&d->ioapic, pin_of(irq), high);
 }
 
 static void set_pci_pins(struct devices *d, uint32_t pins)
@@ -638,6 +644,21 @@ void devices_level_pci(struct vm *vm)
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
+
+RARE bool devices_can_send(struct vcpu *vcpu, unsigned modes, bool by_intr)
+{
+    struct devices *d = &vcpu->vm->devices;
+    lock_take(&vcpu->vm->lock);
+    uint32_t pins = ioapic_open(&d->ioapic, modes), irqs_due = 0, pins_due = 0;
+    for (unsigned i = 0; i < DEVICES; i++) {
+        bool due = d->due[i] != UINT64_MAX;
+        pins_due |= due ? 1u << pin_of(irqs[i]) : 0;
+        irqs_due |= due && !i8259_masks(&d->pic, irqs[i]) ? 1u << irqs[i] : 0;
+    }
+    by_intr |= (pins >> PIN_INTR & 1) != 0;
+    lock_release(&vcpu->vm->lock);
+    return (pins & pins_due) != 0 || (by_intr && irqs_due != 0);
+}
 
 void devices_run(struct vcpu *vcpu)
 {

@@ -107,6 +107,12 @@ void devices_level_pci(struct vm *vm);
 /* The 8259s' vector, which the running vCPU takes. */
 uint8_t devices_acknowledge(struct vcpu *vcpu);
 
+/*
+ * Whether a device of which something is due can have the I/O APIC send a message of one of MODES,
+ * a bit for each enum ipi_mode, whoever it is for; or, BY_INTR, the 8259s' output rise.
+ */
+bool devices_can_send(struct vcpu *vcpu, unsigned modes, bool by_intr);
+
 /* On vCPU 0, at the time of its mailbox: what is due is done. */
 void devices_run(struct vcpu *vcpu);
 

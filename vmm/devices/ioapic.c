@@ -4,6 +4,7 @@
 
 #include "lib/assert.h"
 #include "lib/format.h"
+#include "lib/rare.h"
 
 /* Offsets in the page, and what the index register selects. */
 enum { INDEX = 0x00, WINDOW = 0x10, EOI = 0x40, ALIGNMENT = 0x10 };
@@ -108,6 +109,14 @@ bool ioapic_next(struct ioapic *io, struct ipi *message)
             return true;
     }
     return false;
+}
+
+RARE uint32_t ioapic_open(const struct ioapic *io, unsigned modes)
+{
+    uint32_t pins = 0;
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+        pins |= (modes >> mode_of(io->entry[pin]) & 1) << pin;
+    return pins & ~io->masked;
 }
 
 /* --- registers ------------------------------------------------------------------------------- */

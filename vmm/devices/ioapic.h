@@ -57,6 +57,9 @@ static inline uint32_t ioapic_ready(const struct ioapic *ioapic)
     return (ioapic->edges | levels) & ~ioapic->masked;
 }
 
+/* The pins that are not masked, and of one of MODES, a bit for each enum ipi_mode. */
+uint32_t ioapic_open(const struct ioapic *ioapic, unsigned modes);
+
 /* Takes the next message that is to be sent; false: none. */
 bool ioapic_next(struct ioapic *ioapic, struct ipi *message);
 

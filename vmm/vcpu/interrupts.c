@@ -588,11 +588,22 @@ static bool timer_can_wake(const struct vcpu *vcpu, struct lapic_now now)
            (*lapic_reg(lapic, LAPIC_LVT_TIMER) & 0xf0) > (lapic_ppr(lapic) & 0xf0);
 }
 
-/* The same of devices, which may also wake another vCPU. */
-static bool device_can_wake(const struct vcpu *vcpu)
+/* Whether what a device has due may come as an NMI or an INIT, which no IF keeps away. */
+static RARE bool device_breaks_in(struct vcpu *vcpu)
 {
-    return vcpu->mail.due != UINT64_MAX &&
-           ((vcpu->state.rflags & RFLAGS_IF) != 0 || vcpu->vm->vcpu_count > 1);
+    uint32_t lint0 = *lapic_reg(&vcpu->lapic, LAPIC_LVT_LINT0);
+    unsigned modes = 1 << IPI_NMI | 1 << IPI_INIT;
+    if ((blocked_of(vcpu) & BLOCKED_NMI) != 0)
+        modes = 1 << IPI_INIT;
+    bool by_lint0 = (lint0 & LAPIC_LVT_MASK) == 0 && (modes >> (lint0 >> 8 & 7) & 1) != 0;
+    return lapic_enabled(&vcpu->lapic) && devices_can_send(vcpu, modes, by_lint0);
+}
+
+/* The same of devices, which may also wake another vCPU. */
+static bool device_can_wake(struct vcpu *vcpu)
+{
+    return vcpu->mail.due != UINT64_MAX && ((vcpu->state.rflags & RFLAGS_IF) != 0 ||
+                                            vcpu->vm->vcpu_count > 1 || device_breaks_in(vcpu));
 }
 
 RARE bool vcpu_wait(struct vcpu *vcpu)
