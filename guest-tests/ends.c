@@ -1,7 +1,7 @@
 /*
  * One CPU ends the VM while the others do something: they spin, halt, exit without end, send IPIs,
  * or wait to be started. `by` says how, `who` which one, `others` what they do; with `boots` it is
- * started again so many times first.
+ * started again so many times first; with `trace=yes` the others' CPUs are traced from the first.
  *
  * row: ends.exit end=7 cpus=4 cmdline="by=exit who=3 others=exits" control=7
  * row: ends.triple end=126 cpus=4 stopped="reset" cmdline="by=triple who=2 others=spin" control=127
@@ -18,6 +18,7 @@
 #include "guest-tests/runtime/machine.h"
 #include "guest-tests/runtime/taken.h"
 #include "mm/types.h"
+#include "vmm/abi.h"
 
 enum { VALUE = 7, GOES_ON = 9, VECTOR = 0x51, UNUSED_PORT = 0x580 };
 
@@ -27,6 +28,7 @@ enum { VALUE = 7, GOES_ON = 9, VECTOR = 0x51, UNUSED_PORT = 0x580 };
 #define MARK      0x736e7261746572ull
 
 static volatile unsigned busy;
+static uint64_t boot;
 
 static volatile uint64_t *kept(void)
 {
@@ -81,6 +83,8 @@ static void others_do(unsigned cpu)
     } rows[] = {{"spin", spin},          {"deaf", spin_deaf},       {"exits", exit_for_ever},
                 {"ipis", send_for_ever}, {"sleep", sleep_for_ever}, {"halt", halt_forever}};
     (void)cpu;
+    if (boot == 1 && cmdline_has("trace", "yes"))
+        (void)hypercall_trace(TRACE_CALL_ON);
     __atomic_add_fetch(&busy, 1, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
         if (cmdline_has("others", rows[i].name))
@@ -115,6 +119,7 @@ static void count_boots(void)
         return;
     place[1] = place[0] == MARK ? place[1] + 1 : 1;
     place[0] = MARK;
+    boot = place[1];
     if (place[1] > boots)
         guest_exit(VALUE);
 }

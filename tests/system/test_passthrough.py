@@ -352,8 +352,9 @@ def test_firmware_lets_them_master_the_bus(system, tmp_path, arguments, more, ma
 
 def traced(system, iommu):
     """The Records of a guest's DMA, from where its device could begin."""
+    words = "edu dma=non-coherent" if iommu == "amd" else "edu"
     cmdline = "trace=yes" + " dma=coherent" * (iommu == "snoop")
-    outcome = system.svm(*CONTROL, "--device", "edu", "--iommu", iommu, "--cmdline", cmdline,
+    outcome = system.svm(*CONTROL, "--device", words, "--iommu", iommu, "--cmdline", cmdline,
                          system.guest("edu"))
     assert outcome.status == 0, outcome.guest
     (found,), warnings = trace.read(outcome.log_text.encode())
@@ -367,7 +368,7 @@ def traced(system, iommu):
 
 @pytest.mark.parametrize("iommu, exits", [
     ("snoop", ["exit WBINVD"] * 4),  # two beside MTRRs; emulator: INVD exits as WBINVD does,
-    ("no-snoop", [])])               # and does not where that does not
+    ("no-snoop", []), ("amd", [])])  # and does not where that does not
 def test_who_empties_the_caches(system, iommu, exits):
     """The CPU itself, where a device does not look into them; else it makes no difference."""
     names = [record.name for record in traced(system, iommu)]
@@ -400,6 +401,20 @@ def test_invd_becomes_wbinvd(system, bed):
     assert parts == [*BY_BED[bed], []]
 
 
+@pytest.mark.parametrize("words, iommu, times", [
+    ("edu", "snoop", 0), ("edu", "no-snoop", 3), ("edu dma=non-coherent", "amd", 3)])
+def test_caches_of_each_cpu_at_a_restart(system, words, iommu, times):
+    """What another CPU still has of the guest before is not to come over what a device writes."""
+    outcome = system.svm(*CONTROL, "--device", words, "--iommu", iommu, "--cpus", 2, "--set",
+                         "on_reset=restart", "--cmdline",
+                         "by=triple who=0 others=deaf boots=3 trace=yes", system.guest("ends"))
+    assert outcome.status == 7, outcome.guest
+    (found,), warnings = trace.read(outcome.log_text.encode())
+    assert not warnings
+    flushes = [record for record in found.in_order() if record.is_kind("flush")]
+    assert len(flushes) == times and not any(record.b for record in flushes), "of everything"
+
+
 WBINVD, INVD = 1 << 9, 1 << 22  # APM, "VMCB Layout": of the intercepts at 10h and at 0Ch
 
 
@@ -418,10 +433,11 @@ def test_what_exits_by_the_vmcb(system, tmp_path, iommu):
     assert rip == vmrun and first & INVD and bool(second & WBINVD) == (iommu == "snoop")
 
 
-def test_types_change_when_the_guest_says_so(system):
+@pytest.mark.parametrize("iommu", ["no-snoop", "amd"])
+def test_types_change_when_the_guest_says_so(system, iommu):
     """Not by DMA or what comes with it: by an MTRR's write, or when CR0.CD is 0 again after it."""
     changes, written, last = 0, False, None
-    for record in traced(system, "no-snoop"):
+    for record in traced(system, iommu):
         if record.is_kind("exit"):
             written = written and not (last and last.name == "exit CR")
             last = record

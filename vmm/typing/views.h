@@ -89,5 +89,8 @@ void views_cd_written(struct vcpu *vcpu);
 bool views_map_apic(struct vcpu *vcpu);
 void views_unmap_apic(struct vcpu *vcpu);
 
-/* The guest executes WBINVD or INVD: nothing is discarded. */
+/*
+ * The guest executes WBINVD or INVD, or begins anew: where a device does not look into the caches,
+ * this CPU's are written back. Nothing is discarded.
+ */
 void views_wbinvd(const struct vm *vm);
