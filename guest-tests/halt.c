@@ -1,7 +1,7 @@
 /*
  * HLT that nothing can end: interrupts off for good, with a timer that sends no NMI and a device
- * that never sends its own; the same in an NMI's handler, while that timer sends more; or interrupts
- * on with no source that could raise one. And one with interrupts off that an INIT by LINT0 ends.
+ * that never sends its own; the same in an NMI's handler, while that timer sends more; or with
+ * interrupts on and no source that raises one. And with them off one that an INIT by LINT0 ends.
  *
  * row: halt end=126 stopped="halted for good" control=124 control-timeout=3
  * row: halt.nmi end=126 stopped="halted for good" cmdline="irq=nmi" control=skip
