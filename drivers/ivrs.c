@@ -75,6 +75,7 @@ struct cursor {
     uint64_t first, at, end; /* of the blocks; of this one; of the table */
     struct block b;
     struct ivrs_unit *unit; /* whose entries are read */
+    bool lost;              /* the unit is */
     struct ivrs_entry open; /* a range that has begun */
     bool is_open;
 };
@@ -97,11 +98,13 @@ static void add(const struct cursor *c, struct ivrs_entry entry)
     if (entry.last < entry.first) {
         log_line("ivrs: devices %04x to %04x: this ends before it begins; left out", entry.first,
                  entry.last);
+        ivrs->cut = true;
         return;
     }
     if (ivrs->entry_count == IVRS_MAX_ENTRIES) {
         log_line("ivrs: more than %u entries of devices; %04x is left out", IVRS_MAX_ENTRIES,
                  entry.first);
+        ivrs->cut = true;
         return;
     }
     ivrs->entries[ivrs->entry_count++] = entry;
@@ -121,7 +124,7 @@ static void add_special(const struct cursor *c, const struct entry *e)
     add(c, (struct ivrs_entry){.first = e->alias,
                                .last = e->alias,
                                .setting = e->setting,
-                               .ioapic = e->variety == VARIETY_IOAPIC,
+                               .ioapic = e->variety == VARIETY_IOAPIC && !c->lost,
                                .handle = e->handle});
 }
 
@@ -134,7 +137,8 @@ static void add_acpi(const struct cursor *c, const struct entry *e, uint64_t at)
     for (unsigned i = 0; i < sizeof(name); i++)
         if (name[i] < ' ' || name[i] > '~')
             name[i] = '?';
-    log_line("ivrs: the ACPI device %.8s, by %04x: its DMA is blocked", name, e->id);
+    if (!c->lost)
+        log_line("ivrs: the ACPI device %.8s, by %04x: its DMA is blocked", name, e->id);
     add(c, (struct ivrs_entry){.first = e->id, .last = e->id, .setting = e->setting});
 }
 
@@ -142,6 +146,7 @@ static void end_range(struct cursor *c, uint16_t last)
 {
     if (!c->is_open) {
         log_line("ivrs: %04x ends a range that has not begun; left out", last);
+        c->ivrs->cut = true;
         return;
     }
     c->is_open = false;
@@ -153,6 +158,7 @@ static void drop_range(struct cursor *c)
 {
     if (c->is_open)
         log_line("ivrs: the range from %04x on has no end; left out", c->open.first);
+    c->ivrs->cut |= c->is_open;
     c->is_open = false;
 }
 
@@ -207,6 +213,7 @@ static void take_entries(struct cursor *c, unsigned from)
             log_line("ivrs: a device's entry at 0x%lx, of the type %02xh, has no sensible length; "
                      "it and the rest are left out",
                      at, e.type);
+            c->ivrs->cut = true;
             break;
         }
         take_entry(c, &e, at);
@@ -226,12 +233,20 @@ static const char *place_problem(const struct cursor *c, uint64_t base)
                                                                               : "is over memory";
 }
 
+/* It is on then, and blocks what other blocks name for it. */
+static bool is_known(const struct ivrs *ivrs, uint64_t base)
+{
+    for (unsigned i = 0; i < ivrs->unit_count; i++)
+        if (ivrs->units[i].base == base)
+            return true;
+    return false;
+}
+
 /* Why the unit cannot be used; NULL: it can. */
 static const char *unit_problem(const struct cursor *c)
 {
-    for (unsigned i = 0; i < c->ivrs->unit_count; i++)
-        if (c->ivrs->units[i].base == c->b.unit.base)
-            return "is there twice";
+    if (is_known(c->ivrs, c->b.unit.base))
+        return "is there twice";
     if (c->ivrs->unit_count == IVRS_MAX_UNITS)
         return "is one too many";
     return place_problem(c, c->b.unit.base);
@@ -257,30 +272,74 @@ static bool has_better(const struct cursor *c)
     return false;
 }
 
+/* Devices of UNIT, a lost one or not; its entries begin at the block's byte FROM. */
+static void take_devices(struct cursor *c, struct ivrs_unit *unit, unsigned from)
+{
+    unit->first_entry = (uint16_t)c->ivrs->entry_count;
+    c->unit = unit;
+    take_entries(c, from);
+}
+
+/* What it names is no other unit's: nothing translates that. */
+static void lose_unit(struct cursor *c, struct ivrs_unit unit, unsigned from)
+{
+    struct ivrs *ivrs = c->ivrs;
+    if (ivrs->lost_count == ARRAY_SIZE(ivrs->lost)) {
+        ivrs->incomplete = true;
+        return;
+    }
+    ivrs->lost[ivrs->lost_count] = unit;
+    c->lost = true;
+    take_devices(c, &ivrs->lost[ivrs->lost_count++], from);
+    c->lost = false;
+}
+
+/* Whether a block of another type has told of the same unit, and that can be used. */
+static bool is_used(const struct ivrs *ivrs, const struct ivrs_unit *unit)
+{
+    for (const struct ivrs_unit *u = ivrs->units; u < ivrs->units + ivrs->unit_count; u++)
+        if (u->segment == unit->segment && u->id == unit->id && u->type != unit->type)
+            return true;
+    return false;
+}
+
+/* Only at the end is it known which units are used. */
+static void drop_used(struct ivrs *ivrs)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < ivrs->lost_count; i++)
+        if (!is_used(ivrs, &ivrs->lost[i]))
+            ivrs->lost[count++] = ivrs->lost[i];
+    ivrs->lost_count = count;
+}
+
 static void take_unit(struct cursor *c)
 {
     unsigned size = c->b.type == TYPE_UNIT ? UNIT_SIZE : UNIT_EFR_SIZE;
     struct ivrs *ivrs = c->ivrs;
     if (c->b.length < size || !read(c, c->at, &c->b, UNIT_SIZE)) {
         log_line("ivrs: an IVHD of only %u bytes; left out, update the firmware", c->b.length);
-        return;
-    }
-    const char *why = has_better(c) ? "is there by a higher type, too" : unit_problem(c);
-    if (why != NULL) {
-        log_line("ivrs: the unit at 0x%lx (IVHD %02xh) %s; left out", c->b.unit.base, c->b.type,
-                 why);
+        ivrs->incomplete = true;
         return;
     }
     bool hatdis = size == UNIT_EFR_SIZE && (c->b.unit.attributes & ATTRIBUTE_HATDIS) != 0;
-    c->unit = &ivrs->units[ivrs->unit_count++];
-    *c->unit = (struct ivrs_unit){.base = c->b.unit.base,
-                                  .segment = c->b.unit.segment,
-                                  .id = c->b.id,
-                                  .capability = c->b.unit.capability,
-                                  .flags = c->b.flags,
-                                  .has_no_tables = hatdis,
-                                  .first_entry = (uint16_t)ivrs->entry_count};
-    take_entries(c, size);
+    struct ivrs_unit unit = {.base = c->b.unit.base,
+                             .segment = c->b.unit.segment,
+                             .id = c->b.id,
+                             .capability = c->b.unit.capability,
+                             .type = c->b.type,
+                             .flags = c->b.flags,
+                             .has_no_tables = hatdis};
+    bool known = has_better(c) || is_known(ivrs, unit.base);
+    const char *why = has_better(c) ? "is there by a higher type, too" : unit_problem(c);
+    if (why != NULL) {
+        log_line("ivrs: the unit at 0x%lx (IVHD %02xh) %s; left out", unit.base, unit.type, why);
+        if (!known)
+            lose_unit(c, unit, size);
+        return;
+    }
+    ivrs->units[ivrs->unit_count] = unit;
+    take_devices(c, &ivrs->units[ivrs->unit_count++], size);
 }
 
 /* --- reserved memory -------------------------------------------------------------------------- */
@@ -353,6 +412,8 @@ int ivrs_parse(const struct ivrs_reader *reader, const struct acpi_table *table,
         else if (c.b.type >= TYPE_MEMORY_ALL && c.b.type <= TYPE_MEMORY_RANGE)
             take_memory(&c);
     }
+    drop_used(ivrs);
+    ivrs->incomplete |= c.at != c.end;
     if (c.at != c.end)
         log_line("ivrs: the block at byte %lu has the length %u; it and the rest are left out, "
                  "update the firmware",
@@ -363,21 +424,53 @@ int ivrs_parse(const struct ivrs_reader *reader, const struct acpi_table *table,
 
 /* --- questions -------------------------------------------------------------------------------- */
 
+/* How an entry names a device: the narrower counts. */
+enum naming { NAMES_ONE, NAMES_RANGE, NAMES_ALL, NAMES_NOT };
+
+static enum naming naming_of(const struct ivrs_entry *e, uint16_t id)
+{
+    if (id < e->first || id > e->last)
+        return NAMES_NOT;
+    if (e->first == e->last)
+        return NAMES_ONE;
+    return e->first == 0 && e->last == UINT16_MAX ? NAMES_ALL : NAMES_RANGE;
+}
+
+/* The first of COUNT units, at U, that names BDF as narrowly as any of them (*HOW); or NULL. */
+static const struct ivrs_unit *narrowest(const struct ivrs *ivrs, const struct ivrs_unit *u,
+                                         unsigned count, struct pci_bdf bdf, enum naming *how)
+{
+    const struct ivrs_unit *found = NULL;
+    *how = NAMES_NOT;
+    for (const struct ivrs_unit *end = u + count; u < end; u++) {
+        const struct ivrs_entry *e = ivrs->entries + u->first_entry;
+        for (unsigned i = 0; i < u->entry_count && u->segment == bdf.segment; i++) {
+            enum naming naming = naming_of(&e[i], pci_id(bdf));
+            if (naming >= *how)
+                continue;
+            *how = naming;
+            found = u;
+        }
+    }
+    return found;
+}
+
+/* A lost unit counts where both name it alike; what nothing tells of may be in any range. */
 const struct ivrs_unit *ivrs_unit_of(const struct ivrs *ivrs, struct pci_bdf bdf)
 {
-    uint16_t id = pci_id(bdf);
-    for (const struct ivrs_unit *u = ivrs->units; u < ivrs->units + ivrs->unit_count; u++) {
-        const struct ivrs_entry *e = ivrs->entries + u->first_entry;
-        for (unsigned i = 0; i < u->entry_count && u->segment == bdf.segment; i++)
-            if (id >= e[i].first && id <= e[i].last)
-                return u;
-    }
-    return NULL;
+    enum naming how, lost;
+    const struct ivrs_unit *unit = narrowest(ivrs, ivrs->units, ivrs->unit_count, bdf, &how);
+    bool others = ivrs->unit_count + ivrs->lost_count > 1;
+    narrowest(ivrs, ivrs->lost, ivrs->lost_count, bdf, &lost);
+    if ((ivrs->incomplete || (ivrs->cut && others)) && lost > NAMES_RANGE)
+        lost = NAMES_RANGE;
+    return how < lost ? unit : NULL;
 }
 
 uint16_t ivrs_alias_of(const struct ivrs *ivrs, struct pci_bdf bdf)
 {
-    const struct ivrs_unit *u = ivrs_unit_of(ivrs, bdf);
+    enum naming how;
+    const struct ivrs_unit *u = narrowest(ivrs, ivrs->units, ivrs->unit_count, bdf, &how);
     uint16_t id = pci_id(bdf), alias = id;
     for (unsigned i = 0; u != NULL && i < u->entry_count; i++) {
         const struct ivrs_entry *e = &ivrs->entries[u->first_entry + i];

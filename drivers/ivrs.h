@@ -24,7 +24,7 @@ struct ivrs_unit {
     uint16_t segment;
     uint16_t id;         /* its own PCI function */
     uint16_t capability; /* the register of that function's capability block */
-    uint8_t flags;       /* of the block */
+    uint8_t type, flags; /* of the block */
     bool has_no_tables;  /* "HATDis": it translates by no tables of the host's */
     uint16_t last;       /* the highest device ID that it names */
     uint16_t first_entry, entry_count;
@@ -43,7 +43,10 @@ struct ivrs {
     struct ivrs_unit units[IVRS_MAX_UNITS];
     struct ivrs_reserved reserved[IVRS_MAX_RESERVED];
     struct ivrs_entry entries[IVRS_MAX_ENTRIES];
-    unsigned unit_count, reserved_count, entry_count;
+    struct ivrs_unit lost[IVRS_MAX_UNITS]; /* units that cannot be used: what they name is theirs */
+    unsigned unit_count, reserved_count, entry_count, lost_count;
+    bool incomplete; /* nothing tells what others that were left out name */
+    bool cut;        /* of what some blocks name a part was left out */
 };
 
 /* What the parser asks beside the table. */
@@ -61,10 +64,14 @@ struct ivrs_reader {
  */
 int ivrs_parse(const struct ivrs_reader *reader, const struct acpi_table *table, struct ivrs *ivrs);
 
-/* The unit that translates BDF's DMA, or NULL. */
+/*
+ * The unit that translates BDF's DMA, or NULL. Of several that name it the one counts that does so
+ * by itself, before one by a range, before one by all; NULL, too, where that one cannot be used, or
+ * where a table that was not wholly read does not name it by itself.
+ */
 const struct ivrs_unit *ivrs_unit_of(const struct ivrs *ivrs, struct pci_bdf bdf);
 
-/* The device ID that BDF's requests carry: its own, or what an entry says. */
+/* The device ID that BDF's requests carry: its own, or what an entry of a unit in use says. */
 uint16_t ivrs_alias_of(const struct ivrs *ivrs, struct pci_bdf bdf);
 
 /* The "DTE Setting" of a device ID: of all entries that name it, or have it for an alias. */

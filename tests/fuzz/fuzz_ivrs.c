@@ -32,18 +32,39 @@ static bool read_bytes(const struct firmware *firmware, uint64_t at, void *to, s
     return true;
 }
 
-static void check_entries(const struct ivrs_unit *unit)
+/* By itself: 0; by a range: 1; by all: 2; not: 3. */
+static unsigned kind_of(const struct ivrs_entry *e, uint16_t id)
+{
+    if (id < e->first || id > e->last)
+        return 3;
+    return e->first == e->last ? 0 : e->last - e->first == 0xffff ? 2 : 1;
+}
+
+/* Whoever has E's last device names it as narrowly as E, of UNIT, does; more so if that is LOST. */
+static void check_unit_of(const struct ivrs_unit *unit, const struct ivrs_entry *e, bool lost)
+{
+    const struct ivrs_unit *of = ivrs_unit_of(&ivrs, pci_of_id(unit->segment, e->last));
+    unsigned best = 3;
+    for (unsigned i = 0; of != NULL && i < of->entry_count; i++) {
+        unsigned kind = kind_of(&ivrs.entries[of->first_entry + i], e->last);
+        best = kind < best ? kind : best;
+    }
+    bool sure = !ivrs.incomplete && !ivrs.cut && ivrs.lost_count == 0;
+    require(of == NULL ? !sure : best + lost <= kind_of(e, e->last));
+    require(of == NULL || best == 0 || !ivrs.incomplete);
+    if (of != NULL)
+        require(ivrs_alias_of(&ivrs, pci_of_id(unit->segment, e->last)) <= of->last);
+}
+
+static void check_entries(const struct ivrs_unit *unit, bool lost)
 {
     require(unit->first_entry + unit->entry_count <= ivrs.entry_count);
     for (unsigned i = 0; i < unit->entry_count; i++) {
         const struct ivrs_entry *e = &ivrs.entries[unit->first_entry + i];
-        struct pci_bdf bdf = {unit->segment, (uint8_t)(e->last >> 8), e->last >> 3 & 31,
-                              e->last & 7};
         require(e->first <= e->last && e->last <= unit->last);
         require(!e->aliased || e->alias <= unit->last);
-        require(pci_id(bdf) == e->last);
-        require(ivrs_unit_of(&ivrs, bdf) != NULL && ivrs_unit_of(&ivrs, bdf) <= unit);
-        require(ivrs_alias_of(&ivrs, bdf) <= ivrs_unit_of(&ivrs, bdf)->last);
+        require(!e->ioapic || !lost);
+        check_unit_of(unit, e, lost);
     }
 }
 
@@ -54,10 +75,13 @@ static void check_units(void)
         const struct ivrs_unit *unit = &ivrs.units[i];
         require(unit->base >= 0x7f000000 && unit->base % 0x4000 == 0);
         require(unit->base < (1ull << 40));
-        check_entries(unit);
+        check_entries(unit, false);
         for (unsigned k = 0; k < i; k++)
             require(ivrs.units[k].base != unit->base);
     }
+    require(ivrs.lost_count <= IVRS_MAX_UNITS);
+    for (unsigned i = 0; i < ivrs.lost_count; i++)
+        check_entries(&ivrs.lost[i], true);
 }
 
 /* --- the driver ------------------------------------------------------------------------------- */

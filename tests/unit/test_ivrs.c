@@ -200,6 +200,13 @@ static void test_the_highest_type_counts(void **state)
     assert_int_equal(ivrs.units[2].last, 0x7000);
 }
 
+static void names_one(uint64_t base)
+{
+    unsigned at = ivhd(0x40, 2, base, 0);
+    entry(2, 0x10, 0);
+    end(at);
+}
+
 /* One that makes no sense takes nothing from one of a lower type, wherever it stands. */
 static void test_the_highest_type_makes_no_sense(void **state)
 {
@@ -209,15 +216,16 @@ static void test_the_highest_type_makes_no_sense(void **state)
         for (unsigned first = 0; first < 2; first++) {
             begin();
             if (first != 0)
-                end(ivhd(0x40, 2, bases[i], 0));
+                names_one(bases[i]);
             unsigned at = ivhd(0x10, 2, 0xfeb80000, 0);
             entry(2, 0x10, 0);
             end(at);
             if (first == 0)
-                end(ivhd(0x40, 2, bases[i], 0));
+                names_one(bases[i]);
             assert_int_equal(parse(), 0);
             assert_int_equal(ivrs.unit_count, 1);
             assert_int_equal(unit_of(0x10), 0);
+            assert_int_equal(ivrs.lost_count, 0);
             assert_true(logged("(IVHD 40h) is"));
         }
 }
@@ -393,6 +401,136 @@ static void test_units_at_no_place(void **state)
     }
 }
 
+/* A block of ID at BASE, of the type 10h, with an entry of TYPE: ALL, 28h, or 20h to 2fh. */
+static void names(unsigned id, uint64_t base, unsigned type)
+{
+    unsigned at = ivhd(0x10, id, base, 0);
+    entry(type, type == 1 ? 0 : type == 2 ? 0x28 : 0x20, 0);
+    if (type == 3)
+        entry(4, 0x2f, 0);
+    end(at);
+}
+
+/* A device is who names it more narrowly: ALL (1), by itself (2), by a range (3). */
+static void test_the_narrower_entry_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned first, second, of;
+    } cases[] = {{1, 1, 0}, {1, 2, 1}, {1, 3, 1}, {2, 1, 0}, {2, 2, 0},
+                 {2, 3, 0}, {3, 1, 0}, {3, 2, 1}, {3, 3, 0}};
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        begin();
+        names(2, 0xfeb80000, cases[i].first);
+        names(3, 0xfec80000, cases[i].second);
+        assert_int_equal(parse(), 0);
+        assert_int_equal(ivrs.unit_count, 2);
+        assert_int_equal(unit_of(0x28), cases[i].of);
+    }
+}
+
+/* What a unit names that cannot be used is no other's, but one's that names it more narrowly. */
+static void test_what_a_lost_unit_names(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned lost, used, of, of_27; /* 27h: of it and of its neighbours nothing is narrower */
+    } cases[] = {{1, 1, 99, 99}, {1, 2, 0, 99},  {1, 3, 0, 0},  {2, 1, 99, 0}, {2, 2, 99, 99},
+                 {2, 3, 99, 0},  {3, 1, 99, 99}, {3, 2, 0, 99}, {3, 3, 99, 99}};
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++)
+        for (unsigned last = 0; last < 2; last++)
+            for (unsigned id = 2; id < 4; id++) { /* two of one type and ID are two units */
+                begin();
+                if (last == 0)
+                    names(id, 0x100000, cases[i].lost);
+                names(2, 0xfeb80000, cases[i].used);
+                if (last == 1)
+                    names(id, 0x100000, cases[i].lost);
+                assert_int_equal(parse(), 0);
+                assert_true(logged("is over memory; left out"));
+                assert_true(logged("it names no I/O APIC"));
+                assert_int_equal(ivrs.unit_count, 1);
+                assert_int_equal(unit_of(0x28), cases[i].of);
+                assert_int_equal(unit_of(0x27), cases[i].of_27);
+                assert_int_equal(unit_of(0x30), cases[i].used == 1 && cases[i].lost != 1 ? 0 : 99);
+            }
+}
+
+/* Of other segments it names none; an I/O APIC or a device of ACPI that it names is nobody's. */
+static void test_a_lost_unit_of_another_segment(void **state)
+{
+    (void)state;
+    begin();
+    unsigned at = ivhd(0x40, 3, 0x100000, 1);
+    entry(1, 0, 0);
+    special(1, 0xa0, 1, 0);
+    acpi(0xa5, "AMDI0020", 0);
+    end(at);
+    names(2, 0xfeb80000, 1);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(unit_of(0x28), 0);
+    assert_true(logged("it names no I/O APIC"));
+    assert_false(logged("ACPI device"));
+}
+
+/* What blocks name that are not there is told by none: what is named by itself alone is sure. */
+static void test_a_table_that_is_not_wholly_read(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < 5; kind++) {
+        begin();
+        if (kind == 0)
+            put(0x10, 2), put(20, 2), put(3, 2), put(0, 14);
+        unsigned at = ivhd(0x10, 2, 0xfeb80000, 0);
+        entry(2, 0x20, 0);
+        entry(3, 0x30, 0), entry(4, 0x3f, 0);
+        entry(1, 0, 0);
+        end(at);
+        for (unsigned i = 0; i < IVRS_MAX_UNITS + 1 && kind == 1; i++)
+            end(ivhd(0x10, 3 + i, 0x100000, 0));
+        if (kind == 2)
+            put(0x10, 2), put(0, 2), put(3, 2);
+        else if (kind == 3)
+            put(0, 3);
+        at = used;
+        if (kind == 4)
+            end(ivhd(0x10, 3, 0xfec80000, 0)), bytes[at + 2] = 23, used--;
+        assert_int_equal(parse(), 0);
+        assert_int_equal(ivrs.unit_count, 1);
+        assert_true(ivrs.incomplete);
+        assert_int_equal(unit_of(0x20), 0);
+        assert_int_equal(unit_of(0x30), 99);
+        assert_int_equal(unit_of(0x08), 99);
+    }
+}
+
+/* A mistake in a unit's entries: what they would name is not another's. */
+static void test_entries_that_are_cut(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < 4; kind++)
+        for (unsigned more = 0; more < 3; more++) { /* no other unit, one in use, a lost one */
+            begin();
+            unsigned at = ivhd(0x10, 2, 0xfeb80000, 0);
+            entry(2, 0x20, 0);
+            entry(3, 0x30, 0), entry(4, 0x3f, 0);
+            if (kind == 0)
+                entry(4, 0x10, 0); /* no begin */
+            else if (kind == 1)
+                entry(3, 0x60, 0), entry(4, 0x50, 0); /* backwards */
+            else if (kind == 2)
+                entry(3, 0x40, 0); /* no end */
+            else
+                entry(0xf1, 0x50, 0);
+            end(at);
+            if (more != 0)
+                end(ivhd(0x10, 3, more == 1 ? 0xfec80000 : 0x100000, 0));
+            assert_int_equal(parse(), 0);
+            assert_int_equal(unit_of(0x20), 0);
+            assert_int_equal(unit_of(0x30), more == 0 ? 0 : 99);
+        }
+}
+
 static void test_units_twice(void **state)
 {
     (void)state;
@@ -515,6 +653,11 @@ int main(void)
         cmocka_unit_test(test_blocks_that_end_outside),
         cmocka_unit_test(test_blocks_that_are_too_short),
         cmocka_unit_test(test_units_at_no_place),
+        cmocka_unit_test(test_the_narrower_entry_counts),
+        cmocka_unit_test(test_what_a_lost_unit_names),
+        cmocka_unit_test(test_a_lost_unit_of_another_segment),
+        cmocka_unit_test(test_a_table_that_is_not_wholly_read),
+        cmocka_unit_test(test_entries_that_are_cut),
         cmocka_unit_test(test_units_twice),
         cmocka_unit_test(test_ranges_that_make_no_sense),
         cmocka_unit_test(test_entries_without_length),
