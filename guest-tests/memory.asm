@@ -169,6 +169,27 @@ store cmp [rbx], rax
 %define FLAGS 0 | AF_DEFINED
 store cmp byte [rbx], 0x80
 store cmp qword [rbx], -2
+%define FLAGS 0x84 | AF_DEFINED
+store sub dword [rbx], 5
+%define FLAGS 0x80 | AF_DEFINED
+store sub [rbx], rax
+%define FLAGS 0x11 | AF_DEFINED
+load 0, 0, 0x01010102, sub eax, [rbx]
+load 0, ~0xff00, 0x0200, sub ah, [rbx]
+%define FLAGS 0x15 | AF_DEFINED         ; CF, PF, AF
+load 0, 0, 0x01010100, add eax, [rbx]
+%define FLAGS 0x55 | AF_DEFINED
+store add dword [rbx], 1
+%define FLAGS 0x05 | AF_DEFINED
+store add [rbx + 0x40], rcx
+%define FLAGS 0x801 | AF_DEFINED        ; CF, OF
+store add byte [rbx], 0x80
+%define FLAGS 0x80
+load 0, 0, 0xfefefefe, xor eax, [rbx]
+%define FLAGS 0x84
+store xor dword [rbx + 0x40], 0x10000
+%define FLAGS 0x44
+store xor qword [rbx], -1
 %define FLAGS 0
 store test byte [rbx], 1
 store test [rbx], rax
@@ -192,6 +213,9 @@ load32 2, ALL32, xchg edx, [ebx]
 %define FLAGS 0x84
 hole 32, -1, 0, 0, 0, or dword [HOLE], 0x100
 hole 32, -1, 0, 0, 0, test dword [ebx], 0x80001000
+hole 32, -1, 0, 0, 0, xor dword [HOLE + 0x350], 0x10000
+%define FLAGS 0x11 | AF_DEFINED
+load32 0, 0, 0x01010102, sub eax, [ebx]
 %define FLAGS -1
 hole 32, -1, 0, 0, 0, mov [HOLE + 4], eax
 hole 32, -1, 0, 0, 0, mov dword [ebx], 0x12345678

@@ -253,6 +253,12 @@ static bool expectation(const ZydisDecodedInstruction *insn, const ZydisDecodedO
         return want_load(INSN_MOVSX, operands, want);
     case ZYDIS_MNEMONIC_XCHG:
         return want_two(INSN_XCHG, operands, want);
+    case ZYDIS_MNEMONIC_ADD:
+        return want_two(INSN_ADD, operands, want);
+    case ZYDIS_MNEMONIC_SUB:
+        return want_two(INSN_SUB, operands, want);
+    case ZYDIS_MNEMONIC_XOR:
+        return want_two(INSN_XOR, operands, want);
     case ZYDIS_MNEMONIC_OR:
         return want_two(INSN_OR, operands, want);
     case ZYDIS_MNEMONIC_AND:

@@ -330,9 +330,10 @@ static void compare_apic(const struct code *code, const struct insn *insn,
 /* Those that emulate() completes by one access, or one to read and one to write. */
 static bool is_of_page(const struct insn *insn)
 {
-    const unsigned ops = 1u << INSN_MOV_LOAD | 1u << INSN_MOV_STORE | 1u << INSN_MOVZX |
-                         1u << INSN_MOVSX | 1u << INSN_XCHG | 1u << INSN_OR | 1u << INSN_AND |
-                         1u << INSN_CMP | 1u << INSN_TEST;
+    const uint64_t ops = 1ull << INSN_MOV_LOAD | 1ull << INSN_MOV_STORE | 1ull << INSN_MOVZX |
+                         1ull << INSN_MOVSX | 1ull << INSN_XCHG | 1ull << INSN_ADD |
+                         1ull << INSN_SUB | 1ull << INSN_OR | 1ull << INSN_AND | 1ull << INSN_XOR |
+                         1ull << INSN_CMP | 1ull << INSN_TEST;
     return (ops >> insn->op & 1) != 0;
 }
 

@@ -38,6 +38,10 @@ struct opcode {
 };
 
 static const struct opcode one_byte[256] = {
+    [0x00] = {FORM_MODRM, INSN_ADD, 1, 1},
+    [0x01] = {FORM_MODRM, INSN_ADD, 0, 0},
+    [0x02] = {FORM_TO_REG, INSN_ADD, 1, 1},
+    [0x03] = {FORM_TO_REG, INSN_ADD, 0, 0},
     [0x08] = {FORM_MODRM, INSN_OR, 1, 1},
     [0x09] = {FORM_MODRM, INSN_OR, 0, 0},
     [0x0a] = {FORM_TO_REG, INSN_OR, 1, 1},
@@ -47,6 +51,14 @@ static const struct opcode one_byte[256] = {
     [0x21] = {FORM_MODRM, INSN_AND, 0, 0},
     [0x22] = {FORM_TO_REG, INSN_AND, 1, 1},
     [0x23] = {FORM_TO_REG, INSN_AND, 0, 0},
+    [0x28] = {FORM_MODRM, INSN_SUB, 1, 1},
+    [0x29] = {FORM_MODRM, INSN_SUB, 0, 0},
+    [0x2a] = {FORM_TO_REG, INSN_SUB, 1, 1},
+    [0x2b] = {FORM_TO_REG, INSN_SUB, 0, 0},
+    [0x30] = {FORM_MODRM, INSN_XOR, 1, 1},
+    [0x31] = {FORM_MODRM, INSN_XOR, 0, 0},
+    [0x32] = {FORM_TO_REG, INSN_XOR, 1, 1},
+    [0x33] = {FORM_TO_REG, INSN_XOR, 0, 0},
     [0x38] = {FORM_MODRM, INSN_CMP, 1, 1},
     [0x39] = {FORM_MODRM, INSN_CMP, 0, 0},
     [0x3a] = {FORM_TO_REG, INSN_CMP, 1, 1},
@@ -394,7 +406,7 @@ static int decode_immediate(struct cursor *c, struct insn *out)
 /* SDM, "Opcode Extensions for One- and Two-byte Opcodes by Group Number": group 1. */
 static int decode_group1(struct cursor *c, unsigned imm_size, struct insn *out)
 {
-    static const uint8_t ops[8] = {[1] = INSN_OR, [4] = INSN_AND, [7] = INSN_CMP};
+    static const uint8_t ops[8] = {INSN_ADD, INSN_OR, 0, 0, INSN_AND, INSN_SUB, INSN_XOR, INSN_CMP};
     uint8_t modrm = next_byte(c);
     out->op = ops[modrm >> 3 & 7];
     if (out->op == 0)

@@ -36,8 +36,11 @@ enum insn_op {
     INSN_MOVSX,     /* 0F BE, 0F BF, and MOVSXD 63 in 64-bit mode */
     INSN_STOS,      /* AA, AB: reg = RAX */
     INSN_XCHG,      /* 86, 87: reg and memory */
-    INSN_OR,        /* these four: memory with reg, which to_reg makes the first operand, or imm */
+    INSN_ADD,       /* from here: memory with reg, which to_reg makes the first operand, or imm */
+    INSN_SUB,
+    INSN_OR,
     INSN_AND,
+    INSN_XOR,
     INSN_CMP,
     INSN_TEST,
     INSN_OPS,
@@ -111,7 +114,9 @@ int insn_is_absent(const uint8_t *bytes, unsigned n, unsigned code_size);
 /* Whether it writes its memory operand. */
 static inline bool insn_writes(const struct insn *insn)
 {
-    const unsigned writers = 1u << INSN_MOV_STORE | 1u << INSN_STOS | 1u << INSN_SMSW |
-                             1u << INSN_INS | 1u << INSN_XCHG | 1u << INSN_OR | 1u << INSN_AND;
+    const uint64_t writers = 1ull << INSN_MOV_STORE | 1ull << INSN_STOS | 1ull << INSN_SMSW |
+                             1ull << INSN_INS | 1ull << INSN_XCHG | 1ull << INSN_ADD |
+                             1ull << INSN_SUB | 1ull << INSN_OR | 1ull << INSN_AND |
+                             1ull << INSN_XOR;
     return (writers >> insn->op & 1) != 0 && !insn->to_reg;
 }

@@ -133,20 +133,38 @@ static bool exchange(struct vcpu *vcpu, const struct insn *insn, const struct pl
     return true;
 }
 
-/* What OR, AND and TEST, or CMP, make of A and B, and of RFLAGS; AF is undefined but for CMP. */
+/* What an instruction makes of A and B, AND of TEST too, and SUB of CMP. */
+static uint64_t result_of(unsigned op, uint64_t a, uint64_t b)
+{
+    switch (op) {
+    case INSN_ADD:
+        return a + b;
+    case INSN_SUB:
+    case INSN_CMP:
+        return a - b;
+    case INSN_OR:
+        return a | b;
+    case INSN_XOR:
+        return a ^ b;
+    default:
+        return a & b;
+    }
+}
+
+/* The same, and what it makes of RFLAGS; AF is undefined but where it adds or subtracts. */
 static uint64_t compute(const struct insn *insn, uint64_t a, uint64_t b, uint64_t *rflags)
 {
     const uint64_t all = RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF;
     unsigned top = 8u * insn->width - 1;
-    bool subtracts = insn->op == INSN_CMP;
-    uint64_t result = insn->op == INSN_OR ? a | b : subtracts ? a - b : a & b;
-    result = truncated(result, insn->width);
+    bool adds = insn->op == INSN_ADD, subtracts = insn->op == INSN_SUB || insn->op == INSN_CMP;
+    uint64_t result = truncated(result_of(insn->op, a, b), insn->width);
+    uint64_t differ = adds ? ~(a ^ b) : a ^ b;
     uint64_t flags = (result == 0 ? RFLAGS_ZF : 0) | (result >> top != 0 ? RFLAGS_SF : 0);
     if (__builtin_parity((unsigned)result & 0xff) == 0)
         flags |= RFLAGS_PF;
-    if (subtracts)
-        flags |= (a < b ? RFLAGS_CF : 0) | ((a ^ b ^ result) & RFLAGS_AF) |
-                 (((a ^ b) & (a ^ result)) >> top != 0 ? RFLAGS_OF : 0);
+    if (adds || subtracts)
+        flags |= ((adds ? result < a : a < b) ? RFLAGS_CF : 0) | ((a ^ b ^ result) & RFLAGS_AF) |
+                 ((differ & (a ^ result)) >> top & 1 ? RFLAGS_OF : 0);
     *rflags = (*rflags & ~all) | flags;
     return result;
 }
@@ -206,8 +224,11 @@ static bool perform(struct vcpu *vcpu, const struct insn *insn, const struct pla
         return write_place(vcpu, insn, at, source(vcpu, insn));
     case INSN_XCHG:
         return exchange(vcpu, insn, at);
+    case INSN_ADD:
+    case INSN_SUB:
     case INSN_OR:
     case INSN_AND:
+    case INSN_XOR:
     case INSN_CMP:
     case INSN_TEST:
         return combine(vcpu, insn, at);
