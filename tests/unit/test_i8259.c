@@ -274,7 +274,7 @@ static void naive_reset(struct naive *n)
 {
     static const unsigned init[][2] = {{0x20, 0x11}, {0x21, 0x08}, {0x21, 0x04}, {0x21, 0x01},
                                        {0xa0, 0x11}, {0xa1, 0x70}, {0xa1, 0x02}, {0xa1, 0x01},
-                                       {0x21, 0xff}, {0xa1, 0xff}};
+                                       {0x21, 0xfb}, {0xa1, 0xff}};
     memset(n, 0, sizeof(*n));
     for (unsigned i = 0; i < ARRAY_SIZE(init); i++)
         naive_write(n, init[i][0], init[i][1]);
@@ -404,7 +404,7 @@ static void as_firmware_leaves_them(void **context)
 {
     (void)context;
     i8259_reset(&pic);
-    assert_int_equal(i8259_read(&pic, 1), 0xff);
+    assert_int_equal(i8259_read(&pic, 1), 0xfb);
     assert_int_equal(i8259_read(&pic, 3), 0xff);
     i8259_write(&pic, 1, 0);
     i8259_write(&pic, 3, 0);

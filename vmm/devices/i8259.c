@@ -262,13 +262,14 @@ uint8_t i8259_read(struct i8259 *pic, unsigned reg)
 void i8259_reset(struct i8259 *pic)
 {
     static const uint8_t vectors[] = {0x08, 0x70}, cascade[] = {1 << I8259_CASCADE, I8259_CASCADE};
+    static const uint8_t masked[] = {0xff & ~(1 << I8259_CASCADE), 0xff};
     *pic = (struct i8259){0};
     for (unsigned i = 0; i < ARRAY_SIZE(pic->chip); i++) {
         pic->chip[i].vectors = vectors[i];
         pic->chip[i].cascade = cascade[i];
         pic->chip[i].icw1 = ICW1 | ICW1_IC4;
         pic->chip[i].icw4 = 1; /* for an 8086 */
-        pic->chip[i].masked = 0xff;
+        pic->chip[i].masked = masked[i];
         pic->chip[i].lowest = INPUTS - 1;
     }
 }

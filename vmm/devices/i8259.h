@@ -33,7 +33,10 @@ struct i8259 {
     bool rises; /* INTR has, since that was last asked */
 };
 
-/* As firmware leaves them: vectors 08h and 70h, all inputs masked, edge-triggered and low. */
+/*
+ * As firmware leaves them: vectors 08h and 70h, all inputs but the cascade's masked, edge-triggered
+ * and low.
+ */
 void i8259_reset(struct i8259 *pic);
 
 uint8_t i8259_read(struct i8259 *pic, unsigned reg);
