@@ -16,13 +16,18 @@ static struct assign_facts facts;
 static struct pci_bdf unreached, unremapped, reserved, ioapic, aliased;
 static const struct pci_bdf alias = {0, 0, 20, 4};
 static bool reserved_more;
+static struct range reserved_of_nic;
 
 static bool iommu(struct pci_bdf requester, struct iommu_facts *unit)
 {
     *unit = (struct iommu_facts){.remaps = !pci_same_bdf(requester, unremapped),
                                  .alias = pci_same_bdf(requester, aliased) ? alias : requester,
                                  .reserved.count = pci_same_bdf(requester, reserved)};
+    if (unit->reserved.count > 0)
+        unit->reserved.r[0] = (struct range){0x7f001000, 0x7f003000};
     unit->reserved.more = unit->reserved.count > 0 && reserved_more;
+    if (reserved_of_nic.end != 0 && pci_same_bdf(requester, pci.f[NIC].bdf))
+        iommu_add_reserved(&unit->reserved, reserved_of_nic);
     return !pci_same_bdf(requester, unreached);
 }
 
@@ -81,6 +86,7 @@ static int reset(void **state)
     facts = (struct assign_facts){0x3f8, 0, iommu, is_ioapic};
     unreached = unremapped = reserved = ioapic = aliased = nowhere;
     reserved_more = false;
+    reserved_of_nic = (struct range){0, 0};
     config.vm_count = 2;
     strcpy(config.vms[0].name, "one");
     strcpy(config.vms[1].name, "two");
@@ -416,6 +422,39 @@ static void much_reserved_memory(void **state)
                    "places; leave it out\n");
 }
 
+/* Whatever of it two VMs' devices would reach. */
+static void common_reserved_memory(void **state)
+{
+    static const struct {
+        struct range nic;
+        bool common;
+    } cases[] = {
+        {{0x7f001000, 0x7f003000}, true},  {{0x7f002000, 0x7f004000}, true},
+        {{0x7f000000, 0x7f002000}, true},  {{0x7f000000, 0x7f004000}, true},
+        {{0x7f000000, 0x7f001000}, false}, {{0x7f003000, 0x7f004000}, false},
+    };
+    (void)state;
+    give(0, DISK)->map_rmrr = 1;
+    reserved = pci.f[DISK].bdf;
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        reserved_of_nic = cases[i].nic;
+        config.vms[1].device_count = 0;
+        host_log_reset();
+        expect_given(DISK); /* no VM has the other */
+        give(1, NIC)->map_rmrr = 1;
+        if (cases[i].common)
+            expect_refused("nosnoop.cfg:7: vm one: device 00:03.0 has reserved memory in common "
+                           "with 00:04.0 of vm two; give both to one VM\n");
+        else
+            expect_given(DISK);
+    }
+    reserved_of_nic = cases[0].nic;
+    config.vms[1].device_count = 0;
+    give(0, NIC)->map_rmrr = 1;
+    host_log_reset();
+    expect_given(DISK);
+}
+
 static void type_of_no_bar(void **state)
 {
     (void)state;
@@ -459,6 +498,7 @@ int main(void)
         cmocka_unit_test_setup(no_remapping, reset),
         cmocka_unit_test_setup(reserved_memory, reset),
         cmocka_unit_test_setup(much_reserved_memory, reset),
+        cmocka_unit_test_setup(common_reserved_memory, reset),
         cmocka_unit_test_setup(type_of_no_bar, reset),
         cmocka_unit_test_setup(two_mistakes, reset),
     };

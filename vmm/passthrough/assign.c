@@ -186,13 +186,37 @@ static __attribute__((noinline)) int check_dma(const struct candidate *c)
         return refuse(c, "has an IOMMU that does not remap interrupts: it could send any CPU any "
                          "vector; turn remapping on in the firmware's set-up, or write "
                          "iommu = unsafe-identity in [host] if that is meant");
-    struct iommu_reserved reserved = iommu_reserved(c->facts->iommu, c->f);
-    if (reserved.more)
+    return 0;
+}
+
+static bool overlap(const struct iommu_reserved *a, const struct iommu_reserved *b)
+{
+    for (unsigned i = 0; i < a->count; i++)
+        for (unsigned k = 0; k < b->count; k++)
+            if (ranges_overlap(a->r[i], b->r[k]))
+                return true;
+    return false;
+}
+
+/* What two VMs' devices reach would lead from one VM to the other. Places are many, too. */
+static __attribute__((noinline)) int check_reserved(const struct candidate *c)
+{
+    struct iommu_reserved own = iommu_reserved(c->facts->iommu, c->f);
+    if (own.more)
         return refuse(c, "has reserved memory at more than %u places; leave it out",
                       IOMMU_MAX_RESERVED);
-    if (reserved.count > 0 && !c->wanted->map_rmrr)
+    if (own.count > 0 && !c->wanted->map_rmrr)
         return refuse(c, "has reserved memory that the firmware may go on to use; write rmrr=map "
                          "behind it if that is meant");
+    for (const struct pci_function *f = c->pci->f; f < c->pci->f + c->pci->count; f++) {
+        const struct vm_config *vm = vm_of(c->config, f);
+        if (own.count == 0 || vm == NULL || vm == c->vm)
+            continue;
+        struct iommu_reserved other = iommu_reserved(c->facts->iommu, f);
+        if (overlap(&own, &other))
+            return refuse(c, "has reserved memory in common with %s of vm %s; give both to one VM",
+                          pci_name(f->bdf).text, vm->name);
+    }
     return 0;
 }
 
@@ -216,6 +240,8 @@ static int check(struct candidate *c)
         error = check_reset(c);
     if (error == 0)
         error = check_dma(c);
+    if (error == 0)
+        error = check_reserved(c);
     return error != 0 ? error : check_bars(c);
 }
 

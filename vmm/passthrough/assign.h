@@ -19,9 +19,9 @@ struct assign_facts {
  * Finds the functions of DEVICES, which has room for all of VM's, in order. Refused with the line,
  * the reason and the cure: a function that is not there, a bridge, what the host itself uses, what
  * nothing isolates from another VM's, an IDE channel at whose ports another function may answer,
- * what cannot be reset or has reserved memory without the words that accept that, DMA that nothing
- * leads to it, interrupts that nothing remaps. Returns 0 or -EINVAL, logged. The config has been
- * parsed: no device is there twice.
+ * what cannot be reset or has reserved memory without the words that accept that, reserved memory
+ * that another VM's device has, too, DMA that nothing leads to it, interrupts that nothing remaps.
+ * Returns 0 or -EINVAL, logged. The config has been parsed: no device is there twice.
  */
 int assign_devices(const struct config *config, const struct vm_config *vm, struct pci_table *pci,
                    const struct assign_facts *facts, struct pci_function *devices[]);
