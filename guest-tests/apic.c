@@ -205,6 +205,16 @@ static void reset_values(void)
     expect_reset(true);
 }
 
+static void xapic_by_stos(void)
+{
+    uint64_t at = APIC_PAGE + LVT_ERROR, count = 1;
+    fresh_xapic();
+    __asm__ volatile("rep stosl" : "+D"(at), "+c"(count) : "a"(MASKED | 0x41) : "memory");
+    expect_reg(LVT_ERROR, MASKED | 0x41);
+    expect(count == 0 && at == APIC_PAGE + LVT_ERROR + 4, "count %lu, RDI %lx", count, at);
+    apic_set(LVT_ERROR, MASKED);
+}
+
 struct bits {
     unsigned reg;
     uint32_t xapic, x2apic; /* bits that can be written; 0 in x2APIC mode: none, or no register */
@@ -1054,6 +1064,7 @@ static const struct test_case one_mode[] = {
     {"CPUID and IA32_APIC_BASE tell of it", needs_nosnoop, announced},
     {"reset values", needs_nosnoop, reset_values},
     {"xAPIC: bits that can be written", needs_nosnoop, xapic_bits},
+    {"xAPIC: a register by STOS", NULL, xapic_by_stos},
     {"xAPIC: reserved registers", needs_nosnoop, reserved_registers},
     {"xAPIC: accesses that are not of 32 bits", needs_nosnoop, odd_widths},
     {"xAPIC: encodings", NULL, encodings},

@@ -83,6 +83,26 @@ static void config_by_both_ways(void)
     expect(pci_get(edu, PCI_DEVICE + 1, 1) == EDU_DEVICE >> 8, "8 bits");
 }
 
+static const char *needs_ecam(void)
+{
+    return needs_edu() != NULL ? needs_edu() : pci_has_ecam() ? NULL : "no ECAM";
+}
+
+/* REP STOS over all BARs, of which there is one: PCI Local Bus Specification, "Address Maps". */
+static void sized_at_once(void)
+{
+    pci_command(edu, 0, COMMAND_MEMORY);
+    pci_fill(edu, PCI_BAR, UINT32_MAX, 6);
+    uint32_t first = pci_get(edu, PCI_BAR, 4), last = pci_get(edu, PCI_BAR + 20, 4);
+    pci_fill(edu, PCI_BAR, 0, 6);
+    uint32_t zero = pci_get(edu, PCI_BAR, 4);
+    pci_move_bar(edu, 0, edu_bar.address);
+    pci_command(edu, COMMAND_MEMORY, 0);
+    expect(first == -(uint32_t)EDU_SIZE && last == 0, "BARs 0 and 5: %x, %x", first, last);
+    expect(zero == 0, "BAR 0: %x", zero);
+    registers_work();
+}
+
 static void moved(void)
 {
     const uint64_t old = edu_bar.address, new = 0xd0000000;
@@ -407,6 +427,7 @@ static const struct test_case cases[] = {
     {"the function is found", NULL, edu_expect},
     {"identification and liveness", needs_edu, registers_work},
     {"configuration space by ECAM and by ports", needs_edu, config_by_both_ways},
+    {"BARs that are sized by REP STOS", needs_ecam, sized_at_once},
     {"a BAR that is moved", needs_room, moved},
     {"factorials", needs_edu, factorials},
     {"interrupts by INTx", needs_edu, intx},

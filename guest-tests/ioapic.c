@@ -45,6 +45,25 @@ static void registers(void)
     expect(ioapic_get(IOAPIC_VERSION) == version, "the version can be written");
 }
 
+static void store_string(uint64_t at, uint32_t value)
+{
+    uint64_t count = 1;
+    __asm__ volatile("rep stosl" : "+D"(at), "+c"(count) : "a"(value) : "memory");
+    expect(count == 0 && at % 16 == 4, "count %lu, RDI %lx", count, at);
+}
+
+static void registers_by_stos(void)
+{
+    const uint64_t select = 0xfec00000, window = 0xfec00010;
+    uint32_t id = ioapic_get(IOAPIC_ID);
+    (void)ioapic_get(IOAPIC_VERSION);
+    store_string(select, IOAPIC_ID);
+    store_string(window, 0x05000000);
+    uint32_t five = ioapic_get(IOAPIC_ID);
+    ioapic_set(IOAPIC_ID, id);
+    expect((five & ID_MASK) == 0x05000000, "ID %x", five);
+}
+
 /* All but the two that hardware sets; masked throughout. */
 static void entries(void)
 {
@@ -464,6 +483,7 @@ static void race_of_levels(void)
 
 static const struct test_case cases[] = {
     {"registers", NULL, registers},
+    {"registers by STOS", NULL, registers_by_stos},
     {"entries", NULL, entries},
     {"delivery status and remote IRR are read-only", needs_read_only, read_only},
     {"an edge", NULL, edge},

@@ -121,6 +121,13 @@ void pci_put(bdf_t bdf, unsigned reg, unsigned bytes, uint32_t value)
         *(volatile uint32_t *)at = value;
 }
 
+void pci_fill(bdf_t bdf, unsigned reg, uint32_t value, uint64_t count)
+{
+    uint64_t at = ecam + (uint64_t)bdf * PAGE_SIZE + reg;
+    assert(ecam != 0);
+    __asm__ volatile("rep stosl" : "+D"(at), "+c"(count) : "a"(value) : "memory");
+}
+
 /* --- functions -------------------------------------------------------------------------------- */
 
 /* The function with a number from FIRST up that is there. */

@@ -41,6 +41,9 @@ bool pci_has_ecam(void);
 uint32_t pci_get(bdf_t bdf, unsigned reg, unsigned bytes);
 void pci_put(bdf_t bdf, unsigned reg, unsigned bytes, uint32_t value);
 
+/* VALUE in COUNT registers from REG on, by one REP STOS; there is an ECAM. */
+void pci_fill(bdf_t bdf, unsigned reg, uint32_t value, uint64_t count);
+
 /* The same by CF8h and CFCh, whether or not there is ECAM. */
 uint32_t pci_get_by_port(bdf_t bdf, unsigned reg, unsigned bytes);
 void pci_put_by_port(bdf_t bdf, unsigned reg, unsigned bytes, uint32_t value);

@@ -193,15 +193,13 @@ static void step_register(uint64_t *reg, unsigned addr_size, uint64_t step)
 }
 
 /* One element of STOS: the guest executes the rest, and comes back here if it must. */
-static void stos(struct vcpu *vcpu, const struct insn *insn)
+static void stos(struct vcpu *vcpu, const struct insn *insn, const struct place *at)
 {
     uint64_t *gpr = vcpu->state.gpr;
     uint64_t step = insn->width;
-    gva_t linear;
     if ((vcpu->state.rflags & RFLAGS_DF) != 0)
         step = -step;
-    if (!vcpu_operand(vcpu, insn, true, &linear) ||
-        !vcpu_access(vcpu, linear, WALK_WRITE, &gpr[RAX], insn->width))
+    if (!write_place(vcpu, insn, at, gpr[RAX]))
         return;
     step_register(&gpr[RDI], insn->addr_size, step);
     if (insn->rep)
@@ -233,7 +231,7 @@ static bool perform(struct vcpu *vcpu, const struct insn *insn, const struct pla
     case INSN_TEST:
         return combine(vcpu, insn, at);
     case INSN_STOS:
-        stos(vcpu, insn);
+        stos(vcpu, insn, at);
         return false;
     default:
         vm_stop(vcpu->vm, "instruction at RIP 0x%lx is not emulated on the hole", vcpu->state.rip);
@@ -250,7 +248,8 @@ static bool perform(struct vcpu *vcpu, const struct insn *insn, const struct pla
 static bool find_place(struct vcpu *vcpu, const struct insn *insn, const struct exit_memory *fault,
                        enum page page, struct place *at)
 {
-    bool as_told = (fault->access & PT_W) != 0 || insn->op != INSN_MOV_STORE;
+    bool stores = insn->op == INSN_MOV_STORE || insn->op == INSN_STOS;
+    bool as_told = (fault->access & PT_W) != 0 || !stores;
     at->offset = (unsigned)(fault->gpa.v % PAGE_SIZE);
     at->gpa = fault->gpa;
     at->page = as_told && at->offset + insn->width <= PAGE_SIZE ? page : MEMORY;
