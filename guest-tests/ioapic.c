@@ -14,10 +14,11 @@
 #include "guest-tests/runtime/fault.h"
 #include "guest-tests/runtime/isa.h"
 #include "guest-tests/runtime/ktap.h"
+#include "guest-tests/runtime/lines.h"
 #include "guest-tests/runtime/machine.h"
 #include "guest-tests/runtime/smp.h"
 
-enum { LONG_MS = 5000, STORM = 300, VECTOR = VECTOR_PIN + IRQ_COM1 };
+enum { LONG_MS = 5000, STORM = 300, ROUNDS = 40, RACES = 20, VECTOR = VECTOR_PIN + IRQ_COM1 };
 enum { ID_MASK = 0xf << 24, ALL = 0xff };
 
 #define ENTRY_WRITABLE 0xff0000000001afffull
@@ -481,6 +482,28 @@ static void race_of_levels(void)
     isa_race(BY_IOAPIC, true, STORM);
 }
 
+static void edges_together(void)
+{
+    lines_storm(&(struct storm){.way = BY_IOAPIC, .rounds = ROUNDS});
+}
+
+static void levels_together(void)
+{
+    lines_storm(&(struct storm){.way = BY_IOAPIC, .levels = true, .rounds = ROUNDS});
+}
+
+static const char *needs_race(void)
+{
+    if (is_bare_bochs())
+        return "emulator: a level is sent again where it is unmasked before its EOI";
+    return needs_two_cpus() != NULL ? needs_two_cpus() : needs_lines();
+}
+
+static void race_of_lines(void)
+{
+    lines_race(&(struct storm){.way = BY_IOAPIC, .levels = true, .rounds = RACES});
+}
+
 static const struct test_case cases[] = {
     {"registers", NULL, registers},
     {"registers by STOS", NULL, registers_by_stos},
@@ -502,6 +525,9 @@ static const struct test_case cases[] = {
     {"a storm of edges", NULL, storm_of_edges},
     {"a storm of levels", NULL, storm_of_levels},
     {"levels of another CPU", needs_two_cpus, race_of_levels},
+    {"edges together", needs_lines, edges_together},
+    {"levels together", needs_lines, levels_together},
+    {"levels of another CPU, together", needs_race, race_of_lines},
 };
 
 static const struct test_case only_destinations[] = {

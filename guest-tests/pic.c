@@ -1,7 +1,7 @@
 /*
  * The two 8259s: registers, priorities, ends of interrupts, special modes, polling, the cascade,
  * virtual wire by LINT0 and by the I/O APIC, LINT0 in its other modes, and storms of edges and
- * levels with masking races.
+ * levels with masking races, of one line and of several at once.
  *
  * row: pic end=0 control-timeout=30
  * row: pic.2 end=0 cpus=2 timeout=60 control-timeout=30
@@ -12,13 +12,12 @@
 #include "guest-tests/runtime/fault.h"
 #include "guest-tests/runtime/isa.h"
 #include "guest-tests/runtime/ktap.h"
+#include "guest-tests/runtime/lines.h"
 #include "guest-tests/runtime/machine.h"
 #include "guest-tests/runtime/smp.h"
 
 enum { RTC_INDEX = 0x70, RTC_DATA, RTC_B = 0xb, RTC_C, RTC_UPDATE = 1 << 4, RTC_PERIODIC = 1 << 6 };
-enum { ONE_SHOT = 0, SHORT = 100, STORM = 300, AUTO_EOI = 2, POLL = 0x0c };
-enum { SPECIFIC = 0x60, ROTATE = 0xa0, ROTATE_AUTO = 0x80, STOP_ROTATING = 0x00, LOWEST_IS = 0xc0 };
-enum { SPECIAL_ON = 0x68, SPECIAL_OFF = 0x48, NO_SLAVE = 0xfb };
+enum { ONE_SHOT = 0, SHORT = 100, STORM = 300, ROUNDS = 40, RACES = 20 };
 
 static bool is_bare_bochs(void)
 {
@@ -110,7 +109,7 @@ static void note_order(unsigned irq)
 static void take_two(unsigned lowest, unsigned wanted)
 {
     request_two(0);
-    out8(PIC_1, (uint8_t)(LOWEST_IS | lowest));
+    out8(PIC_1, (uint8_t)(PIC_LOWEST_IS | lowest));
     isa_hook = note_order;
     order = first = second = 0;
     isa_open(IRQ_PIT, BY_PIC, false);
@@ -172,7 +171,7 @@ static void note_service(unsigned irq)
 {
     in_service[0] = pic_read(PIC_READ_ISR);
     line_set(false);
-    out8(PIC_1, (uint8_t)(SPECIFIC | irq));
+    out8(PIC_1, (uint8_t)(PIC_SPECIFIC | irq));
     in_service[1] = pic_read(PIC_READ_ISR);
 }
 
@@ -199,14 +198,14 @@ static void specific_eoi(void)
 
 static void automatic_eoi(void)
 {
-    take_com1(AUTO_EOI);
+    take_com1(PIC_AUTO_EOI);
     expect(in_service[0] == 0, "in service: %x", in_service[0]);
 }
 
 /* The second one needs nothing but the first one's acknowledgement: no EOI, and no exit. */
 static void automatic_eoi_of_two(void)
 {
-    request_two(AUTO_EOI);
+    request_two(PIC_AUTO_EOI);
     isa_open(IRQ_COM1, BY_PIC, false);
     isa_open(IRQ_PIT, BY_PIC, false);
     isa_let_in();
@@ -220,12 +219,12 @@ static void rotation(void)
 {
     request_two(0);
     out8(PIC_1_DATA, 0xff & ~(1 << IRQ_PIT | 1 << IRQ_COM1));
-    out8(PIC_1, POLL);
+    out8(PIC_1, PIC_POLL);
     unsigned polled = in8(PIC_1);
-    out8(PIC_1, ROTATE);
+    out8(PIC_1, PIC_ROTATE);
     pit_start(ONE_SHOT, SHORT);
     bool again = wait_for_request(IRQ_PIT);
-    out8(PIC_1, POLL);
+    out8(PIC_1, PIC_POLL);
     unsigned next = in8(PIC_1);
     out8(PIC_1, PIC_EOI);
     end_of_two();
@@ -236,10 +235,10 @@ static void rotation(void)
 static void polling(void)
 {
     request_two(0);
-    out8(PIC_1, POLL);
+    out8(PIC_1, PIC_POLL);
     unsigned masked = in8(PIC_1);
     out8(PIC_1_DATA, 0xff & ~(1 << IRQ_COM1));
-    out8(PIC_1, POLL);
+    out8(PIC_1, PIC_POLL);
     unsigned polled = in8(PIC_1);
     unsigned service = pic_read(PIC_READ_ISR);
     out8(PIC_1, PIC_EOI);
@@ -254,17 +253,17 @@ static void special_mask(void)
 {
     request_two(0);
     out8(PIC_1_DATA, 0xff & ~(1 << IRQ_PIT | 1 << IRQ_COM1));
-    out8(PIC_1, POLL);
+    out8(PIC_1, PIC_POLL);
     unsigned one = in8(PIC_1);
-    out8(PIC_1, POLL);
+    out8(PIC_1, PIC_POLL);
     unsigned held = in8(PIC_1);
     out8(PIC_1_DATA, 0xff & ~(1 << IRQ_COM1));
-    out8(PIC_1, SPECIAL_ON);
-    out8(PIC_1, POLL);
+    out8(PIC_1, PIC_SPECIAL_ON);
+    out8(PIC_1, PIC_POLL);
     unsigned two = in8(PIC_1);
-    out8(PIC_1, SPECIFIC | IRQ_COM1);
-    out8(PIC_1, SPECIFIC | IRQ_PIT);
-    out8(PIC_1, SPECIAL_OFF);
+    out8(PIC_1, PIC_SPECIFIC | IRQ_COM1);
+    out8(PIC_1, PIC_SPECIFIC | IRQ_PIT);
+    out8(PIC_1, PIC_SPECIAL_OFF);
     end_of_two();
     expect(one == (0x80 | IRQ_PIT), "first %x", one);
     expect((held & 0x80) == 0, "while that is in service: %x", held);
@@ -562,6 +561,80 @@ static void race_of_levels(void)
     isa_race(BY_PIC, true, STORM);
 }
 
+/* --- storms of several lines ------------------------------------------------------------------ */
+
+static void together(void)
+{
+    lines_storm(&(struct storm){.eoi = PIC_EOI, .rounds = ROUNDS});
+    lines_storm(&(struct storm){.eoi = PIC_SPECIFIC, .levels = true, .rounds = ROUNDS});
+}
+
+static void nested(void)
+{
+    lines_storm(&(struct storm){.eoi = PIC_EOI, .nests = true, .rounds = ROUNDS});
+}
+
+static void automatic_eois(void)
+{
+    lines_storm(&(struct storm){.icw4 = PIC_AUTO_EOI, .eoi = PIC_NOTHING, .rounds = ROUNDS});
+}
+
+static void rotations(void)
+{
+    lines_storm(&(struct storm){.eoi = PIC_ROTATE, .rounds = ROUNDS});
+    lines_storm(&(struct storm){.eoi = PIC_ROTATE_THIS, .levels = true, .rounds = ROUNDS});
+}
+
+static struct storm rotating(bool levels, unsigned rounds)
+{
+    return (struct storm){.levels = levels,
+                          .icw4 = PIC_AUTO_EOI,
+                          .first = PIC_ROTATE_AUTO,
+                          .eoi = PIC_NOTHING,
+                          .rounds = rounds};
+}
+
+static void automatic_rotations(void)
+{
+    struct storm storm = rotating(false, ROUNDS);
+    lines_storm(&storm);
+}
+
+static const char *needs_automatic_levels(void)
+{
+    return is_bare_bochs() ? "emulator: a level's request outlives it at an automatic EOI"
+                           : needs_lines();
+}
+
+static void automatic_levels(void)
+{
+    struct storm storm = rotating(true, ROUNDS);
+    storm.nests = true;
+    lines_storm(&storm);
+}
+
+static void special_masks(void)
+{
+    lines_storm(&(struct storm){
+        .first = PIC_SPECIAL_ON, .eoi = PIC_SPECIFIC, .nests = true, .rounds = ROUNDS});
+}
+
+static const char *needs_race(void)
+{
+    return needs_two_cpus() != NULL ? needs_two_cpus() : needs_lines();
+}
+
+static void race_of_rotations(void)
+{
+    lines_race(&(struct storm){.eoi = PIC_ROTATE, .levels = true, .rounds = RACES});
+}
+
+static void race_of_automatic_eois(void)
+{
+    struct storm storm = rotating(!is_bare_bochs(), RACES);
+    lines_race(&storm);
+}
+
 static const struct test_case cases[] = {
     {"masks", NULL, masks},
     {"edges or levels", NULL, level_register},
@@ -588,6 +661,15 @@ static const struct test_case cases[] = {
     {"a storm of levels", NULL, storm_of_levels},
     {"edges of another CPU", needs_two_cpus, race_of_edges},
     {"levels of another CPU", needs_two_cpus, race_of_levels},
+    {"lines together", needs_lines, together},
+    {"lines together: nested", needs_lines, nested},
+    {"lines together: automatic EOIs", needs_lines, automatic_eois},
+    {"lines together: rotation", needs_lines, rotations},
+    {"lines together: rotation in automatic EOIs", needs_lines, automatic_rotations},
+    {"lines together: levels in automatic EOIs", needs_automatic_levels, automatic_levels},
+    {"lines together: special mask mode", needs_lines, special_masks},
+    {"lines of another CPU: rotation", needs_race, race_of_rotations},
+    {"lines of another CPU: automatic EOIs", needs_race, race_of_automatic_eois},
 };
 
 void test_main(void)

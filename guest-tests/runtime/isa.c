@@ -16,7 +16,7 @@ enum { PIT_0 = 0x40, PIT_CONTROL = 0x43, LSR_EMPTY = 0x60, MCR_ON = 0xb, IER_EMP
 enum { LONG_MS = 2000, SHORT_MS = 1, PIT_COUNT = 1193 };
 
 volatile uint32_t isa_taken[IRQS], isa_spurious, isa_odd;
-void (*isa_hook)(unsigned irq);
+void (*isa_hook)(unsigned irq), (*isa_eoi)(unsigned irq) = pic_eoi;
 static uint16_t opened;
 
 static unsigned pic_of(unsigned irq)
@@ -118,7 +118,7 @@ static void take_of_pic(unsigned irq)
         return;
     }
     take(irq);
-    pic_eoi(irq);
+    isa_eoi(irq);
 }
 
 static void on_interrupt(struct interrupt_frame *frame)
@@ -139,6 +139,7 @@ static void on_interrupt(struct interrupt_frame *frame)
 void isa_clear(void)
 {
     isa_hook = NULL;
+    isa_eoi = pic_eoi;
     isa_spurious = isa_odd = 0;
     for (unsigned i = 0; i < IRQS; i++)
         isa_taken[i] = 0;

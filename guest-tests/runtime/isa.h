@@ -13,7 +13,10 @@
 
 enum { IRQ_PIT, IRQ_CASCADE = 2, IRQ_COM2, IRQ_COM1, IRQ_RTC = 8, IRQ_SCI, IRQS = 16 };
 enum { PIC_1 = 0x20, PIC_1_DATA, PIC_2 = 0xa0, PIC_2_DATA, ELCR_1 = 0x4d0, ELCR_2 };
-enum { PIC_EOI = 0x20, PIC_READ_IRR = 0x0a, PIC_READ_ISR = 0x0b };
+enum { PIC_AUTO_EOI = 1 << 1 }; /* of ICW4 */
+enum { PIC_EOI = 0x20, PIC_SPECIFIC = 0x60, PIC_ROTATE = 0xa0, PIC_ROTATE_THIS = 0xe0 };
+enum { PIC_ROTATE_AUTO = 0x80, PIC_LOWEST_IS = 0xc0, PIC_NOTHING = 0x40 };
+enum { PIC_READ_IRR = 0x0a, PIC_READ_ISR, PIC_POLL, PIC_SPECIAL_OFF = 0x48, PIC_SPECIAL_ON = 0x68 };
 enum { VECTOR_PIC = 0x20, VECTOR_PIN = 0x30, VECTOR_SPURIOUS = 0xff };
 enum { LINT_EXTINT = 0x700 };
 enum { COM1_DATA = 0x3f8, COM1_IER, COM1_IIR, COM1_LCR, COM1_MCR, COM1_LSR, COM1_MSR };
@@ -31,6 +34,9 @@ extern volatile uint32_t isa_taken[IRQS], isa_spurious, isa_odd;
 
 /* Called before the EOI, if it is not NULL. */
 extern void (*isa_hook)(unsigned irq);
+
+/* What the 8259s are told at the end: pic_eoi() from isa_clear() on. */
+extern void (*isa_eoi)(unsigned irq);
 
 /* All masked, with the APIC enabled and the 8259s as IBM's BIOS has them but for their vectors. */
 void isa_init(void);
