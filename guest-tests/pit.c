@@ -4,7 +4,7 @@
  * waiting: Bochs does less in each second.
  *
  * row: pit end=0 ips=10000000 timeout=120 control-timeout=120
- * row: pit.4 end=0 cpus=4 cmdline="only=interrupts"
+ * row: pit.4 end=0 cpus=4 ips=10000000 cmdline="only=interrupts" timeout=60 control-timeout=60
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"
@@ -13,7 +13,7 @@
 #include "guest-tests/runtime/machine.h"
 #include "guest-tests/runtime/smp.h"
 
-enum { CHANNEL_0 = 0x40, CONTROL = 0x43, PORT_61 = 0x61, PIT_HZ = 1193182 };
+enum { CHANNEL_0 = 0x40, CONTROL = 0x43, PORT_61 = 0x61 };
 enum { LATCH = 0, LOW = 0x10, HIGH = 0x20, BOTH = 0x30, BCD = 1 };
 enum { STATUS_OUT = 0x80, STATUS_NULL = 0x40 };
 enum { READ_BACK = 0xc0, NO_COUNT = 0x20, NO_STATUS = 0x10 };
@@ -227,6 +227,123 @@ static void mode_1(void)
     expect(before && starts && ends && again, "output %u %u %u %u", before, starts, ends, again);
 }
 
+/* A rise begins MODE's count anew, and a fall stops nothing; false: held up for too long. */
+static bool trigger_again(unsigned mode, bool out)
+{
+    gate(false);
+    control(2, BOTH, mode);
+    write_count(2, 60000);
+    uint64_t start = rdtsc();
+    gate(true);
+    wait_ms(2);
+    gate(false);
+    unsigned high = latched(2);
+    wait_ms(1);
+    unsigned low = latched(2);
+    uint64_t rise = rdtsc();
+    gate(true);
+    wait_ms(1);
+    unsigned again = latched(2);
+    bool is_out = out_2();
+    if (rise - start > machine_ticks(20) || rdtsc() - rise > machine_ticks(2)) /* of 3 by LOW */
+        return false;
+    expect(low < high, "mode %u, with the gate low: %u, then %u", mode, high, low);
+    expect(again > low && again <= 60000, "mode %u, the gate rises: %u, then %u", mode, low, again);
+    expect(is_out == out || is_bare_qemu(), "mode %u: output %u", mode, is_out);
+    return true;
+}
+
+static void triggers(void)
+{
+    bool one = false, five = false;
+    for (unsigned i = 0; i < METER_TRIES; i++) {
+        one = one || trigger_again(1, false);
+        five = five || trigger_again(5, true);
+    }
+    gate(false);
+    if (!one || !five)
+        skip("emulator: it is held up all the time");
+}
+
+static const char *needs_trigger(void)
+{
+    return is_bare_qemu() ? "emulator: a count begins without its trigger" : NULL;
+}
+
+static const char *needs_strobe(void)
+{
+    if (needs_trigger() != NULL)
+        return needs_trigger();
+    return machine.nosnoop ? NULL : "emulator: its clock may step over the end of a count";
+}
+
+/*
+ * A look at channel 2 a while after its gate's rise, when its count is about to end: what is left
+ * of that, and below 0 after its end. Its output is low while that is 0.
+ */
+static int16_t look_at_strobe(uint64_t after, unsigned *wrong)
+{
+    gate(false);
+    gate(true);
+    uint64_t start = rdtsc();
+    while (rdtsc() - start < after)
+        cpu_relax();
+    out8(CONTROL, READ_BACK | 8);
+    bool high = (in8(CHANNEL_0 + 2) & STATUS_OUT) != 0;
+    int16_t left = (int16_t)read_two(2);
+    if (rdtsc() - start < machine_ticks(20))
+        *wrong += high == (left == 0);
+    return left;
+}
+
+/* Cycles by which the next look is to be later; one that was far too late had been held up. */
+static int32_t later_by(int16_t left)
+{
+    enum { NEAR = 64, SHARE = 8 };
+    if (left > NEAR)
+        return left;
+    return (left < -NEAR ? -NEAR : left) / SHARE;
+}
+
+/* Each look tells when the next is to be. */
+static void mode_5(void)
+{
+    enum { COUNT = 1500 };
+    uint64_t cycle = machine_ticks(1000) / PIT_HZ, least = cycle * COUNT / 4, after = least;
+    unsigned wrong = 0, seen = 0, looks = 0;
+    gate(false);
+    control(2, BOTH, 5);
+    write_count(2, COUNT);
+    wait_ms(5);
+    uint8_t idle = status(2);
+    for (uint64_t start = rdtsc(); seen == 0 && rdtsc() - start < machine_ticks(20000);) {
+        int16_t left = look_at_strobe(after, &wrong);
+        seen += left == 0;
+        after += isa_random() % (2 * cycle) + (uint64_t)((int64_t)cycle * (later_by(left) - 1));
+        after = after < least || after > 8 * least ? least : after;
+        looks++;
+    }
+    gate(false);
+    expect(idle == (STATUS_OUT | STATUS_NULL | BOTH | 5 << 1), "before the gate rises: %x", idle);
+    expect(seen != 0 && wrong == 0, "%u strobes seen, %u of %u looks wrong", seen, wrong, looks);
+}
+
+/* The gate of channel 0 is always high: what needs its rise never ends. */
+static void never_triggered(void)
+{
+    for (unsigned mode = 1; mode <= 5; mode += 4) {
+        isa_open(IRQ_PIT, BY_PIC, false);
+        control(0, BOTH, mode); /* its output is high from here on: perhaps an edge */
+        isa_let_in();
+        isa_clear();
+        write_count(0, 1000);
+        for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(10);)
+            sti_nop_cli();
+        isa_close(IRQ_PIT);
+        expect(isa_taken[IRQ_PIT] == 0, "mode %u: taken %u times", mode, isa_taken[IRQ_PIT]);
+    }
+}
+
 /* Counts only stay within the period, and begin again. */
 static void mode_2(void)
 {
@@ -329,49 +446,6 @@ static void others(void)
 
 /* --- rates ------------------------------------------------------------------------------------ */
 
-/* The TSC just before and after a look at a count. */
-struct look {
-    uint64_t at, around;
-    unsigned count;
-};
-
-static struct look look(void)
-{
-    struct look best = {0, UINT64_MAX, 0};
-    for (unsigned i = 0; i < 8; i++) {
-        uint64_t before = rdtsc();
-        unsigned count = latched(0);
-        uint64_t after = rdtsc();
-        if (after - before < best.around)
-            best = (struct look){before + (after - before) / 2, after - before, count};
-    }
-    return best;
-}
-
-/*
- * PIT cycles and TSC ticks of MS milliseconds. Looks come more often than the count begins again;
- * where something held the guest up for longer, it begins again, a few times.
- */
-static bool measure(unsigned ms, uint64_t *cycles, uint64_t *ticks)
-{
-    uint64_t most = machine_ticks(40);
-    for (unsigned tries = 0; tries < 20; tries++) {
-        struct look first = look(), last = first;
-        bool whole = true;
-        *cycles = 0;
-        while (whole && last.at - first.at < machine_ticks(ms)) {
-            struct look now = look();
-            whole = now.at - last.at < most;
-            *cycles += (last.count - now.count) & 0xffff;
-            last = now;
-        }
-        *ticks = last.at - first.at;
-        if (whole)
-            return true;
-    }
-    return false;
-}
-
 /* A and B differ by a thousandth of B at most. */
 static bool is_same(uint64_t a, uint64_t b)
 {
@@ -382,9 +456,7 @@ static bool is_same(uint64_t a, uint64_t b)
 static void counts(void)
 {
     uint64_t cycles, ticks, cycles_2, ticks_2;
-    pit_start(2, 0);
-    wait_ms(1);
-    if (!measure(500, &cycles, &ticks) || !measure(700, &cycles_2, &ticks_2)) {
+    if (!pit_measure(500, &cycles, &ticks) || !pit_measure(700, &cycles_2, &ticks_2)) {
         skip("emulator: it is held up all the time");
         return;
     }
@@ -403,24 +475,13 @@ static void note_time(unsigned irq)
     isa_note(&meter);
 }
 
-/* Ticks of the TSC for a count: told, or those that a stretch of counts has. */
-static uint64_t ticks_of_count(unsigned count)
-{
-    uint64_t cycles, ticks;
-    if (machine.nosnoop)
-        return machine_ticks(1000) * count / PIT_HZ;
-    pit_start(2, 0);
-    wait_ms(1);
-    return measure(300, &cycles, &ticks) ? ticks * count / cycles : 0;
-}
-
 /* An emulator that was held up all the time has another go. */
 static void interrupts(enum way way, unsigned mode)
 {
     enum { COUNT = 11932, TAKEN = 100 };
     bool right = false;
     for (unsigned i = 0; i < METER_TRIES && !right; i++) {
-        meter = (struct meter){.n = TAKEN, .period = ticks_of_count(COUNT)};
+        meter = (struct meter){.n = TAKEN, .period = pit_second() * COUNT / PIT_HZ};
         if (meter.period == 0)
             continue;
         isa_clear();
@@ -487,6 +548,9 @@ static const struct test_case cases[] = {
     {"mode 0", needs_control_words, mode_0},
     {"mode 0 and the gate", needs_gate, mode_0_gate},
     {"mode 1", needs_mode_1, mode_1},
+    {"modes 1 and 5: a trigger begins anew", NULL, triggers},
+    {"mode 5", needs_strobe, mode_5},
+    {"modes 1 and 5 without a trigger", needs_trigger, never_triggered},
     {"mode 2", NULL, mode_2},
     {"mode 3", needs_gate, mode_3},
     {"mode 4", NULL, strobe},
@@ -503,6 +567,8 @@ static const struct test_case cases[] = {
 static const struct test_case only_interrupts[] = {
     {"started by other CPUs", needs_two_cpus, others},
     {"one interrupt a count", NULL, one_shots},
+    {"rate of its counts", NULL, counts},
+    {"rate of interrupts by the I/O APIC", NULL, rate_by_ioapic},
 };
 
 void test_main(void)

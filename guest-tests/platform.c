@@ -15,7 +15,7 @@
 #include "guest-tests/runtime/machine.h"
 #include "guest-tests/runtime/smp.h"
 
-enum { ROUND = 65536, PM_HZ = 3579545, PIT_HZ = 1193182 };
+enum { ROUND = 65536, PM_HZ = 3579545 };
 enum { FW_CFG = 0x510, KEY_SIGNATURE = 0, KEY_ID = 1, KEY_RAM = 3, KEY_CPUS = 5 };
 
 #define LAPIC_PAGE  0xfee00000u

@@ -261,6 +261,68 @@ uint32_t isa_random(void)
 
 /* --- rates ------------------------------------------------------------------------------------ */
 
+static unsigned pit_count(void)
+{
+    out8(PIT_CONTROL, 0); /* latches channel 0's */
+    unsigned low = in8(PIT_0);
+    return low | (unsigned)in8(PIT_0) << 8;
+}
+
+/* The TSC just before and after a look at a count. */
+struct look {
+    uint64_t at, around;
+    unsigned count;
+};
+
+static struct look look(void)
+{
+    struct look best = {0, UINT64_MAX, 0};
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t before = rdtsc();
+        unsigned count = pit_count();
+        uint64_t after = rdtsc();
+        if (after - before < best.around)
+            best = (struct look){before + (after - before) / 2, after - before, count};
+    }
+    return best;
+}
+
+/* Looks come more often than the count begins again. */
+bool pit_measure(unsigned ms, uint64_t *cycles, uint64_t *ticks)
+{
+    uint64_t most = machine_ticks(40);
+    pit_start(2, 0);
+    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(1);)
+        cpu_relax();
+    for (unsigned tries = 0; tries < METER_TRIES; tries++) {
+        struct look first = look(), last = first;
+        bool whole = true;
+        *cycles = 0;
+        while (whole && last.at - first.at < machine_ticks(ms)) {
+            struct look now = look();
+            whole = now.at - last.at < most;
+            *cycles += (last.count - now.count) & 0xffff;
+            last = now;
+        }
+        *ticks = last.at - first.at;
+        if (whole)
+            return true;
+    }
+    return false;
+}
+
+uint64_t pit_second(void)
+{
+    enum { MS = 200 };
+    static uint64_t measured;
+    uint64_t cycles, ticks;
+    if (machine.nosnoop)
+        return machine_ticks(1000);
+    if (measured == 0 && pit_measure(MS, &cycles, &ticks) && cycles != 0)
+        measured = ticks * PIT_HZ / cycles;
+    return measured;
+}
+
 void isa_note(struct meter *m)
 {
     uint64_t now = rdtsc();

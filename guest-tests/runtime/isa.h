@@ -83,7 +83,17 @@ void isa_race(enum way way, bool level, unsigned n);
 const char *needs_two_cpus(void);
 
 /* The PIT's channel 0 in MODE with COUNT (65536 as 0). */
+enum { PIT_HZ = 1193182 };
 void pit_start(unsigned mode, uint16_t count);
+
+/*
+ * Starts the PIT's channel 0, and has its cycles and the TSC's ticks of MS milliseconds. Where
+ * something holds the guest up it begins again, a few times; false: that was so all the time.
+ */
+bool pit_measure(unsigned ms, uint64_t *cycles, uint64_t *ticks);
+
+/* The TSC's ticks of a second: told, or else measured so; 0: it could not be. */
+uint64_t pit_second(void);
 
 /*
  * Whether N interrupts, told by isa_note() as they come, have that PERIOD of the TSC within a
