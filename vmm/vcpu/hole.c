@@ -213,13 +213,13 @@ static void stos(struct vcpu *vcpu, const struct insn *insn, const struct place 
 /* True: RIP is to go on. */
 static bool perform(struct vcpu *vcpu, const struct insn *insn, const struct place *at)
 {
+    if (insn->op == INSN_MOV_STORE) /* most are */
+        return write_place(vcpu, insn, at, source(vcpu, insn));
     switch (insn->op) {
     case INSN_MOV_LOAD:
     case INSN_MOVZX:
     case INSN_MOVSX:
         return load(vcpu, insn, at);
-    case INSN_MOV_STORE:
-        return write_place(vcpu, insn, at, source(vcpu, insn));
     case INSN_XCHG:
         return exchange(vcpu, insn, at);
     case INSN_ADD:
@@ -248,8 +248,8 @@ static bool perform(struct vcpu *vcpu, const struct insn *insn, const struct pla
 static bool find_place(struct vcpu *vcpu, const struct insn *insn, const struct exit_memory *fault,
                        enum page page, struct place *at)
 {
-    bool stores = insn->op == INSN_MOV_STORE || insn->op == INSN_STOS;
-    bool as_told = (fault->access & PT_W) != 0 || !stores;
+    bool as_told =
+        (fault->access & PT_W) != 0 || (insn->op != INSN_MOV_STORE && insn->op != INSN_STOS);
     at->offset = (unsigned)(fault->gpa.v % PAGE_SIZE);
     at->gpa = fault->gpa;
     at->page = as_told && at->offset + insn->width <= PAGE_SIZE ? page : MEMORY;
