@@ -312,6 +312,20 @@ static void order_of_causes(void)
     expect(modem == IIR_MODEM, "modem: %x", modem);
 }
 
+/* How many characters it takes; false: a machine that was held up has told of an old one first. */
+static bool send_to_trigger(uint8_t fcr, unsigned *sent)
+{
+    uint8_t why = IIR_NONE;
+    begin(FCR_ON | FCR_CLEAR | fcr, MCR_LOOP);
+    set(IER, IER_DATA);
+    for (*sent = 0; *sent < FIFO_SIZE && why == IIR_NONE; (*sent)++) {
+        send('A');
+        why = cause();
+    }
+    end();
+    return why != IIR_TIMEOUT;
+}
+
 static void triggers(void)
 {
     static const struct {
@@ -319,14 +333,10 @@ static void triggers(void)
     } levels[] = {{0, 1}, {FCR_4, 4}, {FCR_8, 8}, {FCR_14, 14}};
     for (unsigned i = 0; i < ARRAY_SIZE(levels); i++) {
         unsigned sent = 0;
-        begin(FCR_ON | FCR_CLEAR | levels[i].fcr, MCR_LOOP);
-        set(IER, IER_DATA);
-        while (sent < FIFO_SIZE && cause() != IIR_DATA) {
-            send('A');
-            sent++;
-        }
-        end();
-        expect(sent == levels[i].count, "trigger %u: after %u", levels[i].count, sent);
+        bool told = false;
+        for (unsigned tries = 0; tries < METER_TRIES && !told; tries++)
+            told = send_to_trigger(levels[i].fcr, &sent);
+        expect(told && sent == levels[i].count, "trigger %u: after %u", levels[i].count, sent);
     }
 }
 
