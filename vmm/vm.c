@@ -270,7 +270,7 @@ static void follow(struct vcpu *vcpu)
     vcpu->round++;
     if (vm->over)
         return;
-    views_wbinvd(vm); /* what the new guest's devices write is not to be overwritten later */
+    views_wbinvd(vm);       /* what the new guest's devices write is not to be overwritten later */
     (void)vcpu_reset(vcpu); /* it has no view, of which there could be too few tables */
     tell_boot_cpu(vm, &vm->ready);
 }
