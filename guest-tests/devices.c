@@ -14,11 +14,12 @@
 #include "guest-tests/runtime/apic.h"
 #include "guest-tests/runtime/console.h"
 #include "guest-tests/runtime/interrupt.h"
+#include "guest-tests/runtime/isa.h"
 #include "guest-tests/runtime/ktap.h"
 #include "guest-tests/runtime/machine.h"
 
-enum { VECTOR_MASTER = 0x30, VECTOR_SLAVE = 0x38, VECTOR_PIN = 0x50, TICKS = 10 };
-enum { PIT_HZ = 1193182, RATE = 500, COM1 = 0x3f8, PM_TIMER = 0x608 };
+enum { VECTOR_MASTER = 0x30, VECTOR_SLAVE = 0x38, VECTOR_IOAPIC = 0x50, TICKS = 10 };
+enum { RATE = 500, COM1 = 0x3f8, PM_TIMER = 0x608 };
 
 #define IOAPIC     0xfec00000ull
 #define RTE_LEVEL  0x8000u
@@ -35,11 +36,11 @@ static void take(struct interrupt_frame *frame)
         wrong = (unsigned)frame->vector;
     if (serve != NULL)
         serve();
-    if (frame->vector >= VECTOR_PIN)
+    if (frame->vector >= VECTOR_IOAPIC)
         apic_set(EOI, 0);
     else if (frame->vector >= VECTOR_SLAVE)
         out8(0xa0, 0x20);
-    if (frame->vector < VECTOR_PIN)
+    if (frame->vector < VECTOR_IOAPIC)
         out8(0x20, 0x20);
 }
 
@@ -118,9 +119,9 @@ static void pit_without_apic(void)
 
 static void pit_by_ioapic(void)
 {
-    fresh(VECTOR_PIN);
+    fresh(VECTOR_IOAPIC);
     start_pit();
-    pin(2, VECTOR_PIN);
+    pin(2, VECTOR_IOAPIC);
     wait_for(TICKS);
 }
 
@@ -143,13 +144,13 @@ static void by_8259(void)
 static void by_ioapic(void)
 {
     start_pit();
-    pin(2, VECTOR_PIN);
+    pin(2, VECTOR_IOAPIC);
 }
 
 static void halts(void)
 {
     halt_for(by_8259, VECTOR_MASTER);
-    halt_for(by_ioapic, VECTOR_PIN);
+    halt_for(by_ioapic, VECTOR_IOAPIC);
 }
 
 /* --- the serial port, in loopback ------------------------------------------------------------- */
@@ -206,9 +207,9 @@ static void com_by_8259(void)
 
 static void com_by_ioapic(void)
 {
-    fresh(VECTOR_PIN + 4);
+    fresh(VECTOR_IOAPIC + 4);
     serve = read_com;
-    pin(4, VECTOR_PIN + 4);
+    pin(4, VECTOR_IOAPIC + 4);
     start_loop();
     wait_for(1);
     end_loop();
@@ -217,9 +218,9 @@ static void com_by_ioapic(void)
 
 static void com_by_level(void)
 {
-    fresh(VECTOR_PIN + 4);
+    fresh(VECTOR_IOAPIC + 4);
     serve = read_com_later;
-    pin(4, (VECTOR_PIN + 4) | RTE_LEVEL);
+    pin(4, (VECTOR_IOAPIC + 4) | RTE_LEVEL);
     start_loop();
     wait_for(3);
     end_loop();
@@ -241,31 +242,19 @@ static void com_by_level_x2(void)
 
 /* --- the RTC ---------------------------------------------------------------------------------- */
 
-static unsigned rtc(unsigned cell)
-{
-    out8(0x70, (uint8_t)cell);
-    return in8(0x71);
-}
-
-static void set_rtc(unsigned cell, unsigned value)
-{
-    out8(0x70, (uint8_t)cell);
-    out8(0x71, (uint8_t)value);
-}
-
 static void read_rtc(void)
 {
-    (void)rtc(12);
+    (void)rtc_get(RTC_C);
 }
 
 static void rtc_by(unsigned vector)
 {
     serve = read_rtc;
-    (void)rtc(12);
-    set_rtc(10, 0x26);
-    set_rtc(11, rtc(11) | 0x40);
+    (void)rtc_get(RTC_C);
+    rtc_put(RTC_A, 0x26);
+    rtc_put(RTC_B, rtc_get(RTC_B) | RTC_PERIODIC);
     wait_for(TICKS);
-    set_rtc(11, rtc(11) & 0x0f);
+    rtc_put(RTC_B, rtc_get(RTC_B) & 0x0fu);
     expect(expected == vector, "%x", vector);
 }
 
@@ -280,9 +269,9 @@ static void rtc_by_8259(void)
 
 static void rtc_by_ioapic(void)
 {
-    fresh(VECTOR_PIN + 8);
-    pin(8, VECTOR_PIN + 8);
-    rtc_by(VECTOR_PIN + 8);
+    fresh(VECTOR_IOAPIC + 8);
+    pin(8, VECTOR_IOAPIC + 8);
+    rtc_by(VECTOR_IOAPIC + 8);
 }
 
 /* --- what has no interrupt -------------------------------------------------------------------- */

@@ -14,7 +14,6 @@
 #include "guest-tests/runtime/taken.h"
 
 enum { VECTOR = 0x41, SHOTS = 2000, SOONEST = 500, STEP = 10, NMIS = 20, MS_COUNT = 1193 };
-enum { RTC_INDEX = 0x70, RTC_DATA, RTC_B = 0xb, RTC_C, RTC_PERIODIC = 1 << 6 };
 
 static void behind_sti(void)
 {
@@ -31,25 +30,12 @@ static void behind_sti(void)
 
 static volatile unsigned nmis;
 
-static uint8_t cmos(uint8_t index)
-{
-    out8(RTC_INDEX, index);
-    return in8(RTC_DATA);
-}
-
-static void set_rtc(uint8_t b)
-{
-    uint8_t old = cmos(RTC_B) & 0x0f;
-    out8(RTC_INDEX, RTC_B);
-    out8(RTC_DATA, old | b);
-}
-
 static bool on_nmi(struct fault_frame *frame)
 {
     if (frame->vector != VECTOR_NMI)
         return false;
     nmis++;
-    cmos(RTC_C); /* its line falls */
+    rtc_get(RTC_C); /* its line falls */
     return true;
 }
 
@@ -58,7 +44,7 @@ static void halt_with_interrupts_off(void)
 {
     nmis = 0;
     fault_hook = on_nmi;
-    cmos(RTC_C);
+    rtc_get(RTC_C);
     for (unsigned i = 1; i <= NMIS; i++)
         while (nmis < i)
             __asm__ volatile("cli\n\thlt" : : : "memory");
@@ -75,11 +61,11 @@ static void by_pit(void)
 
 static void by_rtc(void)
 {
-    set_rtc(RTC_PERIODIC);
+    rtc_enable(RTC_PERIODIC);
     pin_set(IRQ_RTC, NMI);
     halt_with_interrupts_off();
     pin_set(IRQ_RTC, PIN_MASKED);
-    set_rtc(0);
+    rtc_enable(0);
 }
 
 static void by_8259s(uint32_t lint0, uint64_t pin_0)

@@ -16,7 +16,6 @@
 #include "guest-tests/runtime/machine.h"
 #include "guest-tests/runtime/smp.h"
 
-enum { RTC_INDEX = 0x70, RTC_DATA, RTC_B = 0xb, RTC_C, RTC_UPDATE = 1 << 4, RTC_PERIODIC = 1 << 6 };
 enum { ONE_SHOT = 0, SHORT = 100, STORM = 300, ROUNDS = 40, RACES = 20 };
 
 static bool is_bare_bochs(void)
@@ -272,20 +271,6 @@ static void special_mask(void)
 
 /* --- the cascade ------------------------------------------------------------------------------ */
 
-static uint8_t cmos(uint8_t index)
-{
-    out8(RTC_INDEX, index);
-    return in8(RTC_DATA);
-}
-
-static void set_rtc(uint8_t b)
-{
-    uint8_t old = cmos(RTC_B) & 0x0f;
-    out8(RTC_INDEX, RTC_B);
-    out8(RTC_DATA, old | b);
-    cmos(RTC_C);
-}
-
 static unsigned services;
 
 static void on_rtc(unsigned irq)
@@ -293,7 +278,7 @@ static void on_rtc(unsigned irq)
     if (irq != IRQ_RTC)
         return;
     services = pic_read(PIC_READ_ISR);
-    cmos(RTC_C);
+    rtc_get(RTC_C);
 }
 
 static void cascade(void)
@@ -303,13 +288,13 @@ static void cascade(void)
     services = 0;
     isa_open(IRQ_RTC, BY_PIC, false);
     pic_mask(IRQ_CASCADE, true);
-    set_rtc(RTC_PERIODIC);
+    rtc_enable(RTC_PERIODIC);
     bool asks = wait_for_request(IRQ_RTC);
     isa_let_in();
     unsigned held = isa_taken[IRQ_RTC];
     pic_mask(IRQ_CASCADE, false);
     bool comes = isa_wait(IRQ_RTC, 3);
-    set_rtc(0);
+    rtc_enable(0);
     isa_close(IRQ_RTC);
     expect(asks && held == 0, "with the cascade masked: %u taken", held);
     expect(comes && services == (1 << IRQ_RTC | 1 << IRQ_CASCADE), "in service: %x", services);

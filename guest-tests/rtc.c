@@ -14,24 +14,11 @@
 #include "guest-tests/runtime/smp.h"
 #include "lib/string.h"
 
-enum { INDEX = 0x70, DATA };
 enum { SECONDS, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, WEEKDAY, DAY, MONTH };
 enum { YEAR = 9, A, B, C, D, CENTURY = 0x32, FREE = 0x50 };
 enum { UIP = 0x80, RATE_1024 = 0x26, RATE_64 = 0x2a, VRT = 0x80 };
 enum { SET = 0x80, PIE = 0x40, AIE = 0x20, UIE = 0x10, BINARY = 4, HOURS_24 = 2, PM = 0x80 };
 enum { ANY = 0xc0 };
-
-static uint8_t get(unsigned cell)
-{
-    out8(INDEX, (uint8_t)cell);
-    return in8(DATA);
-}
-
-static void set(unsigned cell, unsigned value)
-{
-    out8(INDEX, (uint8_t)cell);
-    out8(DATA, (uint8_t)value);
-}
 
 static const char *needs_setting(void)
 {
@@ -52,21 +39,22 @@ struct time {
 
 static unsigned decimal(uint8_t value)
 {
-    return (get(B) & BINARY) != 0 ? value : (unsigned)(value >> 4) * 10 + (value & 15);
+    return (rtc_get(B) & BINARY) != 0 ? value : (unsigned)(value >> 4) * 10 + (value & 15);
 }
 
 static unsigned coded(unsigned value)
 {
-    return (get(B) & BINARY) != 0 ? value : value / 10 << 4 | value % 10;
+    return (rtc_get(B) & BINARY) != 0 ? value : value / 10 << 4 | value % 10;
 }
 
 static struct time read_once(void)
 {
-    for (uint64_t start = rdtsc(); (get(A) & UIP) != 0;)
+    for (uint64_t start = rdtsc(); (rtc_get(A) & UIP) != 0;)
         if (rdtsc() - start > machine_ticks(100))
             break;
-    return (struct time){decimal(get(SECONDS)), decimal(get(MINUTES)), decimal(get(HOURS)),
-                         decimal(get(DAY)),     decimal(get(MONTH)),   decimal(get(YEAR))};
+    return (struct time){decimal(rtc_get(SECONDS)), decimal(rtc_get(MINUTES)),
+                         decimal(rtc_get(HOURS)),   decimal(rtc_get(DAY)),
+                         decimal(rtc_get(MONTH)),   decimal(rtc_get(YEAR))};
 }
 
 /* Until two readings agree: for 24 hours. */
@@ -82,40 +70,40 @@ static struct time read_time(void)
 
 static void stop(unsigned b)
 {
-    set(B, SET | b);
+    rtc_put(B, SET | b);
 }
 
 static void write_time(const struct time *t)
 {
-    set(SECONDS, coded(t->second));
-    set(MINUTES, coded(t->minute));
-    set(HOURS, coded(t->hour));
-    set(DAY, coded(t->day));
-    set(MONTH, coded(t->month));
-    set(YEAR, coded(t->year));
+    rtc_put(SECONDS, coded(t->second));
+    rtc_put(MINUTES, coded(t->minute));
+    rtc_put(HOURS, coded(t->hour));
+    rtc_put(DAY, coded(t->day));
+    rtc_put(MONTH, coded(t->month));
+    rtc_put(YEAR, coded(t->year));
 }
 
 /* Until the seconds are others; false: for long they are not. */
 static bool wait_for_second(void)
 {
-    uint8_t old = get(SECONDS);
+    uint8_t old = rtc_get(SECONDS);
     for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(5000);)
-        if (get(SECONDS) != old)
+        if (rtc_get(SECONDS) != old)
             return true;
     return false;
 }
 
 static void as_found(void)
 {
-    uint8_t b = get(B), d = get(D);
+    uint8_t b = rtc_get(B), d = rtc_get(D);
     struct time t = read_time();
     expect((b & (SET | PIE | AIE | UIE | BINARY)) == 0 && (b & HOURS_24) != 0, "register B: %x", b);
     expect((d & VRT) != 0, "register D: %x", d);
-    expect((get(A) & 0x7f) == RATE_1024, "register A: %x", get(A));
+    expect((rtc_get(A) & 0x7f) == RATE_1024, "register A: %x", rtc_get(A));
     expect(t.second < 60 && t.minute < 60 && t.hour < 24 && t.day >= 1 && t.day <= 31 &&
                t.month >= 1 && t.month <= 12 && t.year >= 24 && t.year < 99,
            "%u-%u-%u %u:%u:%u", t.year, t.month, t.day, t.hour, t.minute, t.second);
-    expect(get(CENTURY) == 0x20, "century %x", get(CENTURY));
+    expect(rtc_get(CENTURY) == 0x20, "century %x", rtc_get(CENTURY));
 }
 
 static void formats(void)
@@ -123,12 +111,12 @@ static void formats(void)
     static const struct time noon = {59, 59, 12, 28, 2, 24};
     stop(HOURS_24);
     write_time(&noon);
-    uint8_t bcd = get(SECONDS);
+    uint8_t bcd = rtc_get(SECONDS);
     struct time back = read_time();
     stop(BINARY | HOURS_24);
     write_time(&noon);
-    uint8_t binary = get(SECONDS);
-    set(B, HOURS_24);
+    uint8_t binary = rtc_get(SECONDS);
+    rtc_put(B, HOURS_24);
     expect(bcd == 0x59 && binary == 59, "%x, %x", bcd, binary);
     expect(memcmp(&back, &noon, sizeof(back)) == 0, "%u-%u-%u %u:%u:%u", back.year, back.month,
            back.day, back.hour, back.minute, back.second);
@@ -139,7 +127,7 @@ static void turn(const char *what, const struct time *from, const struct time *t
 {
     stop(HOURS_24);
     write_time(from);
-    set(B, HOURS_24);
+    rtc_put(B, HOURS_24);
     bool turns = wait_for_second();
     struct time t = read_time();
     expect(turns && t.hour == to->hour && t.minute == to->minute && t.day == to->day &&
@@ -156,40 +144,40 @@ static void turns(void)
     turn("year", &years[0], &years[1]);
     stop(HOURS_24);
     write_time(&kept);
-    set(B, HOURS_24);
+    rtc_put(B, HOURS_24);
 }
 
 static void twelve_hours(void)
 {
     stop(0);
-    set(SECONDS, 0x59);
-    set(MINUTES, 0x59);
-    set(HOURS, 0x11);
-    set(B, 0);
+    rtc_put(SECONDS, 0x59);
+    rtc_put(MINUTES, 0x59);
+    rtc_put(HOURS, 0x11);
+    rtc_put(B, 0);
     bool turns = wait_for_second();
-    uint8_t noon = get(HOURS);
+    uint8_t noon = rtc_get(HOURS);
     stop(0);
-    set(SECONDS, 0x59);
-    set(MINUTES, 0x59);
-    set(HOURS, PM | 0x12);
-    set(B, 0);
+    rtc_put(SECONDS, 0x59);
+    rtc_put(MINUTES, 0x59);
+    rtc_put(HOURS, PM | 0x12);
+    rtc_put(B, 0);
     turns = wait_for_second() && turns;
-    uint8_t one = get(HOURS);
+    uint8_t one = rtc_get(HOURS);
     stop(HOURS_24);
-    set(HOURS, 0x13);
-    set(B, HOURS_24);
+    rtc_put(HOURS, 0x13);
+    rtc_put(B, HOURS_24);
     expect(turns && noon == (PM | 0x12) && one == (PM | 0x01), "%x, then %x", noon, one);
 }
 
 static void held(void)
 {
     stop(HOURS_24);
-    set(SECONDS, 0x30);
+    rtc_put(SECONDS, 0x30);
     uint64_t start = rdtsc();
     while (rdtsc() - start < machine_ticks(1500))
         cpu_relax();
-    uint8_t seconds = get(SECONDS), a = get(A);
-    set(B, HOURS_24);
+    uint8_t seconds = rtc_get(SECONDS), a = rtc_get(A);
+    rtc_put(B, HOURS_24);
     expect(seconds == 0x30 && (a & UIP) == 0, "second %x, A %x", seconds, a);
 }
 
@@ -198,12 +186,12 @@ static void ram(void)
     uint8_t old[16];
     unsigned wrong = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(old); i++) {
-        old[i] = get(FREE + i);
-        set(FREE + i, 0xa0 ^ i * 3);
+        old[i] = rtc_get(FREE + i);
+        rtc_put(FREE + i, 0xa0 ^ i * 3);
     }
     for (unsigned i = 0; i < ARRAY_SIZE(old); i++) {
-        wrong += get(FREE + i) != (uint8_t)(0xa0 ^ i * 3);
-        set(FREE + i, old[i]);
+        wrong += rtc_get(FREE + i) != (uint8_t)(0xa0 ^ i * 3);
+        rtc_put(FREE + i, old[i]);
     }
     expect(wrong == 0, "%u bytes", wrong);
 }
@@ -219,26 +207,26 @@ static void on_rtc(unsigned irq)
         return;
     if (meter.period != 0)
         isa_note(&meter);
-    causes |= get(C);
+    causes |= rtc_get(C);
 }
 
 static void begin(enum way way, uint8_t b)
 {
-    set(B, HOURS_24);
+    rtc_put(B, HOURS_24);
     isa_open(IRQ_RTC, way, false);
-    get(C);
+    rtc_get(C);
     isa_let_in(); /* an edge that an 8259 may still have */
     isa_clear();
     causes = 0;
     isa_hook = on_rtc;
-    set(B, HOURS_24 | b);
+    rtc_put(B, HOURS_24 | b);
 }
 
 /* A bare machine's 8259 may find its request masked or gone when the CPU acknowledges it. */
 static void end(void)
 {
-    set(B, HOURS_24);
-    get(C);
+    rtc_put(B, HOURS_24);
+    rtc_get(C);
     isa_close(IRQ_RTC);
     expect(isa_odd == 0, "%u others", isa_odd);
     if (machine.nosnoop)
@@ -247,7 +235,7 @@ static void end(void)
 
 static void periodic(enum way way)
 {
-    set(A, RATE_1024);
+    rtc_put(A, RATE_1024);
     begin(way, PIE);
     bool comes = true;
     for (unsigned n = 1; n <= 50 && comes; n++)
@@ -266,7 +254,7 @@ static void periodics(void)
 static void enable_periodic(unsigned cpu)
 {
     (void)cpu;
-    set(B, HOURS_24 | PIE);
+    rtc_put(B, HOURS_24 | PIE);
 }
 
 /* The first CPU halts while another one enables what it takes. */
@@ -283,7 +271,7 @@ static void enabled_by_other(unsigned cpu, enum way way)
 
 static void others(void)
 {
-    set(A, RATE_1024);
+    rtc_put(A, RATE_1024);
     for (unsigned cpu = 1; cpu < smp_count(); cpu++) {
         enabled_by_other(cpu, BY_PIC);
         enabled_by_other(cpu, BY_IOAPIC);
@@ -295,9 +283,9 @@ static void updates(void)
 {
     begin(BY_PIC, UIE);
     bool comes = isa_wait(IRQ_RTC, 1);
-    uint8_t before = get(SECONDS);
+    uint8_t before = rtc_get(SECONDS);
     comes = isa_wait(IRQ_RTC, 2) && comes;
-    uint8_t after = get(SECONDS);
+    uint8_t after = rtc_get(SECONDS);
     end();
     expect(comes && (causes & 0x90) == 0x90, "taken %u times, causes %x", isa_taken[IRQ_RTC],
            causes);
@@ -306,9 +294,9 @@ static void updates(void)
 
 static void alarm_at(unsigned second, unsigned minute, unsigned hour)
 {
-    set(SECONDS_ALARM, second);
-    set(MINUTES_ALARM, minute);
-    set(HOURS_ALARM, hour);
+    rtc_put(SECONDS_ALARM, second);
+    rtc_put(MINUTES_ALARM, minute);
+    rtc_put(HOURS_ALARM, hour);
 }
 
 static void alarms(void)
@@ -320,7 +308,7 @@ static void alarms(void)
     alarm_at(0, 0, 0x10);
     begin(BY_IOAPIC, AIE);
     bool comes = isa_wait(IRQ_RTC, 1) || isa_wait(IRQ_RTC, 1);
-    uint8_t hour = get(HOURS);
+    uint8_t hour = rtc_get(HOURS);
     end();
     uint8_t exact = causes;
     alarm_at(ANY, ANY, ANY);
@@ -330,7 +318,7 @@ static void alarms(void)
     alarm_at(0, 0, 0);
     stop(HOURS_24);
     write_time(&kept);
-    set(B, HOURS_24);
+    rtc_put(B, HOURS_24);
     expect(comes && hour == 0x10 && (exact & 0xa0) == 0xa0, "hour %x, causes %x", hour, exact);
     expect(all, "not each second: %u", isa_taken[IRQ_RTC]);
 }
@@ -338,26 +326,26 @@ static void alarms(void)
 /* What is asked for by polling, with no interrupt enabled. */
 static void flags(void)
 {
-    set(B, HOURS_24);
-    set(A, RATE_1024);
-    get(C);
+    rtc_put(B, HOURS_24);
+    rtc_put(A, RATE_1024);
+    rtc_get(C);
     uint8_t seen = 0;
     for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(2000) && (seen & 0x50) != 0x50;)
-        seen |= get(C);
+        seen |= rtc_get(C);
     expect((seen & 0x50) == 0x50 && (seen & 0x80) == 0, "register C: %x", seen);
 }
 
 /* Register C that is not read holds the line: no other interrupt. */
 static void unread(void)
 {
-    set(A, RATE_1024);
+    rtc_put(A, RATE_1024);
     begin(BY_PIC, PIE);
     isa_hook = NULL;
     bool comes = isa_wait(IRQ_RTC, 1);
     for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(20);)
         sti_nop_cli();
     uint32_t without = isa_taken[IRQ_RTC];
-    get(C);
+    rtc_get(C);
     bool again = isa_wait(IRQ_RTC, 2);
     end();
     expect(comes && without == 1, "taken %u times", without);
@@ -374,12 +362,12 @@ static void rate(unsigned a, unsigned hz, unsigned n)
         meter = (struct meter){.n = n, .period = pit_second() / hz};
         if (meter.period == 0)
             continue;
-        set(A, a);
+        rtc_put(A, a);
         begin(BY_IOAPIC, PIE);
         for (unsigned k = 1; k <= n && isa_wait(IRQ_RTC, k); k++)
             ;
         end();
-        set(A, RATE_1024);
+        rtc_put(A, RATE_1024);
         right = isa_has_rate(&meter);
     }
     expect(right, "%u taken in %lu ticks, not each %lu; %ld and %ld late", meter.taken,
@@ -404,11 +392,11 @@ struct edge {
 
 static struct edge next_second(void)
 {
-    uint8_t old = get(SECONDS);
+    uint8_t old = rtc_get(SECONDS);
     struct edge edge = {rdtsc(), 0};
     for (uint64_t start = edge.before; rdtsc() - start < machine_ticks(5000);) {
         uint64_t before = rdtsc();
-        bool begins = get(SECONDS) != old;
+        bool begins = rtc_get(SECONDS) != old;
         edge.after = rdtsc();
         if (begins)
             break;

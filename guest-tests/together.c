@@ -14,8 +14,7 @@
 #include "guest-tests/runtime/smp.h"
 
 enum { EACH = 3, MANY = 20, TURNS = 100, LONG_MS = 5000, PIT_MS = 1193, RATE = 2 };
-enum { RTC_INDEX = 0x70, RTC_DATA, RTC_A = 0xa, RTC_B, RTC_C, RTC_PERIODIC = 0x40, RTC_RAM = 0x50 };
-enum { RTC_1024 = 0x26, RTC_24_HOURS = 2 };
+enum { RTC_RAM = 0x50, RTC_1024 = 0x26, RTC_24_HOURS = 2 };
 enum { PIT_0 = 0x40, PIT_CONTROL = 0x43, PIT_LATCH = 0, SCRATCH = 0x3ff, PM_TIMER = 0x608 };
 
 static const unsigned irqs[] = {IRQ_PIT, IRQ_RTC, IRQ_COM1};
@@ -23,18 +22,6 @@ static const unsigned irqs[] = {IRQ_PIT, IRQ_RTC, IRQ_COM1};
 /* --- interrupts ------------------------------------------------------------------------------- */
 
 static uint32_t counts[SMP_MAX][IRQS], odd;
-
-static void set_rtc(unsigned cell, unsigned value)
-{
-    out8(RTC_INDEX, (uint8_t)cell);
-    out8(RTC_DATA, (uint8_t)value);
-}
-
-static uint8_t get_rtc(unsigned cell)
-{
-    out8(RTC_INDEX, (uint8_t)cell);
-    return in8(RTC_DATA);
-}
 
 static void count(struct interrupt_frame *frame)
 {
@@ -44,7 +31,7 @@ static void count(struct interrupt_frame *frame)
         return;
     }
     if (irq == IRQ_RTC)
-        (void)get_rtc(RTC_C);
+        (void)rtc_get(RTC_C);
     __atomic_add_fetch(&counts[smp_index()][irq], 1, __ATOMIC_RELEASE);
     apic_set(EOI, 0);
 }
@@ -75,9 +62,9 @@ static void begin(void)
     listening = true;
     line_init();
     pit_start(RATE, PIT_MS);
-    set_rtc(RTC_A, RTC_1024);
-    set_rtc(RTC_B, RTC_24_HOURS | RTC_PERIODIC);
-    (void)get_rtc(RTC_C);
+    rtc_put(RTC_A, RTC_1024);
+    rtc_put(RTC_B, RTC_24_HOURS | RTC_PERIODIC);
+    (void)rtc_get(RTC_C);
     for (unsigned i = 1; i < smp_count(); i++)
         smp_begin(i, listen);
     while (__atomic_load_n(&listeners, __ATOMIC_ACQUIRE) < smp_count() - 1)
@@ -88,7 +75,7 @@ static void open_for(unsigned irq, unsigned cpu)
 {
     pin_set(pin_of(irq), (uint64_t)cpu << 56 | (VECTOR_PIN + irq));
     if (irq == IRQ_RTC) /* what rose behind the mask is no edge any more */
-        (void)get_rtc(RTC_C);
+        (void)rtc_get(RTC_C);
 }
 
 /* What is on its way comes. */
@@ -102,7 +89,7 @@ static void end(void)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(irqs); i++)
         close(irqs[i]);
-    set_rtc(RTC_B, RTC_24_HOURS);
+    rtc_put(RTC_B, RTC_24_HOURS);
     listening = false;
     for (unsigned i = 1; i < smp_count(); i++)
         smp_wait(i);
@@ -198,9 +185,9 @@ static void release_lock(void)
 static void turn_with_lock(unsigned cpu, unsigned turn)
 {
     take_lock();
-    wrong[cpu] += get_rtc(RTC_RAM + 1 + cpu) != (uint8_t)turn;
-    set_rtc(RTC_RAM + 1 + cpu, turn + 1);
-    set_rtc(RTC_RAM, get_rtc(RTC_RAM) + 1u);
+    wrong[cpu] += rtc_get(RTC_RAM + 1 + cpu) != (uint8_t)turn;
+    rtc_put(RTC_RAM + 1 + cpu, turn + 1);
+    rtc_put(RTC_RAM, rtc_get(RTC_RAM) + 1u);
     wrong[cpu] += (ioapic_get(IOAPIC_VERSION) >> 16 & 0xff) != IOAPIC_PINS - 1;
     out8(PIT_CONTROL, PIT_LATCH);
     unsigned latched = in8(PIT_0);
@@ -226,12 +213,12 @@ static void with_lock(void)
 {
     pit_start(RATE, PIT_MS);
     for (unsigned i = 0; i <= smp_count(); i++)
-        set_rtc(RTC_RAM + i, 0);
+        rtc_put(RTC_RAM + i, 0);
     for (unsigned i = 0; i < SMP_MAX; i++)
         wrong[i] = 0;
     smp_run(all_with_lock);
     expect_none_wrong();
-    unsigned turns = get_rtc(RTC_RAM), all = TURNS * smp_count();
+    unsigned turns = rtc_get(RTC_RAM), all = TURNS * smp_count();
     expect(turns == (all & 0xff), "%u turns, not %u", turns, all);
 }
 

@@ -259,6 +259,26 @@ uint32_t isa_random(void)
     return state;
 }
 
+/* --- the RTC ---------------------------------------------------------------------------------- */
+
+uint8_t rtc_get(unsigned cell)
+{
+    out8(RTC_INDEX, (uint8_t)cell);
+    return in8(RTC_DATA);
+}
+
+void rtc_put(unsigned cell, unsigned value)
+{
+    out8(RTC_INDEX, (uint8_t)cell);
+    out8(RTC_DATA, (uint8_t)value);
+}
+
+void rtc_enable(unsigned causes)
+{
+    rtc_put(RTC_B, (rtc_get(RTC_B) & 0x0fu) | causes);
+    rtc_get(RTC_C);
+}
+
 /* --- rates ------------------------------------------------------------------------------------ */
 
 static unsigned pit_count(void)

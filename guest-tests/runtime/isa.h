@@ -19,6 +19,7 @@ enum { PIC_ROTATE_AUTO = 0x80, PIC_LOWEST_IS = 0xc0, PIC_NOTHING = 0x40 };
 enum { PIC_READ_IRR = 0x0a, PIC_READ_ISR, PIC_POLL, PIC_SPECIAL_OFF = 0x48, PIC_SPECIAL_ON = 0x68 };
 enum { VECTOR_PIC = 0x20, VECTOR_PIN = 0x30, VECTOR_SPURIOUS = 0xff };
 enum { LINT_EXTINT = 0x700 };
+enum { RTC_INDEX = 0x70, RTC_DATA, RTC_A = 10, RTC_B, RTC_C, RTC_PERIODIC = 1 << 6 };
 enum { COM1_DATA = 0x3f8, COM1_IER, COM1_IIR, COM1_LCR, COM1_MCR, COM1_LSR, COM1_MSR };
 
 /* The I/O APIC's registers, and bits of its entries. */
@@ -59,6 +60,13 @@ unsigned pin_of(unsigned irq);
 /* The IRQ gets in by that way alone, as an edge or by level; or not at all. */
 void isa_open(unsigned irq, enum way way, bool level);
 void isa_close(unsigned irq);
+/* A cell of the RTC. */
+uint8_t rtc_get(unsigned cell);
+void rtc_put(unsigned cell, unsigned value);
+
+/* CAUSES of its interrupts, bits of register B, and no others; none is pending. */
+void rtc_enable(unsigned causes);
+
 /* Masks one that is open, where its way is: it stays as it is else. */
 void isa_mask(unsigned irq, enum way way, bool masked);
 

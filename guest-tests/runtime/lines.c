@@ -8,7 +8,7 @@
 #include "guest-tests/runtime/smp.h"
 
 enum { PIT_CONTROL = 0x43, PIT_LOW = 0x30, PIT_HIGH = 0x32 }; /* control words of modes 0 and 1 */
-enum { RTC_INDEX = 0x70, RTC_DATA, RTC_B = 0xb, RTC_C, B_24 = 2, B_PERIODIC = 0x40 };
+enum { B_24 = 2 };
 enum { COM2_IER = 0x2f9, COM2_MCR = 0x2fc, COM2_LSR = 0x2fd, MCR_ON = 0xb, IER_EMPTY = 2 };
 enum { INPUTS = 8, LONG_MS = 2000, NOT_THERE = 0xff, EMPTY = 0x60 };
 
@@ -52,7 +52,7 @@ static void set_line(unsigned irq, bool high)
     if (irq == IRQ_PIT)
         out8(PIT_CONTROL, high ? PIT_HIGH : PIT_LOW);
     else if (irq == IRQ_RTC)
-        out8(RTC_DATA, B_24 | (high ? B_PERIODIC : 0));
+        out8(RTC_DATA, B_24 | (high ? RTC_PERIODIC : 0));
     else if (irq == IRQ_COM2)
         out8(COM2_IER, high ? IER_EMPTY : 0);
     else
@@ -117,8 +117,7 @@ static void start_lines(void)
 static void stop_lines(void)
 {
     set_lines(lines, false);
-    out8(RTC_INDEX, RTC_C);
-    in8(RTC_DATA);
+    rtc_get(RTC_C);
     pic_start(0);
 }
 
