@@ -806,7 +806,7 @@ static void divisor_changes(void)
     expect(count > 0x0f000000, "the count has become %x", count);
 }
 
-enum { PERIODS = 40 };
+enum { PERIODS = 40, TRIES = 20 };
 static uint64_t period_tsc[PERIODS];
 
 static void note_time(unsigned vector)
@@ -816,27 +816,41 @@ static void note_time(unsigned vector)
         period_tsc[taken - 1] = rdtsc();
 }
 
+/* How far the last one is off the count, but for whole periods: it gets there in small steps. */
+static int64_t drift_from(uint64_t start)
+{
+    int64_t sum = 0, period = (int64_t)tsc_khz();
+    for (unsigned i = 0; i < PERIODS; i++) {
+        uint64_t before = i == 0 ? start : period_tsc[i - 1];
+        int64_t step = (int64_t)((period_tsc[i] - before) % tsc_khz());
+        sum += step > period / 2 ? step - period : step;
+    }
+    return sum;
+}
+
 /*
- * Periods of 1 ms. An emulator that is busy may be late with them, and two become one, but what
- * comes in time comes when the count says.
+ * Periods of 1 ms. An emulator that is busy may be late with them, and two become one; where it is
+ * so by half a period it has another go. A timer that drifts is late in each.
  */
 static void periodic(void)
 {
     uint32_t bus_khz = cpuid(CPUID_HYPERVISOR_TIMING, 0).ebx;
-    fresh();
-    on_interrupt = note_time;
-    apic_set(DIVIDE, BY_1);
-    apic_set(LVT_TIMER, PERIODIC | 0x72);
-    uint64_t start = rdtsc();
-    apic_set(INITIAL, bus_khz);
-    expect(wait_for(PERIODS, LONG), "%u periods", taken);
-    uint64_t passed = period_tsc[PERIODS - 1] - start, whole = PERIODS * tsc_khz();
+    uint64_t passed = 0, whole = PERIODS * tsc_khz();
+    int64_t drift = INT64_MAX, most = (int64_t)tsc_khz() / 2;
+    for (unsigned tries = 0; tries < TRIES && (drift >= most || drift <= -most); tries++) {
+        fresh();
+        on_interrupt = note_time;
+        apic_set(DIVIDE, BY_1);
+        apic_set(LVT_TIMER, PERIODIC | 0x72);
+        uint64_t start = rdtsc();
+        apic_set(INITIAL, bus_khz);
+        expect(wait_for(PERIODS, LONG), "%u periods", taken);
+        passed = period_tsc[PERIODS - 1] - start;
+        expect(passed >= whole - whole / 1000, "%lu ticks, of %lu", passed, whole);
+        drift = drift_from(start);
+    }
     print("# %u periods of 1 ms: %lu ticks of the TSC, %lu by its rate\n", PERIODS, passed, whole);
-    expect(passed >= whole - whole / 1000, "%lu ticks, of %lu", passed, whole);
-    uint64_t least = UINT64_MAX;
-    for (unsigned i = PERIODS / 2; i < PERIODS; i++)
-        least = min_u64(least, (period_tsc[i] - start) % tsc_khz());
-    expect(least < tsc_khz() / 4, "it drifts: %lu of %lu ticks late", least, tsc_khz());
+    expect(drift < most && drift > -most, "it drifts: by %ld ticks, %u periods", drift, PERIODS);
     on_interrupt = NULL;
     taken = 0;
     apic_set(LVT_TIMER, 0x72); /* one-shot: the count that runs is the last, and one may be due */
