@@ -330,8 +330,8 @@ static void take_unit(struct cursor *c)
                              .type = c->b.type,
                              .flags = c->b.flags,
                              .has_no_tables = hatdis};
-    bool known = has_better(c) || is_known(ivrs, unit.base);
-    const char *why = has_better(c) ? "is there by a higher type, too" : unit_problem(c);
+    bool better = has_better(c), known = better || is_known(ivrs, unit.base);
+    const char *why = better ? "is there by a higher type, too" : unit_problem(c);
     if (why != NULL) {
         log_line("ivrs: the unit at 0x%lx (IVHD %02xh) %s; left out", unit.base, unit.type, why);
         if (!known)

@@ -128,8 +128,9 @@ static int check_group(const struct candidate *c)
 /* By a port of each 4 that it has there: a BAR for ports has no fewer. */
 static bool is_at_channel(const struct pci_function *f, unsigned channel)
 {
-    static const uint16_t ports[PCI_IDE_CHANNELS][3] = {{0x1f0, 0x1f4, 0x3f6},
-                                                        {0x170, 0x174, 0x376}};
+    static const uint16_t ports[PCI_IDE_CHANNELS][3] = {
+        {PCI_IDE_COMMAND, PCI_IDE_COMMAND + 4, PCI_IDE_CONTROL},
+        {PCI_IDE_COMMAND_2, PCI_IDE_COMMAND_2 + 4, PCI_IDE_CONTROL_2}};
     bool is = pci_has_isa_channel(f, channel);
     for (unsigned i = 0; i < ARRAY_SIZE(ports[channel]); i++)
         is = is || has_address(f, PCI_BAR_IO, ports[channel][i]);

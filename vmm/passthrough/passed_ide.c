@@ -13,7 +13,8 @@ enum { COMMAND_PORTS = 8, STATUS = 7 };
 static const struct channel {
     uint16_t command, control;
     uint8_t irq;
-} channels[PASSED_CHANNELS] = {{0x1f0, 0x3f6, 14}, {0x170, 0x376, 15}};
+} channels[PCI_IDE_CHANNELS] = {{PCI_IDE_COMMAND, PCI_IDE_CONTROL, 14},
+                                {PCI_IDE_COMMAND_2, PCI_IDE_CONTROL_2, 15}};
 
 int passed_channel_irq(const struct passed *d, unsigned channel)
 {
@@ -33,7 +34,7 @@ static bool is_on(const struct vm *vm, unsigned channel)
 /* Its data register has 4 bytes for who asks for so many. */
 bool passed_is_ide(const struct vm *vm, uint16_t port, unsigned width)
 {
-    for (unsigned i = 0; i < PASSED_CHANNELS; i++) {
+    for (unsigned i = 0; i < PCI_IDE_CHANNELS; i++) {
         const struct channel *c = &channels[i];
         unsigned offset = (unsigned)port - c->command;
         bool command = offset < COMMAND_PORTS && width <= COMMAND_PORTS - offset;
@@ -46,7 +47,7 @@ bool passed_is_ide(const struct vm *vm, uint16_t port, unsigned width)
 /* AT Attachment, "INTRQ": a read of the status takes the request back, as a new command does. */
 void passed_touch_ide(struct vcpu *vcpu, uint16_t port)
 {
-    for (unsigned i = 0; i < PASSED_CHANNELS; i++)
+    for (unsigned i = 0; i < PCI_IDE_CHANNELS; i++)
         if (port == channels[i].command + STATUS && passed_is_ide(vcpu->vm, port, 1))
             devices_set_irq(vcpu, channels[i].irq, false);
 }

@@ -49,7 +49,7 @@ static struct passed_line *find_line_of(struct passed *d, uint32_t gsi)
 {
     if (d->intx.line != NULL && d->intx.gsi == gsi)
         return d->intx.line;
-    for (unsigned i = 0; i < PASSED_CHANNELS; i++)
+    for (unsigned i = 0; i < PCI_IDE_CHANNELS; i++)
         if (d->channel[i].line != NULL && d->channel[i].gsi == gsi)
             return d->channel[i].line;
     return NULL;
@@ -135,7 +135,7 @@ static int do_without(struct passed *d, const char *why)
 static bool has_intx(const struct passed *d, unsigned pin)
 {
     bool all = true;
-    for (unsigned i = 0; i < PASSED_CHANNELS; i++)
+    for (unsigned i = 0; i < PCI_IDE_CHANNELS; i++)
         all = all && passed_channel_irq(d, i) >= 0;
     return pin - 1 < PINS && !all;
 }
@@ -174,7 +174,7 @@ static void find_channel(struct passed *d, struct passed_line *line, int irq)
 
 int passed_find_lines(struct passed *d)
 {
-    for (unsigned i = 0; i < PASSED_CHANNELS; i++)
+    for (unsigned i = 0; i < PCI_IDE_CHANNELS; i++)
         find_channel(d, &d->channel[i], passed_channel_irq(d, i));
     return find_intx(d);
 }
@@ -252,7 +252,7 @@ void passed_open_intx(struct passed *d, bool open)
 
 void passed_open_channels(struct passed *d, bool open)
 {
-    for (unsigned i = 0; i < PASSED_CHANNELS; i++)
+    for (unsigned i = 0; i < PCI_IDE_CHANNELS; i++)
         open_line(&d->channel[i], open);
 }
 
@@ -322,7 +322,7 @@ void passed_take_lines(struct vcpu *vcpu, struct passed *d)
 {
     if (take(&d->intx))
         take_intx(vcpu, &d->intx);
-    for (unsigned i = 0; i < PASSED_CHANNELS; i++)
+    for (unsigned i = 0; i < PCI_IDE_CHANNELS; i++)
         if (take(&d->channel[i]) && d->channel[i].open)
             devices_set_irq(vcpu, d->channel[i].pin, true);
 }

@@ -391,7 +391,7 @@ int passthrough_prepare_cpu(const struct vm *vm)
     for (unsigned i = 0; p != NULL && i < p->count; i++) {
         const struct passed *d = p->devices[i];
         bool all = reaches(d->requester, id) && line_reaches(&d->intx, id);
-        for (unsigned k = 0; k < PASSED_CHANNELS; k++)
+        for (unsigned k = 0; k < PCI_IDE_CHANNELS; k++)
             all = all && line_reaches(&d->channel[k], id);
         if (!all)
             return passed_refuse(d, "cannot interrupt CPUs with APIC IDs above 254; pin the VM to "

@@ -50,8 +50,6 @@ struct passed_line {
     bool come;
 };
 
-enum { PASSED_CHANNELS = PCI_IDE_CHANNELS };
-
 /* A device that a VM has. */
 struct passed {
     struct vm *vm;
@@ -68,7 +66,7 @@ struct passed {
     uint8_t irq_count; /* of IRQ: what the guest can ask for */
     uint64_t pending[PASSED_MAX_ENTRIES / 64]; /* a bit an entry: it has come */
     struct passed_irq irq[PASSED_MAX_ENTRIES];
-    struct passed_line intx, channel[PASSED_CHANNELS];
+    struct passed_line intx, channel[PCI_IDE_CHANNELS];
     struct vpci_entry entries[PASSED_MAX_ENTRIES];
     struct vpci function;
 };
