@@ -310,7 +310,7 @@ def symbol_range(name):
 
 
 def halted_at(private, *emulator_arguments):
-    """Where each of four CPUs stands when the log has ended, and what the log says."""
+    """Where each of four CPUs has halted when the log has ended, and what the log says."""
     chosen = options.parse(["--bed", "svm", "--machine-cpus", "4",
                             str(paths.built("guests/value.elf")), "--", *emulator_arguments])
     chosen.door = doors.DOORS["mb1"]
@@ -323,8 +323,10 @@ def halted_at(private, *emulator_arguments):
         deadline = time.monotonic() + 30
         assert emulator.follow(lambda: deadline, lambda: any(" end: " in line for line in log))
         monitor = Monitor(f"{private}/qmp")
-        registers = monitor.command("human-monitor-command",
-                                    **{"command-line": "info registers -a"})
+        registers = ""
+        while registers.count("HLT=1") < 4 and time.monotonic() < deadline:  # on their way there
+            registers = monitor.command("human-monitor-command",
+                                        **{"command-line": "info registers -a"})
         monitor.close()
     return [int(at, 16) for at in re.findall(r"RIP=([0-9a-f]+)", registers)], log
 
