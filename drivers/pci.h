@@ -204,7 +204,7 @@ static inline bool pci_is_iommu(const struct pci_function *f)
     return f->class >> 8 == PCI_CLASS_IOMMU;
 }
 
-/* Of an IDE controller. In compatibility mode each has 8 ports for commands, and one for control. */
+/* Of an IDE controller. In compatibility mode each has 8 ports for commands, one for control. */
 enum { PCI_IDE_CHANNELS = 2, PCI_IDE_COMMAND = 0x1f0, PCI_IDE_CONTROL = 0x3f6 };
 enum { PCI_IDE_COMMAND_2 = 0x170, PCI_IDE_CONTROL_2 = 0x376 };
 
