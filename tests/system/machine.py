@@ -56,6 +56,15 @@ class Monitor:
         self.socket.close()
 
 
+def halted_registers(monitor, count, deadline):
+    """The registers of all CPUs once COUNT have halted, or at the DEADLINE, for some are slow."""
+    registers = ""
+    while registers.count("HLT=1") < count and time.monotonic() < deadline:
+        registers = monitor.command("human-monitor-command",
+                                    **{"command-line": "info registers -a"})
+    return registers
+
+
 class Machine:
     """
     A guest under the hypervisor, stopped when it has said a line, or the line LAST; EMULATOR:

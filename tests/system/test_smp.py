@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from machine import Machine, Monitor, bochs_machine
+from machine import Machine, Monitor, bochs_machine, halted_registers
 from nosnoop import beds, doors, gdb, options, paths
 from nosnoop.emulator import Emulator, Lines
 from nosnoop.run import payload_of
@@ -323,10 +323,7 @@ def halted_at(private, *emulator_arguments):
         deadline = time.monotonic() + 30
         assert emulator.follow(lambda: deadline, lambda: any(" end: " in line for line in log))
         monitor = Monitor(f"{private}/qmp")
-        registers = ""
-        while registers.count("HLT=1") < 4 and time.monotonic() < deadline:  # on their way there
-            registers = monitor.command("human-monitor-command",
-                                        **{"command-line": "info registers -a"})
+        registers = halted_registers(monitor, 4, deadline)
         monitor.close()
     return [int(at, 16) for at in re.findall(r"RIP=([0-9a-f]+)", registers)], log
 

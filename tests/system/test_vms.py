@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 import re
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from machine import Machine, Monitor, bochs_machine
+from machine import Machine, Monitor, bochs_machine, halted_registers
 from nosnoop import beds, doors, options
 from nosnoop.emulator import Emulator, Lines
 from nosnoop.run import payload_of, private_directory
@@ -209,10 +208,10 @@ def test_a_panic_stops_all(system, tmp_path):
                        lambda data: None)
         assert emulator.follow(lambda: deadline, lambda: "idle" in said)
         monitor = Monitor(f"{private}/qmp")
-        ask = partial(monitor.command, "human-monitor-command")
-        ask(**{"command-line": "mce 0 0 0xb200000000000000 4 0 0"})
+        monitor.command("human-monitor-command",
+                        **{"command-line": "mce 0 0 0xb200000000000000 4 0 0"})
         assert emulator.follow(lambda: deadline, lambda: any(" end: " in line for line in log))
-        registers = ask(**{"command-line": "info registers -a"})
+        registers = halted_registers(monitor, 3, deadline)
         monitor.close()
     assert any(re.search(r" 0\] panic: machine check", line) for line in log), log
     assert registers.count("HLT=1") == 3
