@@ -2,10 +2,9 @@
  * What operations that a hypervisor may intercept cost, in TSC ticks (instructions, where the
  * emulator counts them): in 32-bit code without paging and in 64-bit code on 4 KiB pages.
  *
- * row: bench end=0
+ * row: bench end=0 long=yes
  *
- * With `trace=on` 64-bit code runs under the trace, with `trace=off_again` after it has
- * been on.
+ * tools/bench runs it, under two policies.
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/console.h"
@@ -14,7 +13,6 @@
 #include "lib/assert.h"
 #include "lib/format.h"
 #include "lib/string.h"
-#include "vmm/abi.h"
 
 enum { REPEAT = 1000, FORMS = 2 }; /* as in bench.asm */
 
@@ -69,19 +67,9 @@ static bool is_other_vendors(unsigned i)
     return machine.intel ? second : first;
 }
 
-static void trace(void)
-{
-    bool on = cmdline_has("trace", "on"), off = cmdline_has("trace", "off_again");
-    int64_t result = on || off ? hypercall_trace(TRACE_CALL_ON) : 0;
-    assert(result == 0);
-    result = off ? hypercall_trace(TRACE_CALL_OFF) : 0;
-    assert(result == 0);
-}
-
 void test_main(void)
 {
     unsigned count = (unsigned)(bench_names_end - bench_names);
-    trace();
     bench_long_mode();
     ktap_begin((count - 1) * FORMS);
     for (unsigned form = 0; form < FORMS; form++)

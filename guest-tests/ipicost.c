@@ -3,7 +3,7 @@
  * instruction of the handler of another CPU that has halted. In TSC ticks (instructions, where the
  * emulator counts them), the median.
  *
- * row: ipicost end=0 cpus=2 timeout=40
+ * row: ipicost end=0 long=yes cpus=2 timeout=40
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

@@ -22,7 +22,8 @@ MEMORY = "hypervisor_memory_kib"
 NO_EXIT = 10  # instructions: more than any operation takes that does not exit
 EXACT = "exact "  # begins the names of what is measured under policy = exact
 UNTRACED = "untraced/nosnoop.elf"  # a kernel whose trace is compiled to nothing
-TRACED = "out_unused_port 64"  # whose exit is measured with and without the trace
+TRACED = "traced_{} 64"  # an exit in each state of the trace, also in the state BEFORE
+BEFORE = "never"
 TRACE_GOALS = {"on": 60, "off_again": 0}  # instructions that an exit takes more
 # The same of operations while the trace is off, beside a kernel that has none, with policy = exact.
 # An exit that makes a record tests a flag for it: 3 at most. More take those that make a second
@@ -189,10 +190,11 @@ def value(name, found):
     return next(measurement.value for measurement in found if measurement.name == name)
 
 
-def measure_trace(bed, found):
-    """What the trace adds to an exit of the Measurements FOUND, or Refusal."""
-    return [Measurement(f"trace {when}", bed, value(TRACED, measure_guest(
-        bed, "--set", "control=yes", "--cmdline", f"trace={when}")) - value(TRACED, found))
+def measure_trace(bed):
+    """What the trace adds to an exit, or Refusal."""
+    found = measure_guest(bed, "--set", "control=yes", name="tracecost")
+    before = value(TRACED.format(BEFORE), found)
+    return [Measurement(f"trace {when}", bed, value(TRACED.format(when), found) - before)
             for when in TRACE_GOALS]
 
 
@@ -213,7 +215,7 @@ def measure_bed(bed):
     found += [measurement for measurement in alone
               if measurement.name not in (FIRST_ENTRY, MEMORY)]
     if bed in TRACE_BEDS:
-        found += measure_trace(bed, found) + measure_untraced(bed, under_exact)
+        found += measure_trace(bed) + measure_untraced(bed, under_exact)
     return found + [Measurement(EXACT + found.name, bed, found.value)
                     for found in under_exact if found.name.startswith(BY_POLICY)]
 
