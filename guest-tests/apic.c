@@ -3,10 +3,12 @@
  * modes, HLT, and what the CPU does with an interrupt that it has been given. And what ends the VM:
  * HLT where no timer can be delivered, and an INIT of the one CPU.
  *
- * row: apic end=0
- * row: apic.software end=0 set="apic=software" control=skip control-reason="as for the row apic"
- * row: apic.x2 end=0 cmdline="mode=x2" control=skip control-reason="as for the row apic"
- * row: apic.x2-software end=0 cmdline="mode=x2" set="apic=software" control=skip
+ * row: apic end=0 ips=50000000
+ * row: apic.software end=0 ips=50000000 set="apic=software" control=skip
+ *      control-reason="as for the row apic"
+ * row: apic.x2 end=0 ips=50000000 cmdline="mode=x2" control=skip
+ *      control-reason="as for the row apic"
+ * row: apic.x2-software end=0 ips=50000000 cmdline="mode=x2" set="apic=software" control=skip
  *      control-reason="as for the row apic"
  * row: apic.x2-held end=126 stopped="halted for good" cmdline="mode=x2 end=held" control=skip
  *      control-reason="as for the row apic"

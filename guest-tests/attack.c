@@ -4,17 +4,20 @@
  * IOMMU none of it has any effect; in a control run there is none, and what the device can do is
  * seen to be done.
  *
- * row: attack end=0 timeout=60 control-timeout=30 device=edu set=control=yes cmdline=dma=coherent
- * row: attack.no-snoop end=0 timeout=60 device=edu iommu=no-snoop set=control=yes control=skip
- *      control-reason="as attack"
- * row: attack.two end=0 timeout=60 device=edu device=edu-2 set=control=yes
+ * row: attack end=0 waits=yes timeout=60 control-timeout=30 device=edu set=control=yes
+ *      cmdline=dma=coherent
+ * row: attack.no-snoop end=0 waits=yes timeout=60 device=edu iommu=no-snoop set=control=yes
+ *      control=skip control-reason="as attack"
+ * row: attack.two end=0 waits=yes timeout=60 device=edu device=edu-2 set=control=yes
  *      cmdline="dma=coherent at=83886080" control=skip control-reason="as attack"
- * row: attack.amd end=0 timeout=60 device=edu iommu=amd set=control=yes
+ * row: attack.amd end=0 waits=yes timeout=60 device=edu iommu=amd set=control=yes
  *      cmdline="dma=coherent index=yes" control=skip control-reason="as attack"
- * row: attack.amd-two end=0 timeout=60 device=edu device=edu-2 iommu=amd set=control=yes
- *      cmdline="dma=coherent index=yes at=83886080" control=skip control-reason="as attack"
- * row: attack.dies end=0 timeout=60 memory=36M device=edu-port set=control=yes set=on_reset=restart
- *      cmdline="dma=coherent dies=100" control=skip control-reason="the machine ends there"
+ * row: attack.amd-two end=0 waits=yes timeout=60 device=edu device=edu-2 iommu=amd
+ *      set=control=yes cmdline="dma=coherent index=yes at=83886080" control=skip
+ *      control-reason="as attack"
+ * row: attack.dies end=0 waits=yes timeout=60 memory=36M device=edu-port set=control=yes
+ *      set=on_reset=restart cmdline="dma=coherent dies=100" control=skip
+ *      control-reason="the machine ends there"
  * row: attack.amd-dies end=0 timeout=60 memory=36M device=edu iommu=amd set=control=yes
  *      set=on_reset=restart cmdline="dma=coherent dies=100" control=skip
  *      control-reason="the machine ends there"

@@ -3,9 +3,10 @@
  * MTRR and PAT say of each, what the hypervisor's leaf has, what comes of both, what bare metal
  * makes of it, and whether the device reads and writes what it should.
  *
- * row: buffers end=0 timeout=60 control-timeout=30 device=edu iommu=no-snoop set=control=yes
- * row: buffers.amd end=0 timeout=60 device="edu dma=non-coherent" iommu=amd set=control=yes
- *      control=skip control-reason="as buffers"
+ * row: buffers end=0 waits=yes timeout=60 control-timeout=30 device=edu iommu=no-snoop
+ *      set=control=yes
+ * row: buffers.amd end=0 waits=yes timeout=60 device="edu dma=non-coherent" iommu=amd
+ *      set=control=yes control=skip control-reason="as buffers"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

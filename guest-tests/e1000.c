@@ -3,13 +3,14 @@
  * Developer's Manual), whose emulated network answers: echo requests are sent and their answers
  * received, with rings and frames in memory of every type, told by INTx.
  *
- * row: e1000 end=0 timeout=60 control-timeout=30 device=e1000 iommu=no-snoop set=control=yes
- * row: e1000.amd end=0 timeout=60 device=e1000 iommu=amd set=control=yes cmdline=dma=coherent
- *      control=skip control-reason="as e1000"
- * row: e1000.amd-non-coherent end=0 timeout=60 device="e1000 dma=non-coherent" iommu=amd
- *      set=control=yes control=skip control-reason="as e1000"
- * row: e1000.snoop end=0 timeout=60 device=e1000 iommu=snoop set=control=yes cmdline=dma=coherent
- *      control=skip control-reason="as e1000"
+ * row: e1000 end=0 waits=yes timeout=60 control-timeout=30 device=e1000 iommu=no-snoop
+ *      set=control=yes
+ * row: e1000.amd end=0 waits=yes timeout=60 device=e1000 iommu=amd set=control=yes
+ *      cmdline=dma=coherent control=skip control-reason="as e1000"
+ * row: e1000.amd-non-coherent end=0 waits=yes timeout=60 device="e1000 dma=non-coherent"
+ *      iommu=amd set=control=yes control=skip control-reason="as e1000"
+ * row: e1000.snoop end=0 waits=yes timeout=60 device=e1000 iommu=snoop set=control=yes
+ *      cmdline=dma=coherent control=skip control-reason="as e1000"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

@@ -2,31 +2,32 @@
  * QEMU's device for education (docs/specs/edu.txt), as a driver uses it: its registers, interrupts
  * by pin and by message, DMA both ways through memory of every type.
  *
- * row: edu end=0 timeout=60 control-timeout=30 device=edu set=control=yes cmdline=dma=coherent
- * row: edu.non-coherent end=0 timeout=60 device="edu dma=non-coherent" set=control=yes control=skip
- *      control-reason="as edu"
+ * row: edu end=0 waits=yes timeout=60 control-timeout=30 device=edu set=control=yes
+ *      cmdline=dma=coherent
+ * row: edu.non-coherent end=0 waits=yes timeout=60 device="edu dma=non-coherent" set=control=yes
+ *      control=skip control-reason="as edu"
  * row: edu.narrow end=0 timeout=60 device=edu iommu=narrow set=control=yes
  *      cmdline="n=1 dma=coherent" control=skip control-reason="as edu"
- * row: edu.no-snoop end=0 timeout=60 device=edu iommu=no-snoop set=control=yes control=skip
- *      control-reason="as edu"
- * row: edu.gsi end=0 timeout=60 device="edu intx=21" set=control=yes cmdline=dma=coherent
+ * row: edu.no-snoop end=0 waits=yes timeout=60 device=edu iommu=no-snoop set=control=yes
  *      control=skip control-reason="as edu"
- * row: edu.amd end=0 timeout=60 device=edu iommu=amd set=control=yes cmdline=dma=coherent
- *      control=skip control-reason="as edu"
- * row: edu.amd-non-coherent end=0 timeout=60 device="edu dma=non-coherent" iommu=amd
+ * row: edu.gsi end=0 waits=yes timeout=60 device="edu intx=21" set=control=yes
+ *      cmdline=dma=coherent control=skip control-reason="as edu"
+ * row: edu.amd end=0 waits=yes timeout=60 device=edu iommu=amd set=control=yes
+ *      cmdline=dma=coherent control=skip control-reason="as edu"
+ * row: edu.amd-non-coherent end=0 waits=yes timeout=60 device="edu dma=non-coherent" iommu=amd
  *      set=control=yes control=skip control-reason="as edu"
- * row: edu.amd-port end=0 timeout=60 device=edu-port iommu=amd set=control=yes cmdline=dma=coherent
- *      control=skip control-reason="as edu.port"
- * row: edu.amd-bridge end=0 timeout=60 device=edu-bridge iommu=amd set=control=yes
+ * row: edu.amd-port end=0 waits=yes timeout=60 device=edu-port iommu=amd set=control=yes
+ *      cmdline=dma=coherent control=skip control-reason="as edu.port"
+ * row: edu.amd-bridge end=0 waits=yes timeout=60 device=edu-bridge iommu=amd set=control=yes
  *      cmdline=dma=coherent control=skip control-reason="as edu.bridge"
- * row: edu.port end=0 timeout=60 control-timeout=30 device=edu-port set=control=yes
+ * row: edu.port end=0 waits=yes timeout=60 control-timeout=30 device=edu-port set=control=yes
  *      cmdline=dma=coherent
- * row: edu.bridge end=0 timeout=60 control-timeout=30 device=edu-bridge set=control=yes
- *      cmdline=dma=coherent
+ * row: edu.bridge end=0 waits=yes timeout=60 control-timeout=30 device=edu-bridge
+ *      set=control=yes cmdline=dma=coherent
  * row: edu.4 end=0 timeout=90 control-timeout=60 cpus=4 device=edu set=control=yes
  *      cmdline=dma=coherent
- * row: edu.4-no-snoop end=0 timeout=90 cpus=4 device=edu iommu=no-snoop set=control=yes
- *      control=skip control-reason="as edu.4"
+ * row: edu.4-no-snoop end=0 timeout=90 cpus=4 device=edu iommu=no-snoop
+ *      set=control=yes control=skip control-reason="as edu.4"
  * row: edu.amd-4 end=0 timeout=90 cpus=4 device=edu iommu=amd set=control=yes cmdline=dma=coherent
  *      control=skip control-reason="as edu.4"
  *

@@ -4,15 +4,15 @@
  * MSI-X and by MSI on the other. With `apart=yes` on the command line it has one of them, and the
  * other one is in another VM that runs it, too.
  *
- * row: nics end=0 timeout=60 control-timeout=30 device=wire-e1000 device=wire-e1000e
+ * row: nics end=0 waits=yes timeout=60 control-timeout=30 device=wire-e1000 device=wire-e1000e
  *      set=control=yes cmdline=dma=coherent
- * row: nics.amd end=0 timeout=60 device=wire-e1000 device=wire-e1000e iommu=amd set=control=yes
- *      cmdline=dma=coherent control=skip control-reason="as nics"
- * row: nics.amd-non-coherent end=0 timeout=60 device="wire-e1000 dma=non-coherent"
+ * row: nics.amd end=0 waits=yes timeout=60 device=wire-e1000 device=wire-e1000e iommu=amd
+ *      set=control=yes cmdline=dma=coherent control=skip control-reason="as nics"
+ * row: nics.amd-non-coherent end=0 waits=yes timeout=60 device="wire-e1000 dma=non-coherent"
  *      device="wire-e1000e dma=non-coherent" iommu=amd set=control=yes control=skip
  *      control-reason="as nics"
- * row: nics.no-snoop end=0 timeout=60 device=wire-e1000 device=wire-e1000e iommu=no-snoop
- *      set=control=yes control=skip control-reason="as nics"
+ * row: nics.no-snoop end=0 waits=yes timeout=60 device=wire-e1000 device=wire-e1000e
+ *      iommu=no-snoop set=control=yes control=skip control-reason="as nics"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

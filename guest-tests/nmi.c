@@ -1,9 +1,8 @@
 /*
  * An NMI is blocked until the handler of the one before returns, however long that takes: on Bochs
- * so long that the hypervisor sends its own to a CPU that answers no kicks. Bochs does less in each
- * of these seconds.
+ * so long that the hypervisor sends its own to a CPU that answers no kicks.
  *
- * row: nmi.2 end=0 cpus=2 ips=10000000 timeout=60 control-timeout=30
+ * row: nmi.2 end=0 cpus=2 timeout=60 control-timeout=30
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

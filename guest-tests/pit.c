@@ -1,10 +1,10 @@
 /*
  * The PIT: how it is programmed and read, its modes, port 61h, and its rate: its counts against the
  * TSC, and its interrupts against its counts, by the 8259s and by the I/O APIC. Most of its time is
- * waiting: Bochs does less in each second.
+ * waiting.
  *
- * row: pit end=0 ips=10000000 timeout=120 control-timeout=120
- * row: pit.4 end=0 cpus=4 ips=10000000 cmdline="only=interrupts" timeout=60 control-timeout=60
+ * row: pit end=0 waits=yes timeout=120 control-timeout=120
+ * row: pit.4 end=0 cpus=4 cmdline="only=interrupts" timeout=60 control-timeout=60
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

@@ -1,10 +1,10 @@
 /*
  * The real-time clock: its time in all formats, how it is set and read, its three interrupts by the
  * 8259s and by the I/O APIC, its RAM, and its rates against the TSC or, where that is not told, the
- * PIT. Most of its time is waiting: Bochs does less in each second.
+ * PIT. Most of its time is waiting.
  *
- * row: rtc end=0 ips=10000000 timeout=120 control-timeout=120
- * row: rtc.4 end=0 cpus=4 ips=10000000 cmdline="only=interrupts" timeout=60 control-timeout=60
+ * row: rtc end=0 waits=yes timeout=120 control-timeout=120
+ * row: rtc.4 end=0 cpus=4 cmdline="only=interrupts" timeout=60 control-timeout=60
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

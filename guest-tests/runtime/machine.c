@@ -170,10 +170,10 @@ int64_t hypercall_trace(uint64_t what)
     return result;
 }
 
-/* Of the bare emulators QEMU tells that it is there; its TSC is the host's. Bochs has 50 MHz. */
+/* Of the bare emulators QEMU tells that it is there; its TSC is the host's. Bochs has 10 MHz. */
 static uint64_t tsc_khz(void)
 {
-    enum { QEMU_KHZ = 2500000, BOCHS_KHZ = 50000 };
+    enum { QEMU_KHZ = 2500000, BOCHS_KHZ = 10000 };
     uint32_t told = machine.nosnoop ? cpuid(CPUID_HYPERVISOR_TIMING, 0).eax : 0;
     return told != 0 ? told : cpuid(1, 0).ecx >> 31 != 0 ? QEMU_KHZ : BOCHS_KHZ;
 }

@@ -13,6 +13,9 @@ from nosnoop.emulator import Emulator, Lines
 from nosnoop.run import payload_of, private_directory
 from nosnoop.testing import LIMIT, Tool
 
+# Arguments for QEMU where guests wait most of the time, and need not run at once.
+WAITING = beds.BEDS["svm"].waiting(1)
+
 
 class System(Tool):
     """tools/run on the built hypervisor, bed svm."""

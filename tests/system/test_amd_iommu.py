@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from machine import Machine
+from machine import WAITING, Machine
 from test_passthrough import (AMD_REGISTERS, CONTROL, EDU, EDU_2, LAST, PAGE, WRITTEN, device,
                               memory_of, pieces, root_of, sections)
 from test_vms import config, vm
@@ -66,7 +66,8 @@ def test_devices_of_two_vms(system, tmp_path):
 def test_the_image_is_as_it_was(system, tmp_path):
     """After all attacks; events are recorded by no emulator, so the data are the proof."""
     with Machine(system, tmp_path, *CONTROL, "--device", "edu", *AMD, "--cmdline",
-                 "dma=coherent index=yes stays=yes", system.guest("attack"), last="stays") as m:
+                 "dma=coherent index=yes stays=yes", system.guest("attack"), last="stays",
+                 emulator=WAITING) as m:
         for at, data in sections():
             start = at & -PAGE
             memory = b"".join(m.page(page) for page in range(start, at + len(data), PAGE))

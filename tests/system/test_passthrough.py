@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from machine import Machine
+from machine import WAITING, Machine
 from nosnoop import paths, trace
 from observer import Gdb, kernel_places
 from test_vms import config, vm
@@ -178,7 +178,8 @@ def sections():
 def test_the_image_is_as_it_was(system, tmp_path):
     """After all attacks: its first pages, which one was for, and all of its code."""
     with Machine(system, tmp_path, *CONTROL, "--device", "edu", "--cmdline",
-                 "dma=coherent stays=yes", system.guest("attack"), last="stays") as machine:
+                 "dma=coherent stays=yes", system.guest("attack"), last="stays",
+                 emulator=WAITING) as machine:
         (image,) = machine.logged(r"image at 0x(\w+)")
         faults = faults_of(machine.log.read_text())
         for at, data in sections():
@@ -289,7 +290,7 @@ def test_one_attacks_the_other(system, tmp_path, iommu, guest, cmdline, other):
            control="yes", device=device(EDU)),
         vm("b", guest, cmdline.format(**at) + index, memory="64M", control="yes", device=other,
            serial="log")]), "--device", "edu", "--device", "edu-3", "--device", "nvme-2",
-                         "--iommu", iommu)
+                         "--iommu", iommu, "--", *WAITING)
     assert outcome.status == 0, outcome.guest + outcome.log_text.encode()
     assert memory_of(outcome.log_text)["b"][0][1] + KNOWN == at["b"]
     if iommu == "amd":  # emulator: it records no events
@@ -454,7 +455,8 @@ def test_types_change_when_the_guest_says_so(system, iommu):
 def run_faults(system, cmdline, *args):
     """The faults in the log of a guest that does nothing else; the log; TSC ticks in a second."""
     outcome = system.run("--bed", "svm", "--timeout", "30", "--device", "edu", *CONTROL,
-                         "--cmdline", f"dma=coherent {cmdline}", *args, system.guest("attack"))
+                         "--cmdline", f"dma=coherent {cmdline}", *args, system.guest("attack"), "--",
+                         *WAITING)
     assert outcome.status == 0, outcome.guest
     (khz,) = re.findall(r"TSC at (\d+) kHz", outcome.log_text)
     return faults_of(outcome.log_text), outcome.log_text, int(khz) * 1000

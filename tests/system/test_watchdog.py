@@ -68,11 +68,6 @@ def check_report(outcome, cpu):
     assert log.count("panic:") == 1
 
 
-def arguments(bed, total):
-    """QEMU's arguments for TOTAL CPUs, or Bochs's for seconds in which less is done."""
-    return ["-smp", str(total)] if bed == "svm" else ["cpu: ips=10000000"]
-
-
 def never_exits(bed, **keys):
     """A VM whose guest never exits on its own; by `if=0` Bochs 2.7 would hold interrupts back."""
     return vm("b", "idle", "if=0" if bed == "svm" else "", memory="48M", serial="none", **keys)
@@ -83,7 +78,7 @@ def test_beside_a_guest_that_never_exits(system, stuck, tmp_path, bed, cpu):
     """The other CPU comes out of its guest by the watchdog's timer alone."""
     outcome = stuck.run("--bed", bed, "--timeout", "40", *config(system, tmp_path, [
         vm("a", "value", "value=1", pin=str(cpu)), never_exits(bed, pin=str(1 - cpu))]),
-        "--", *arguments(bed, 2))
+        "--machine-cpus", "2")
     check_report(outcome, cpu)
 
 
@@ -100,7 +95,7 @@ def test_guests_that_never_exit(system, tmp_path, bed, seconds):
     """Bochs 2.7 holds back the second one's kicks: there an NMI gets the answer."""
     outcome = system.run("--bed", bed, "--timeout", seconds, *config(system, tmp_path, [
         vm("a", "idle", memory="48M"),
-        vm("b", "idle", "if=0", memory="48M", serial="none")]), "--", *arguments(bed, 3))
+        vm("b", "idle", "if=0", memory="48M", serial="none")]), "--machine-cpus", "3")
     assert outcome.status == TIMEOUT, outcome.log_text
     assert "watchdog: each CPU is looked at" in outcome.log_text
 

@@ -52,9 +52,17 @@ def test_options_of_columns():
 
 
 def test_only_bochs_is_told_how_fast_it_is():
-    row = rows.parse_row("a end=0 ips=10000000", "a")
-    assert columns.command(Column("x", "vmx"), row)[-2:] == ["--", "cpu: ips=10000000"]
+    row = rows.parse_row("a end=0 ips=20000000", "a")
+    assert columns.command(Column("x", "vmx"), row)[-2:] == ["--", "cpu: ips=20000000"]
     assert "--" not in columns.command(BED, row)
+
+
+def test_time_is_made_short_where_cpus_need_not_run_at_once():
+    row = rows.parse_row("a end=0 waits=yes", "a")
+    assert columns.command(Column("x", "svm"), row)[-3:] == ["--", "-icount", "shift=7,sleep=off"]
+    assert "--" not in columns.command(Column("x", "kvm"), row)
+    row.cpus = 2
+    assert "--" not in columns.command(Column("x", "svm"), row)
 
 
 def test_every_short_column_has_rows():

@@ -47,6 +47,19 @@ class QemuBed:
             argv += ["-icount", f"shift={options.door.icount_shift},sleep=off"]
         return argv
 
+    def waiting(self, cpus):
+        """
+        Arguments for a machine that waits most of the time: its seconds have 7.8 million
+        instructions. Several CPUs would then take turns: their time stays the real one.
+        """
+        counts = cpus == 1 and self.accelerator == "tcg"
+        return ["-icount", "shift=7,sleep=off"] if counts else []
+
+    @staticmethod
+    def paced(_ips):
+        """Arguments for a machine of some speed: time is real, and there is none."""
+        return []
+
     def hypervisor(self, payload, options, serial, private):
         """The command line of a run; PRIVATE: a directory of its own."""
         argv = self.base(payload, options, serial)

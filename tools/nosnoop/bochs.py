@@ -13,7 +13,9 @@ RESET, ENTRY = 1, 2        # the numbers of the breakpoints, in the order in whi
 BREAKPOINT = re.compile(r"\(\d+\) Breakpoint (\d+), ")
 BROKEN = re.compile(r"\(\d+\)\.\[\d+\] ")  # a triple fault that does not end the machine
 LAST_WORDS = re.compile(r"(\[\w* *\] .*)")  # other messages begin with the time
-INSTRUCTIONS_A_SECOND = 50_000_000  # of the machine's time: the TSC's rate too
+# Instructions in a second of the machine's time, which is the TSC's rate too: few, for a byte on a
+# serial port takes 87 us, and all wait for it; and where instructions are to be counted.
+IPS, IPS_COUNTED = 10_000_000, 50_000_000
 
 MACHINE = """\
 config_interface: textconfig
@@ -49,13 +51,13 @@ class BochsBed:
     exit_device = False
     environment = {"TERM": "dumb"}
 
-    def configuration(self, payload, start, serial, private):
+    def configuration(self, payload, start, serial, private, ips=IPS):
         """The configuration's text; SERIAL: where COM1 and COM2 write to (of a control run one)."""
         survives = self.shutdown_panics and len(serial) > 1
         panics = [f", cpu{number}=report" for number in range(payload.cpus) if survives]
         lines = [MACHINE.format(
             memory=payload.memory >> 20, cpus=payload.cpus, model=self.model,
-            ips=INSTRUCTIONS_A_SECOND, panics="".join(panics),
+            ips=ips, panics="".join(panics),
             log=os.path.join(private, "bochs.log"),
             bios=paths.package_file("OVMF" if start.uefi else "BOCHS_BIOS"),
             bios_options="" if start.uefi else ", options=fastboot",
@@ -73,13 +75,24 @@ class BochsBed:
             bootdisk.make(disk, start)
             start = replace(start, disk=disk)
         stops = [RESET_VECTOR] if stop is None else [RESET_VECTOR, stop]
-        files = {"machine": self.configuration(payload, start, serial, private),
+        files = {"machine": self.configuration(payload, start, serial, private,
+                                               IPS_COUNTED if options.icount else IPS),
                  "debugger": "".join(f"lb {address:#x}\n" for address in stops) + "c\n"}
         for name, text in files.items():
             with open(os.path.join(private, name), "w", encoding="utf-8") as out:
                 out.write(text)
         return [paths.package_file("BOCHS"), "-q", "-unlock", "-f", f"{private}/machine",
                 "-rc", f"{private}/debugger", *options.emulator]
+
+    @staticmethod
+    def waiting(_cpus):
+        """Arguments for a machine that waits most of the time: its seconds are short anyway."""
+        return []
+
+    @staticmethod
+    def paced(ips):
+        """Arguments for a machine that runs IPS instructions a second of its time."""
+        return [f"cpu: ips={ips}"]
 
     def check(self, options):
         """Refuses what Bochs cannot do."""

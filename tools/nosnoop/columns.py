@@ -144,9 +144,9 @@ def command(column, row):
     if row.iommu and not column.control and beds.BEDS[column.bed].emulator == devices.QEMU:
         argv += ["--iommu", row.iommu]
     argv.append(str(paths.BUILD / "guests" / f"{row.guest}.elf"))
-    if row.ips and beds.BEDS[column.bed].emulator == devices.BOCHS:
-        argv += ["--", f"cpu: ips={row.ips}"]
-    return argv
+    bed = beds.BEDS[column.bed]
+    pace = bed.waiting(row.cpus) if row.waits else bed.paced(row.ips) if row.ips else []
+    return argv + ["--"] * bool(pace) + pace
 
 
 def run_cell(column, row):

@@ -62,7 +62,9 @@ def parser():
              "bed has one)")
     add("--timeout", type=seconds, metavar="SECONDS",
         help="wall time (60, none with --gdb or --monitor)")
-    add("--icount", action="store_true", help="time counts instructions, as always under Bochs")
+    add("--icount", action="store_true", 
+        help="time counts instructions, as always under Bochs (there it makes a second 50 million "
+             "of them, not 10)")
     add("--control", action="store_true", help="GUEST on the bare emulator, no hypervisor")
     add("--gdb", action="store_true", help="stop at the kernel's entry for gdb")
     add("--monitor", action="store_true",

@@ -31,6 +31,7 @@ class Row:
     control_timeout: float = 10
     plan: bool = True        # a run that ends with 0 must print a KTAP plan
     long: bool = False       # takes too long to be run each time
+    waits: bool = False      # most of its time: seconds are made short where that can be
     ips: int = 0             # of Bochs: instructions a second of the machine's; 0: the bed's own
 
 
@@ -48,7 +49,7 @@ KEYS = {
     "control": ("control", lambda text: None if text == "skip" else int(text)),
     "plan": ("plan", yes_or_no), "control-reason": ("control_reason", str),
     "control-timeout": ("control_timeout", float), "iommu": ("iommu", str),
-    "long": ("long", yes_or_no), "ips": ("ips", int),
+    "long": ("long", yes_or_no), "waits": ("waits", yes_or_no), "ips": ("ips", int),
 }
 # Those that may stand more than once.
 LISTS = {"set": "sets", "device": "devices"}
