@@ -120,7 +120,8 @@ HOST_SRC := $(wildcard mm/*.c boot/*.c drivers/pci*.c drivers/iommu*.c drivers/v
 	svm/caps.c svm/npt.c svm/types.c $(addprefix vmx/,caps.c check.c ept.c fields.c types.c)
 HOST_OBJ := $(HOST_SRC:%.c=$(BUILD)/host/%.o) $(BUILD)/host/tests/unit/host.o
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
-HOST     := $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+# A sanitizer reports lines, and no more.
+HOST     := $(COMMON) -g1 -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 
 # The devices' second models, cycle by cycle, ten million operations each: what they are compared
 # with is checked, and they are fast.

@@ -8,7 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from nosnoop import paths
+from nosnoop import beds, paths
 from nosnoop.status import USAGE, Refusal
 
 BEDS = ("svm", "vmx", "svm-bochs")
@@ -147,11 +147,12 @@ def text_size(sections):
     return Measurement(TEXT, NO_BED, int(re.search(r"^\.text +(\d+) ", sections, re.M)[1]))
 
 
-def run_guest(bed, *options, build=paths.BUILD, name="bench"):
+def run_guest(bed, *options, build=paths.BUILD, name="bench", emulator=()):
     """Runs the guest NAME on a bed, by the kernel in BUILD: what it printed and its log, or
     Refusal."""
     guest = paths.built(f"guests/{name}.elf")
-    argv = [sys.executable, str(paths.ROOT / "tools/run"), "--bed", bed, *options, str(guest)]
+    argv = [sys.executable, str(paths.ROOT / "tools/run"), "--bed", bed, *options, str(guest),
+            "--", *emulator]
     done = subprocess.run(argv, cwd=paths.ROOT, env=dict(os.environ, BUILD=str(build)),
                           stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
@@ -176,7 +177,7 @@ def measure_dma(iommu, device):
     before, after = (exits_of(run_guest(DMA_BED, "--iommu", IOMMUS[iommu],
                                         "--device", f"{device} dma=non-coherent",
                                         "--set", "control=yes", "--cmdline", f"n={times}",
-                                        name=device)[1])
+                                        name=device, emulator=beds.BEDS[DMA_BED].waiting(1))[1])
                      for times in (few, many))
     more = {kind: count - before.get(kind, 0) for kind, count in after.items()}
     more["other"] = sum(count for kind, count in more.items() if kind not in DMA_GOALS)

@@ -49,8 +49,7 @@ def run_pytest(path, word):
         report = Path(private, "report.xml")
         argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
                 "-p", "nosnoop.pytest_limit", f"--junitxml={report}", str(path)]
-        environment = dict(os.environ, PYTHONPATH=str(paths.ROOT / "tools"),
-                           PYTHONDONTWRITEBYTECODE="1")
+        environment = dict(os.environ, PYTHONPATH=str(paths.ROOT / "tools"))
         if word:
             environment["NOSNOOP_FILTER"] = word
         before = time.monotonic()
