@@ -455,8 +455,8 @@ def test_types_change_when_the_guest_says_so(system, iommu):
 def run_faults(system, cmdline, *args):
     """The faults in the log of a guest that does nothing else; the log; TSC ticks in a second."""
     outcome = system.run("--bed", "svm", "--timeout", "30", "--device", "edu", *CONTROL,
-                         "--cmdline", f"dma=coherent {cmdline}", *args, system.guest("attack"), "--",
-                         *WAITING)
+                         "--cmdline", f"dma=coherent {cmdline}", *args, system.guest("attack"),
+                         "--", *WAITING)
     assert outcome.status == 0, outcome.guest
     (khz,) = re.findall(r"TSC at (\d+) kHz", outcome.log_text)
     return faults_of(outcome.log_text), outcome.log_text, int(khz) * 1000
