@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from nosnoop import doors, grub
+from nosnoop import doors, grub, options
 from nosnoop.beds import BEDS
 from nosnoop.payload import Payload
 
@@ -93,6 +93,16 @@ def test_configuration(tmp_path):
     assert "boot: disk\n" in text and "OVMF.fd\n" in text
     assert "com2: enabled=1, mode=file, dev=b\n" in text
     assert "panic: action=fatal\n" in text
+
+
+@pytest.mark.parametrize("arguments, ips", [([], 10), (["--icount"], 50)])
+def test_a_second_has_so_many_instructions(tmp_path, arguments, ips):
+    chosen = options.parse(["--bed", "vmx", *arguments, "guest.elf"])
+    disk = tmp_path / "disk"
+    disk.touch()
+    BEDS["vmx"].command(Payload("", 64 << 20, 1), doors.Start(disk=str(disk)), chosen, ["a"],
+                        str(tmp_path), None)
+    assert f":1, ips={ips}000000, " in (tmp_path / "machine").read_text()
 
 
 def test_a_kernel_gets_what_its_command_line_and_modules_say(tool):

@@ -62,7 +62,7 @@ def parser():
              "bed has one)")
     add("--timeout", type=seconds, metavar="SECONDS",
         help="wall time (60, none with --gdb or --monitor)")
-    add("--icount", action="store_true", 
+    add("--icount", action="store_true",
         help="time counts instructions, as always under Bochs (there it makes a second 50 million "
              "of them, not 10)")
     add("--control", action="store_true", help="GUEST on the bare emulator, no hypervisor")
