@@ -39,16 +39,18 @@ static bool on_nmi(struct fault_frame *frame)
     return true;
 }
 
-/* Where an NMI comes before the HLT that is to wait for it, the next one ends that. */
+/*
+ * Where an NMI comes before the HLT that is to wait for it, the next one ends that. Others may come
+ * until its source is masked: they stay in good hands.
+ */
 static void halt_with_interrupts_off(void)
 {
-    nmis = 0;
     fault_hook = on_nmi;
+    nmis = 0;
     rtc_get(RTC_C);
     for (unsigned i = 1; i <= NMIS; i++)
         while (nmis < i)
             __asm__ volatile("cli\n\thlt" : : : "memory");
-    fault_hook = NULL;
 }
 
 static void by_pit(void)
