@@ -39,39 +39,62 @@ static bool on_nmi(struct fault_frame *frame)
     return true;
 }
 
-/*
- * Where an NMI comes before the HLT that is to wait for it, the next one ends that. Others may come
- * until its source is masked: they stay in good hands.
- */
+static void begin(void)
+{
+    nmis = 0;
+    fault_hook = on_nmi;
+}
+
+/* Where an NMI comes before the HLT that is to wait for it, the next one ends that. */
 static void halt_with_interrupts_off(void)
 {
-    fault_hook = on_nmi;
-    nmis = 0;
     rtc_get(RTC_C);
     for (unsigned i = 1; i <= NMIS; i++)
         while (nmis < i)
             __asm__ volatile("cli\n\thlt" : : : "memory");
 }
 
+static void busy(unsigned ms)
+{
+    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(ms);)
+        cpu_relax();
+}
+
+/* The source is masked: one may be on its way, then none comes. */
+static void end(void)
+{
+    enum { ON_ITS_WAY_MS = 1, PERIODS_MS = 5 };
+    busy(ON_ITS_WAY_MS);
+    unsigned before = nmis;
+    busy(PERIODS_MS);
+    expect(nmis == before, "%u NMIs though it is masked", nmis - before);
+    fault_hook = NULL;
+}
+
 static void by_pit(void)
 {
+    begin();
     pit_start(2, MS_COUNT);
     pin_set(pin_of(IRQ_PIT), NMI);
     halt_with_interrupts_off();
     pin_set(pin_of(IRQ_PIT), PIN_MASKED);
+    end();
 }
 
 static void by_rtc(void)
 {
+    begin();
     rtc_enable(RTC_PERIODIC);
     pin_set(IRQ_RTC, NMI);
     halt_with_interrupts_off();
     pin_set(IRQ_RTC, PIN_MASKED);
+    end();
     rtc_enable(0);
 }
 
 static void by_8259s(uint32_t lint0, uint64_t pin_0)
 {
+    begin();
     pic_start(0);
     pit_start(2, MS_COUNT);
     pic_mask(IRQ_PIT, false);
@@ -80,6 +103,7 @@ static void by_8259s(uint32_t lint0, uint64_t pin_0)
     halt_with_interrupts_off();
     apic_set(LVT_LINT0, MASKED);
     pin_set(0, PIN_MASKED);
+    end();
     pic_start(0);
 }
 
