@@ -126,7 +126,7 @@ HOST     := $(COMMON) -g1 -O1 -fsanitize=address,undefined -fno-sanitize-recover
 # The devices' second models, cycle by cycle, ten million operations each: what they are compared
 # with is checked, and they are fast.
 MODELS := fwcfg i8259 ioapic pit pmtimer rtc uart
-$(MODELS:%=$(BUILD)/host/tests/unit/test_%.o): HOST := $(COMMON) -O2
+$(MODELS:%=$(BUILD)/host/tests/unit/test_%.o): HOST := $(COMMON) -g1 -O2
 
 $(BUILD)/host/%.o: %.c Makefile
 	@mkdir -p $(@D)

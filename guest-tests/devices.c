@@ -285,9 +285,9 @@ static void pm_timer(void)
     while (rdtsc() - start < second / 50)
         cpu_relax();
     uint64_t end = rdtsc();
-    uint32_t ticks = in32(PM_TIMER) - first;
+    uint64_t ticks = in32(PM_TIMER) - first;
     uint64_t most = (rdtsc() - before) * PM_HZ / second, least = (end - start) * PM_HZ / second;
-    expect(ticks * 100 > least * 95 && ticks * 100 < most * 105, "%u ticks, not %lu to %lu", ticks,
+    expect(ticks * 100 > least * 95 && ticks * 100 < most * 105, "%lu ticks, not %lu to %lu", ticks,
            least, most);
 }
 

@@ -9,7 +9,7 @@
  *      cmdline=dma=coherent control=skip control-reason="as e1000"
  * row: e1000.amd-non-coherent end=0 waits=yes timeout=60 device="e1000 dma=non-coherent"
  *      iommu=amd set=control=yes control=skip control-reason="as e1000"
- * row: e1000.snoop end=0 waits=yes timeout=60 device=e1000 iommu=snoop set=control=yes
+ * row: e1000.snoop end=0 timeout=60 device=e1000 iommu=snoop set=control=yes
  *      cmdline=dma=coherent control=skip control-reason="as e1000"
  */
 /* SPDX-License-Identifier: BSD-2-Clause */

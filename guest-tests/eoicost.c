@@ -3,7 +3,7 @@
  * low again by then; in xAPIC mode, by the APIC's page, and in x2APIC mode. In TSC ticks
  * (instructions, where the emulator counts them), the median.
  *
- * row: eoicost end=0 long=yes timeout=40
+ * row: eoicost end=0 timeout=40
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/apic.h"

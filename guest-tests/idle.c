@@ -5,7 +5,7 @@
  * entry with RFLAGS.IF = 0 until the guest changes it. With `if=0` nothing changes it. With
  * `devices=set` it also leaves values in a register or two of each device.
  *
- * row: idle end=124 timeout=1 control=124 control-timeout=1
+ * row: idle end=124 timeout=3 control=124 control-timeout=2
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/console.h"

@@ -66,7 +66,7 @@ struct completion {
 static_assert(sizeof(struct completion) == 16, "Completion Queue Entry");
 
 enum { ADMIN, IO_QUEUES = 3, QUEUES, ENTRIES = 4, VECTOR_QUEUE = 0x51, VECTOR_INTX = 0x60 };
-enum { LONG_MS = 3000, MQES_MASK = 0xffff };
+enum { LONG_MS = 10000, MQES_MASK = 0xffff };
 enum told { POLLED, BY_MSIX, BY_INTX };
 
 struct queue {

@@ -4,6 +4,7 @@
  * waiting.
  *
  * row: pit end=0 waits=yes timeout=120 control-timeout=120
+ * row: pit.real end=0 long=yes timeout=120 control-timeout=120
  * row: pit.4 end=0 cpus=4 cmdline="only=interrupts" timeout=60 control-timeout=60
  */
 /* SPDX-License-Identifier: BSD-2-Clause */

@@ -4,6 +4,7 @@
  * PIT. Most of its time is waiting.
  *
  * row: rtc end=0 waits=yes timeout=120 control-timeout=120
+ * row: rtc.real end=0 long=yes timeout=120 control-timeout=120
  * row: rtc.4 end=0 cpus=4 cmdline="only=interrupts" timeout=60 control-timeout=60
  */
 /* SPDX-License-Identifier: BSD-2-Clause */

@@ -1,7 +1,7 @@
 /*
  * A guest that never ends: it says that it runs, then spins, so that it can be looked at.
  *
- * row: spin end=124 timeout=1 control=124 control-timeout=1
+ * row: spin end=124 timeout=3 control=124 control-timeout=2
  */
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest-tests/runtime/console.h"

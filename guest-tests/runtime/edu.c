@@ -6,7 +6,7 @@
 #include "guest-tests/runtime/machine.h"
 #include "lib/x86.h"
 
-enum { LONG_MS = 2000 };
+enum { LONG_MS = 10000 };
 
 bdf_t edu = PCI_NOT_THERE;
 struct pci_bar edu_bar;

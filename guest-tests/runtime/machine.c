@@ -170,7 +170,10 @@ int64_t hypercall_trace(uint64_t what)
     return result;
 }
 
-/* Of the bare emulators QEMU tells that it is there; its TSC is the host's. Bochs has 10 MHz. */
+/*
+ * Of the bare emulators QEMU tells that it is there; its TSC is the host's, or slower where it
+ * counts instructions. Bochs has 10 MHz, where it is not told another rate.
+ */
 static uint64_t tsc_khz(void)
 {
     enum { QEMU_KHZ = 2500000, BOCHS_KHZ = 10000 };

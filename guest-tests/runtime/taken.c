@@ -8,7 +8,7 @@
 #include "lib/string.h"
 #include "lib/x86.h"
 
-enum { LONG_MS = 2000 };
+enum { LONG_MS = 10000 };
 
 uint32_t taken[SMP_MAX][VECTORS];
 uint32_t taken_twice;

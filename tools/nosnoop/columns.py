@@ -85,7 +85,8 @@ COLUMNS = (
     Column("svm-grub-uefi", "svm", "grub-uefi", extra_time=15, only=rows_of("memory")),
     Column("kvm", "kvm", only=rows_of("cpuid")),
 )
-# What takes longer; no row in these but by --long. The guest cpuid runs by UEFI in test_images.
+# What takes longer; no row in these but by --long. The guest cpuid runs by UEFI in
+# test_doors and, on vmx, in test_images.
 LONG_COLUMNS = (
     Column("vmx-uefi", "vmx", "uefi", extra_time=40, only=frozenset()),
     Column("svm-bochs-uefi", "svm-bochs", "uefi", extra_time=40, only=frozenset()),

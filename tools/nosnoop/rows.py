@@ -89,6 +89,8 @@ def check(row):
     if unknown or row.iommu not in ("", *IOMMUS):
         raise Refusal(f"{row.guest}: row {row.name}: no such device or IOMMU: "
                       f"{', '.join(unknown) or row.iommu}")
+    if row.waits and (row.cpus > 1 or row.ips):
+        raise Refusal(f"{row.guest}: row {row.name}: waits=yes is for one CPU, without ips=")
     if (row.control is None) != bool(row.control_reason):
         raise Refusal(f"{row.guest}: row {row.name}: control=skip goes with control-reason=...")
 
