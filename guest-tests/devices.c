@@ -187,9 +187,12 @@ static void read_com_later(void)
         read_com();
 }
 
+/* A bare QEMU that is held up tells of a time-out, even without FIFOs. */
 static void expect_com(unsigned n)
 {
-    expect(iir == 4 && data == 'x', "IIR %x, data %x", iir, data);
+    enum { RECEIVED = 4, TIMED_OUT = 0xc };
+    bool told = iir == RECEIVED || (iir == TIMED_OUT && !machine.nosnoop);
+    expect(told && data == 'x', "IIR %x, data %x", iir, data);
     expect(taken == n, "%u taken, not %u", taken, n);
 }
 
