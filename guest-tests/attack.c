@@ -41,12 +41,6 @@
 enum { BYTES = 4000, KEYBOARD = 0x64, RESET = 0xfe, VECTOR_SLEEP = 0x50, VECTOR_FORGED = 0xe5 };
 #define MESSAGES 0xfee00000ull
 
-static void busy(unsigned ms)
-{
-    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(ms);)
-        cpu_relax();
-}
-
 static void fill(volatile uint8_t *buffer, uint8_t seed)
 {
     for (unsigned i = 0; i < BYTES; i++)
@@ -169,7 +163,7 @@ static void faults(void)
     for (char key[] = "at1"; cmdline_number(key, 0) != 0; key[2]++)
         overwrite(mine, cmdline_number(key, 0));
     if (cmdline_has("more", "yes")) {
-        busy(QUIET_MS);
+        machine_spin(QUIET_MS);
         expect(edu_transfer(EDU_BUFFER, at, BYTES, DMA_FROM_DEVICE), "%lx: no end", at);
     }
     dma_end();
@@ -185,7 +179,7 @@ static void message(volatile uint32_t *buffer, uint64_t address, uint32_t data)
     edu_transfer(dma_address(buffer), EDU_BUFFER, sizeof(*buffer), 0);
     edu_transfer(EDU_BUFFER, address, sizeof(*buffer), DMA_FROM_DEVICE);
     sti();
-    busy(1);
+    machine_spin(1);
     cli();
 }
 
@@ -365,7 +359,7 @@ static void lines_of_both(void)
         return;
     taken_hook = acknowledge; /* a forged message may have asserted one: see above */
     sti();
-    busy(1);
+    machine_spin(1);
     cli();
     taken_clear();
     taken_hook = acknowledge;

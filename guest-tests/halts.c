@@ -54,19 +54,13 @@ static void halt_with_interrupts_off(void)
             __asm__ volatile("cli\n\thlt" : : : "memory");
 }
 
-static void busy(unsigned ms)
-{
-    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(ms);)
-        cpu_relax();
-}
-
 /* The source is masked: one may be on its way, then none comes. */
 static void end(void)
 {
     enum { ON_ITS_WAY_MS = 1, PERIODS_MS = 5 };
-    busy(ON_ITS_WAY_MS);
+    machine_spin(ON_ITS_WAY_MS);
     unsigned before = nmis;
-    busy(PERIODS_MS);
+    machine_spin(PERIODS_MS);
     expect(nmis == before, "%u NMIs though it is masked", nmis - before);
     fault_hook = NULL;
 }

@@ -174,9 +174,7 @@ static void held(void)
 {
     stop(HOURS_24);
     rtc_put(SECONDS, 0x30);
-    uint64_t start = rdtsc();
-    while (rdtsc() - start < machine_ticks(1500))
-        cpu_relax();
+    machine_spin(1500);
     uint8_t seconds = rtc_get(SECONDS), a = rtc_get(A);
     rtc_put(B, HOURS_24);
     expect(seconds == 0x30 && (a & UIP) == 0, "second %x, A %x", seconds, a);

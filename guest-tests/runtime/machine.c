@@ -189,6 +189,12 @@ uint64_t machine_ticks(unsigned ms)
     return khz * ms;
 }
 
+void machine_spin(unsigned ms)
+{
+    for (uint64_t start = rdtsc(); rdtsc() - start < machine_ticks(ms);)
+        cpu_relax();
+}
+
 bool machine_is_bochs(void)
 {
     enum { LESS_THAN_KHZ = 100000 };

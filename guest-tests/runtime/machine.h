@@ -57,6 +57,9 @@ int64_t hypercall_trace(uint64_t what);
 /* Ticks of the TSC in MS milliseconds: in a control run more or less. */
 uint64_t machine_ticks(unsigned ms);
 
+/* Waits that long, with interrupts as they are. */
+void machine_spin(unsigned ms);
+
 /* Bochs, bare or below the hypervisor: no CPU has so slow a TSC. It counts instructions there. */
 bool machine_is_bochs(void);
 
