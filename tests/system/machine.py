@@ -14,7 +14,7 @@ from nosnoop.run import payload_of, private_directory
 from nosnoop.testing import LIMIT, Tool
 
 # Arguments for QEMU where guests wait most of the time, and need not run at once.
-WAITING = beds.BEDS["svm"].waiting(1)
+WAITING = beds.BEDS["svm"].waiting()
 
 
 class System(Tool):

@@ -61,7 +61,6 @@ def test_time_is_made_short_where_cpus_need_not_run_at_once():
     row = rows.parse_row("a end=0 waits=yes", "a")
     assert columns.command(Column("x", "svm"), row)[-3:] == ["--", "-icount", "shift=7,sleep=off"]
     assert "--" not in columns.command(Column("x", "kvm"), row)
-    assert beds.BEDS["svm"].waiting(cpus=2) == []
 
 
 def test_every_short_column_has_rows():

@@ -47,13 +47,12 @@ class QemuBed:
             argv += ["-icount", f"shift={options.door.icount_shift},sleep=off"]
         return argv
 
-    def waiting(self, cpus):
+    def waiting(self):
         """
         Arguments for a machine that waits most of the time: its seconds have 7.8 million
-        instructions. Several CPUs would then take turns: their time stays the real one.
+        instructions. Several CPUs take turns then.
         """
-        counts = cpus == 1 and self.accelerator == "tcg"
-        return ["-icount", "shift=7,sleep=off"] if counts else []
+        return ["-icount", "shift=7,sleep=off"] if self.accelerator == "tcg" else []
 
     @staticmethod
     def paced(_ips):

@@ -177,7 +177,7 @@ def measure_dma(iommu, device):
     before, after = (exits_of(run_guest(DMA_BED, "--iommu", IOMMUS[iommu],
                                         "--device", f"{device} dma=non-coherent",
                                         "--set", "control=yes", "--cmdline", f"n={times}",
-                                        name=device, emulator=beds.BEDS[DMA_BED].waiting(1))[1])
+                                        name=device, emulator=beds.BEDS[DMA_BED].waiting())[1])
                      for times in (few, many))
     more = {kind: count - before.get(kind, 0) for kind, count in after.items()}
     more["other"] = sum(count for kind, count in more.items() if kind not in DMA_GOALS)

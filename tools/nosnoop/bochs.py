@@ -85,7 +85,7 @@ class BochsBed:
                 "-rc", f"{private}/debugger", *options.emulator]
 
     @staticmethod
-    def waiting(_cpus):
+    def waiting():
         """Arguments for a machine that waits most of the time: its seconds are short anyway."""
         return []
 

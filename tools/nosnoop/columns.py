@@ -146,7 +146,7 @@ def command(column, row):
         argv += ["--iommu", row.iommu]
     argv.append(str(paths.BUILD / "guests" / f"{row.guest}.elf"))
     bed = beds.BEDS[column.bed]
-    pace = bed.waiting(row.cpus) if row.waits else bed.paced(row.ips) if row.ips else []
+    pace = bed.waiting() if row.waits else bed.paced(row.ips) if row.ips else []
     return argv + ["--"] * bool(pace) + pace
 
 
